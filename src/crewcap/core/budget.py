@@ -1,0 +1,160 @@
+"""Budgets: whether a request may be sent, decided on values.
+
+A *scope* is what money is spent for (`all`, `repo:acme/shop`, `run:01J...`); a *window* is a stretch of calendar
+(`total`, a day, a week, a month in a named zone). A *limit* is an amount for a scope and a window; a *balance* is
+what has become of it:
+
+    spent        settled, exact
+    uncertain    sent, with no answer that tells its cost; charged until someone reconciles it
+    held         promised to requests in flight
+
+The law: no hold is granted that takes spent + uncertain + held over any limit in force. `admit` is that law on
+values; the store runs it inside the transaction that writes the hold, and a trigger in the database repeats it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Literal, NewType
+
+from crewcap.core.money import Money
+
+Scope = NewType("Scope", str)
+HoldId = NewType("HoldId", str)
+BootId = NewType("BootId", str)
+KeyId = NewType("KeyId", str)
+
+Window = Literal["total", "day", "week", "month"]
+WINDOWS: tuple[Window, ...] = ("total", "day", "week", "month")
+ALL = Scope("all")
+SCOPE_KINDS = ("key", "team", "user", "repo", "issue", "run", "workflow")
+
+_SCOPE = re.compile(r"(?:all|(?:%s):[^\s\x00-\x1f\"']{1,200})\Z" % "|".join(SCOPE_KINDS))
+
+
+class ScopeError(ValueError):
+    """A scope is `all` or a kind and a name: `repo:acme/shop`, `team:core`, `issue:files/fix-login`."""
+
+
+def parse_scope(text: str) -> Scope:
+    """Read a scope as a user writes it; `ScopeError` names the kinds there are."""
+    if not _SCOPE.match(text):
+        raise ScopeError(
+            f"{text[:60]!r} is not a scope; use all, or one of {', '.join(SCOPE_KINDS)} with a name: repo:acme/shop"
+        )
+    return Scope(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One window of the calendar: its label and zone name it, its bounds are instants (end not included)."""
+
+    window: Window
+    label: str  # "2026-11", "2026-W47", "2026-11-22", "total"; with the zone: "2026-11@Europe/Berlin"
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """One limit in force and what has become of it."""
+
+    scope: Scope
+    window: Window
+    label: str
+    limit: Money
+    spent: Money
+    uncertain: Money
+    held: Money
+    resets_at: datetime | None = None
+    source: str = ""  # "file", "command", "run", "key", "default"
+    version: int = 0  # rises with each change of the limit
+
+    @property
+    def left(self) -> Money:
+        """What a new hold may take now; never below zero in what users see."""
+        return Money(max(0, self.limit.nano - self.spent.nano - self.uncertain.nano - self.held.nano))
+
+    @property
+    def left_when_idle(self) -> Money:
+        """What would be left if everything held came back."""
+        return Money(max(0, self.limit.nano - self.spent.nano - self.uncertain.nano))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """The hold is in the books; the request may be sent."""
+
+    hold: HoldId
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """One limit has no room. `binding` is the one with the least left."""
+
+    binding: Balance
+    needed: Money
+    can_wait: bool  # the missing money is only held: it may come back
+    balances: tuple[Balance, ...] = ()  # all limits in force that were checked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The key may not be used: unknown, expired, revoked, its run over, out of turns, the clock or the key frozen."""
+
+    code: Literal["key_unknown", "key_expired", "key_revoked", "turn_limit", "clock", "model_not_allowed"]
+    message: str
+
+
+Decision = Granted | Refused | Denied
+
+
+def admit(amount: Money, balances: Sequence[Balance]) -> Refused | None:
+    """The law: None when `amount` may be held in every balance, else why not.
+
+    A refusal can wait only when *every* limit that lacks room would have it with nothing held.
+    """
+    short = [balance for balance in balances if amount > balance.left]
+    if not short:
+        return None
+    binding = min(short, key=lambda balance: balance.left)
+    can_wait = all(amount <= balance.left_when_idle for balance in short)
+    return Refused(binding=binding, needed=amount, can_wait=can_wait, balances=tuple(balances))
+
+
+def room(balances: Iterable[Balance]) -> Money | None:
+    """The most that one more hold may take; None where nothing limits it."""
+    return min((balance.left for balance in balances), default=None)
+
+
+def span_of(window: Window, at: datetime, zone: tzinfo, zone_name: str) -> Span:
+    """The window of the calendar that an instant falls in, by the zone's own midnights."""
+    if window == "total":
+        return Span(window=window, label="total", starts_at=_EVER, ends_at=_NEVER)
+    local = at.astimezone(zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if window == "day":
+        start, label = midnight, f"{local:%Y-%m-%d}"
+        end = _midnight_after(start, days=1)
+    elif window == "week":
+        start = _midnight_after(midnight, days=-local.weekday())
+        year, week, _ = local.isocalendar()
+        label, end = f"{year}-W{week:02d}", _midnight_after(start, days=7)
+    else:
+        start = midnight.replace(day=1)
+        label = f"{local:%Y-%m}"
+        end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    return Span(window=window, label=f"{label}@{zone_name}", starts_at=start, ends_at=end)
+
+
+def _midnight_after(start: datetime, *, days: int) -> datetime:
+    """The same wall clock some days on: aware arithmetic within one zone is on the wall clock."""
+    return start + timedelta(days=days)
+
+
+_EVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_NEVER = datetime.fromisoformat("9999-01-01T00:00:00+00:00")

@@ -1,0 +1,261 @@
+"""A run: one attempt of one agent at one issue, and every way in which it may move.
+
+`TRANSITIONS` is the only place that says what may follow what; the diagram in the docs and the test's cases are
+made from it.
+
+    queued ──prepare──> preparing ──start──> running ──finish──> finishing ──succeed──> done
+                             │                  │ ▲                   ├──fail──> failed
+                             │           pause  ▼ │ resume            └──pause─> waiting
+                             └──fail──> failed   waiting
+
+A run at its cap *waits*: its branch, session and workspace are kept. `stop` works from everywhere that is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NewType
+
+from crewcap.core.money import ZERO, Money
+
+RunId = NewType("RunId", str)
+
+
+class RunState(StrEnum):
+    """Where a run is."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"  # workspace, setup, baseline check
+    RUNNING = "running"  # the agent works
+    WAITING = "waiting"  # for money or an answer; everything is kept
+    FINISHING = "finishing"  # check, bundle, report
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class RunEvent(StrEnum):
+    """What may move a run."""
+
+    PREPARE = "prepare"
+    START = "start"
+    PAUSE = "pause"
+    RESUME = "resume"
+    FINISH = "finish"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    STOP = "stop"
+
+
+_S, _E = RunState, RunEvent
+TRANSITIONS: Mapping[tuple[RunState, RunEvent], RunState] = {
+    (_S.QUEUED, _E.PREPARE): _S.PREPARING,
+    (_S.QUEUED, _E.STOP): _S.STOPPED,
+    (_S.QUEUED, _E.FAIL): _S.FAILED,
+    (_S.PREPARING, _E.START): _S.RUNNING,
+    (_S.PREPARING, _E.FAIL): _S.FAILED,
+    (_S.PREPARING, _E.STOP): _S.STOPPED,
+    (_S.RUNNING, _E.FINISH): _S.FINISHING,
+    (_S.FINISHING, _E.START): _S.RUNNING,  # a red check goes back into the session
+    (_S.FINISHING, _E.SUCCEED): _S.DONE,
+    (_S.FINISHING, _E.PAUSE): _S.WAITING,
+    (_S.FINISHING, _E.FAIL): _S.FAILED,
+    (_S.FINISHING, _E.STOP): _S.STOPPED,
+    (_S.WAITING, _E.RESUME): _S.RUNNING,
+    (_S.WAITING, _E.STOP): _S.STOPPED,
+}
+OPEN_STATES = frozenset({_S.QUEUED, _S.PREPARING, _S.RUNNING, _S.FINISHING, _S.WAITING})
+
+
+class WrongTransition(ValueError):
+    """A run was asked to move in a way that the table does not know."""
+
+
+def move(state: RunState, event: RunEvent) -> RunState:
+    """The state that follows; `WrongTransition` if none does."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise WrongTransition(f"a run that is {state} cannot {event}") from None
+
+
+class Verdict(StrEnum):
+    """What came of a run; the words of INTERFACE."""
+
+    FINISHED = "finished"
+    NO_CHANGES = "no_changes"
+    CHECK_FAILED = "check_failed"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    TIMED_OUT = "timed_out"
+    TURN_LIMITED = "turn_limited"
+    CANCELLED = "cancelled"
+    TRUNCATED = "truncated"
+    AGENT_ERROR = "agent_error"
+    PROVIDER_ERROR = "provider_error"
+    SETUP_FAILED = "setup_failed"
+
+
+EXIT_STATUS: Mapping[Verdict, int] = {
+    Verdict.FINISHED: 0,
+    Verdict.NO_CHANGES: 1,
+    Verdict.CHECK_FAILED: 1,
+    Verdict.BUDGET_EXHAUSTED: 3,
+    Verdict.TIMED_OUT: 1,
+    Verdict.TURN_LIMITED: 1,
+    Verdict.CANCELLED: 130,
+    Verdict.TRUNCATED: 1,
+    Verdict.AGENT_ERROR: 1,
+    Verdict.PROVIDER_ERROR: 1,
+    Verdict.SETUP_FAILED: 1,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """What is asked for, as it stood when the run was triggered."""
+
+    tracker: str  # "files", "prompt", "stdin"
+    key: str  # unique within the tracker; "fix-login"
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+    author: str = ""
+    cap: Money | None = None  # front matter; may only lower
+    source: str = ""  # path or address, for people
+
+    @property
+    def scope_name(self) -> str:
+        """The name behind `issue:` in budgets."""
+        return f"{self.tracker}/{self.key}"
+
+
+CheckResult = Literal["passed", "failed", "not_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What the project's own check said, before or after the agent."""
+
+    result: CheckResult
+    summary: str = ""  # "41 passed, 1 failed" where the output tells, else "exit 1"
+    seconds: float = 0.0
+    tail: str = ""  # last lines of the output, for the agent and the report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One attempt, as the store keeps it. Money is not here: the ledger alone knows it."""
+
+    id: RunId
+    name: str  # what people say: "fix-login.1"
+    issue: Issue
+    state: RunState
+    repo: str  # name in settings, or the path's last part
+    repo_path: str
+    base: str = ""  # commit
+    base_branch: str = ""
+    branch: str = ""  # ours
+    commit: str = ""  # the branch's tip when work came back
+    agent: str = "claude"
+    agent_version: str = ""
+    model: str = ""
+    because: str = ""  # which route or default chose agent and model
+    cap: Money = ZERO
+    cap_because: str = ""
+    max_turns: int = 40
+    timeout_s: int = 2_700
+    sandbox: str = ""
+    session: str = ""
+    epoch: int = 1  # rises with each start of an agent
+    verdict: Verdict | None = None
+    reason: str = ""
+    turns: int = 0
+    check_before: Check = Check(result="not_run")
+    check_after: Check = Check(result="not_run")
+    commits: int = 0
+    files_changed: int = 0
+    lines_added: int = 0
+    lines_removed: int = 0
+    api_seconds: float = 0.0
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    owner_pid: int = 0  # process that drives it
+    owner_started: str = ""  # that process's start time, so that a reused pid is not taken for it
+    effort: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)  # launch settings worth reporting
+
+
+# What an agent says while it works: a closed union, whichever CLI it is.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The agent is up and told us who it is."""
+
+    session: str
+    model: str
+    version: str = ""
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Text to the user."""
+
+    text: str
+    agent: str = ""  # empty = the main conversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """A tool call: `verb` is one of read, edit, run, search, agent, plan, other."""
+
+    verb: str
+    what: str  # path, command or description, one line
+    call: str = ""  # the agent's id of the call
+    agent: str = ""
+    lines_added: int = 0
+    lines_removed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A tool call's result."""
+
+    call: str
+    is_error: bool = False
+    summary: str = ""  # one line
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """The agent is about to send a request again."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEnd:
+    """The agent ended, in its own words; the verdict is ours (the ledger and git have the last word)."""
+
+    kind: Literal["finished", "turn_limit", "budget", "api_error", "interrupted", "truncated", "crashed"]
+    message: str = ""
+    turns: int = 0
+    api_status: int | None = None
+    claimed_cost: str = ""  # the agent's own estimate, shown beside the ledger's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """A line that this version of the adapter does not know; kept in the log."""
+
+    kind: str
+
+
+AgentEvent = Started | Said | Acted | Answered | Retried | AgentEnd | Other

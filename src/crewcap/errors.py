@@ -1,0 +1,75 @@
+"""Every way in which crewcap says no.
+
+    CrewcapError                 exit  HTTP
+    ├── UsageError                  2   400   wrong words on the command line
+    │   └── SettingsError           2   400   a settings file says what it may not, or what nothing understands
+    ├── MoneyRefused                3   402   a budget said no; nothing was sent
+    ├── UnsafeEnvironment           4   503   this machine or this repository is not fit for the work
+    ├── LedgerError                 5   503   the books are missing, foreign, damaged or not to be trusted
+    └── InternalError               1   500   a defect of ours
+
+A class exists where a caller does something different; its exit status and its HTTP status are its own, so
+that no caller keeps a list. `message` says what happened to what, `help` what to do next. Neither may ever
+hold a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CrewcapError(Exception):
+    """Something went wrong that the user can act on."""
+
+    code: ClassVar[str] = "error"
+    exit_status: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, help: str = "") -> None:  # noqa: A002  (the word that users read)
+        super().__init__(message)
+        self.message = message
+        self.help = help
+
+
+class UsageError(CrewcapError):
+    """The command line asks for something that cannot be."""
+
+    code = "usage"
+    exit_status = 2
+    http_status = 400
+
+
+class SettingsError(UsageError):
+    """A settings file is wrong; the message names file, key and the right spelling."""
+
+    code = "settings"
+
+
+class MoneyRefused(CrewcapError):
+    """A budget said no before anything was spent."""
+
+    code = "budget_exhausted"
+    exit_status = 3
+    http_status = 402
+
+
+class UnsafeEnvironment(CrewcapError):
+    """The machine, the sandbox or the repository is not fit for an unattended agent."""
+
+    code = "unsafe_environment"
+    exit_status = 4
+    http_status = 503
+
+
+class LedgerError(CrewcapError):
+    """The ledger is missing, foreign, damaged, or older than what was seen of it before."""
+
+    code = "ledger"
+    exit_status = 5
+    http_status = 503
+
+
+class InternalError(CrewcapError):
+    """This cannot happen; please report it with the lines above."""
+
+    code = "internal"

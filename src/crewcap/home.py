@@ -1,0 +1,61 @@
+"""The state directory: one place that knows which file lies where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths below the state directory. Making one touches nothing; `make` does."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, given: str | None, environ: Mapping[str, str]) -> Home:
+        """`--home`, else $CREWCAP_HOME, else $XDG_STATE_HOME/crewcap, else ~/.local/state/crewcap."""
+        if given or environ.get("CREWCAP_HOME"):
+            return cls(Path(given or environ["CREWCAP_HOME"]).expanduser().absolute())
+        state = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or "~", ".local", "state")
+        return cls(Path(state).expanduser().absolute() / "crewcap")
+
+    def make(self) -> None:
+        """Make the folder, for its owner alone."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def ledger(self) -> Path:
+        """The books."""
+        return self.root / "ledger.db"
+
+    @property
+    def marker(self) -> Path:
+        """What was last seen of the books, so that a lost ledger is not taken for a new one."""
+        return self.root / "ledger.marker"
+
+    @property
+    def boots(self) -> Path:
+        """One lock file for each living gateway."""
+        return self.root / "boots"
+
+    @property
+    def gateway_note(self) -> Path:
+        """Where a running gateway of this home can be reached (JSON)."""
+        return self.root / "gateway.json"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the gateway."""
+        return self.root / "logs"
+
+    @property
+    def mirrors(self) -> Path:
+        """Trusted bare mirrors, one a repository."""
+        return self.root / "mirrors"
+
+    def run(self, run_id: str) -> Path:
+        """Everything of one run: workspace, private home, session, logs."""
+        return self.root / "runs" / run_id

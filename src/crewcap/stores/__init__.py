@@ -1,0 +1,284 @@
+"""Floor 2: where the books are kept.
+
+`Ledger` holds money, `RunStore` holds runs. Both are plain blocking calls: whoever runs an event loop calls them
+from a thread of its own. Every method is one transaction; a method that grants a hold returns only after the hold
+is on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from crewcap.core.budget import Balance, BootId, Decision, HoldId, KeyId, Scope, Window
+from crewcap.core.keys import VirtualKey
+from crewcap.core.money import Money
+from crewcap.core.pricing import Usage
+from crewcap.core.runs import Run, RunId
+
+LimitSource = Literal["default", "file", "command", "run", "key"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldOrder:
+    """One request that wants money held before it is sent."""
+
+    hold: HoldId
+    boot: BootId
+    key: KeyId
+    amount: Money
+    model: str  # full id asked for
+    provider: str
+    book: str  # hash of the price book
+    prompt_bound: int  # tokens
+    output_limit: int  # tokens
+    asked_output: int  # tokens; larger than `output_limit` where it was clamped
+    agent: str = ""  # subagent's id, empty = main
+    parent_agent: str = ""
+    notes: tuple[str, ...] = ()  # "clamped 16000 -> 2048", "bound by count call"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How one hold ended; everything that `audit` needs."""
+
+    hold: HoldId
+    kind: Literal["settled", "released", "uncertain"]
+    spent: Money  # exact
+    uncertain: Money  # stays charged, unproven
+    usage: Usage
+    model: str = ""  # as answered
+    card: str = ""  # id of the rate card it was settled at
+    request_id: str = ""  # the provider's
+    status: int = 0  # HTTP status of the provider's answer, 0 = none
+    reason: str = ""
+    raw_usage: str = ""  # the provider's own words
+    incident: str = ""  # a broken assumption: usage above the bound, dearer model, ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """An amount for a scope and a window, with where it was said."""
+
+    scope: Scope
+    window: Window
+    amount: Money
+    source: LimitSource
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenHold:
+    """A hold that is not closed, or was closed as uncertain and waits for a word."""
+
+    hold: HoldId
+    key: KeyId
+    run: str
+    model: str
+    held: Money
+    uncertain: Money
+    sent_at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One closed request as reports read it."""
+
+    hold: HoldId
+    key: KeyId
+    run: str
+    scopes: tuple[Scope, ...]
+    kind: str
+    model: str
+    provider: str
+    agent: str
+    spent: Money
+    uncertain: Money
+    usage: Usage
+    booked_at: datetime  # the reservation's time: its windows
+    closed_at: datetime
+    request_id: str
+    reason: str
+    incident: str
+    held_at_first: Money
+    notes: tuple[str, ...]
+    card: str
+    book: str
+    raw_usage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What a scope has become, all of time, with its tokens."""
+
+    spent: Money
+    uncertain: Money
+    held: Money
+    requests: int
+    refused: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What `ledger verify` found: every balance recomputed from the movements."""
+
+    entries: int
+    problems: tuple[str, ...]
+
+
+class Ledger(Protocol):
+    """The books. Exactly one transaction a call; safe from several processes on one machine."""
+
+    # boots
+    def start_boot(self) -> BootId:
+        """Take a boot of our own (flock for the process's life); holds of boots that are dead become uncertain."""
+        ...
+
+    def stop_boot(self, boot: BootId) -> None:
+        """End the boot; its open holds become uncertain."""
+        ...
+
+    def beat(self) -> None:
+        """Write the marker file: identity and newest movement (at start, stop and every minute)."""
+        ...
+
+    # holds
+    def reserve(self, order: HoldOrder) -> Decision:
+        """Grant, refuse or deny in one transaction over every scope and window of the key; durable when granted."""
+        ...
+
+    def balances(self, key: KeyId) -> tuple[Balance, ...]:
+        """Every limit in force for a key, now."""
+        ...
+
+    def shrink(self, hold: HoldId, to: Money) -> None:
+        """Early release: lower an open hold, once; never raises it."""
+        ...
+
+    def settle(self, settlement: Settlement) -> bool:
+        """Close a hold. False (and no money moved) when it was closed before: settling twice is settling once."""
+        ...
+
+    def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
+        """Remember that a request was refused, for the report."""
+        ...
+
+    def open_holds(self, *, run: str = "") -> tuple[OpenHold, ...]:
+        """Holds in flight."""
+        ...
+
+    def uncertain_holds(self) -> tuple[OpenHold, ...]:
+        """Closed holds whose cost nobody proved."""
+        ...
+
+    def reconcile(self, hold: HoldId, *, cost: Money, word: str) -> None:
+        """Close an uncertain hold by somebody's word, as a new entry."""
+        ...
+
+    # limits
+    def set_limit(self, limit: Limit) -> None:
+        """Set or change; a new balance counts what was spent before in its window."""
+        ...
+
+    def unset_limit(self, scope: Scope, window: Window, *, source: LimitSource) -> bool:
+        """Take back what this source said; the file's own limit, if any, is in force again."""
+        ...
+
+    def sync_file_limits(self, limits: Iterable[Limit], *, zone: str) -> None:
+        """Make the settings file's (and the defaults') limits those of this ledger; commands outrank them."""
+        ...
+
+    def all_balances(self) -> tuple[Balance, ...]:
+        """Every limit in force with its current window."""
+        ...
+
+    # keys
+    def add_key(self, key: VirtualKey, *, cap: Money | None) -> None:
+        """Store a key (by hash) and its cap as a `total` limit on key:ID."""
+        ...
+
+    def find_key(self, hash_: str) -> VirtualKey | None:
+        """By hash; expired and revoked ones too, for a true answer."""
+        ...
+
+    def keys(self) -> tuple[VirtualKey, ...]:
+        """All keys, newest first."""
+        ...
+
+    def revoke_key(self, key: KeyId) -> bool:
+        """Refuse it from now on; its holds settle."""
+        ...
+
+    # reading
+    def entries(
+        self, *, scope: Scope | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[Entry, ...]:
+        """Closed requests, oldest first."""
+        ...
+
+    def totals(self, scope: Scope) -> Totals:
+        """Sums over all of time."""
+        ...
+
+    def verify(self) -> Verified:
+        """Recompute every balance from the movements."""
+        ...
+
+    def accept_clock(self) -> None:
+        """An operator's word that the clock is right although it jumped."""
+        ...
+
+    def backup(self, path: str) -> None:
+        """A consistent copy while running."""
+        ...
+
+    def close(self) -> None:
+        """Write the marker and close."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEvent:
+    """One line of a run's story."""
+
+    seq: int
+    at: datetime
+    kind: str  # "state", "step", "agent", "check", "money", "note"
+    text: str  # one line, sanitised
+    data: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class RunStore(Protocol):
+    """Runs, their steps and their story."""
+
+    def create(self, run: Run) -> Run:
+        """Store a new run; its number (the `.2` of its name) is given here. One open run per issue."""
+        ...
+
+    def save(self, run: Run) -> None:
+        """Replace what is known; a state may change only as the transition table says."""
+        ...
+
+    def get(self, id_: RunId) -> Run | None:
+        """By long id."""
+        ...
+
+    def find(self, text: str) -> Sequence[Run]:
+        """By name, unique prefix of name or id; empty text = the latest. All matches."""
+        ...
+
+    def list(self, *, limit: int = 50, open_only: bool = False) -> Sequence[Run]:
+        """Newest first."""
+        ...
+
+    def log(self, run: RunId, kind: str, text: str, **data: str | float | bool) -> None:
+        """Append to the story."""
+        ...
+
+    def story(self, run: RunId, *, after: int = 0) -> Sequence[LoggedEvent]:
+        """The story from a point on."""
+        ...

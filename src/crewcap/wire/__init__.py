@@ -1,0 +1,144 @@
+"""Floor 1: providers' wire formats, sans-I/O: bytes in, values out.
+
+A dialect turns a request's bytes into an `Ask` (what it may cost), rewrites the few bytes that the gateway may
+touch, meters an answer's bytes, and says no in the provider's own shape. A new provider is one file and one line
+in `DIALECTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from crewcap.core.pricing import Modifiers, Usage, Write
+
+
+class Malformed(ValueError):
+    """The body cannot be read without guessing (not JSON, duplicate keys, NaN, too deep, lone surrogates...)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The most prompt tokens that a request can be billed for, apart from the model's own figures.
+
+    tokens = text_bytes + pad + images x (the card's image_tokens); or the card's context window where
+    `whole_window` is set (a PDF, a URL, a file id); such a request is refused when the window is unknown.
+    """
+
+    text_bytes: int
+    pad: int
+    images: int = 0
+    whole_window: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What one request asks for, as far as money goes."""
+
+    model: str
+    stream: bool
+    max_output: int | None  # tokens, as the client asked; None where it did not say
+    thinking_budget: int  # tokens; the output limit may never be lowered to this or below
+    bound: Bound
+    write: Write
+    modifiers: tuple[Modifiers, ...]  # every combination the answer may be billed at
+    samplings: int = 1  # how often the model may be run over the prompt inside this one request
+    pieces: Mapping[str, int]  # most pieces of each kind ("web_search": 5)
+    refusals: tuple[
+        str, ...
+    ] = ()  # what a capped key may not use, each a full sentence that names the remedy
+    notes: tuple[str, ...] = ()  # e.g. betas that were recorded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a meter knows so far of an answer."""
+
+    model: str = ""  # as the provider names it
+    usage: Usage | None = None  # the last snapshot of each field
+    prompt_is_exact: bool = False  # an event with the full cache split was seen: the hold may shrink
+    is_complete: bool = False  # the answer ended as the provider ends one
+    has_started: bool = False  # at least one event, or a byte of a 2xx body, was seen
+    modifiers: Modifiers = Modifiers()
+    samplings: tuple[
+        tuple[str, Usage], ...
+    ] = ()  # (model, usage) of each entry where the answer lists several
+    error: str = ""  # type of an error event inside a stream
+    stop_reason: str = ""
+    request_id: str = ""
+    raw_usage: str = ""  # the provider's own words, for `audit`
+
+
+class Meter(Protocol):
+    """Reads one answer as it passes. Any chunking of the same bytes gives the same reading."""
+
+    def feed(self, chunk: bytes) -> Reading:
+        """Take the next bytes of the answer; return what is known now."""
+        ...
+
+    def close(self) -> Reading:
+        """The answer's last byte was seen, or the connection is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole HTTP answer that the gateway gives itself."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+RefusalKind = Literal[
+    "budget",  # a budget is exhausted; final (402, never retried)
+    "turns",  # the run has used its requests; final
+    "wait",  # the money is held by others and did not come back in time; 429 with retry-after
+    "malformed",  # 400
+    "not_allowed",  # a feature, model or price that capped keys may not use; final
+    "key",  # no, unknown, expired or revoked key; 401
+    "frozen",  # the provider or its key is out of order; final for this run
+    "provider",  # the provider could not be reached or answered out of turn; may be retried
+    "too_large",  # 413
+    "unavailable",  # crewcap itself cannot book (ledger locked, full, clock); 503
+]
+
+
+class Dialect(Protocol):
+    """One provider family's way of speaking."""
+
+    name: str  # "anthropic"
+
+    def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str]) -> Ask:
+        """Parse the whole body; `Malformed` if it cannot be. `allow` names what capped keys may use beyond the known lists."""
+        ...
+
+    def rewrite(self, body: bytes, *, max_output: int | None) -> bytes:
+        """The body as it is forwarded: output limit lowered (or added), tier written; every other byte as received."""
+        ...
+
+    def count_body(self, body: bytes) -> bytes:
+        """The body of the provider's free count call for this request."""
+        ...
+
+    def read_count(self, answer: bytes) -> int:
+        """Tokens in the answer to a count call; `Malformed` if it is not one."""
+        ...
+
+    def meter(self, *, stream: bool) -> Meter:
+        """A fresh meter for one answer."""
+        ...
+
+    def refuse(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> Answer:
+        """Say no in the shape that makes this family's agents stop at once (or wait, for `wait`)."""
+        ...
+
+
+def _anthropic() -> Dialect:
+    from crewcap.wire.anthropic import Anthropic  # noqa: PLC0415  (a dialect is imported when it is used)
+
+    return Anthropic()
+
+
+DIALECTS: Mapping[str, Callable[[], Dialect]] = {"anthropic": _anthropic}

@@ -1,0 +1,126 @@
+"""Floor 2: where a run works: its clone, and the sandbox around it.
+
+The ladder, strongest first: `bubblewrap`, `landlock`, `unconfined`. `auto` takes the first two by itself and never
+the third; each rung says in words what it gives up (`loses`). Nothing slides down silently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+Rung = Literal["bubblewrap", "landlock", "unconfined"]
+LADDER: tuple[Rung, ...] = ("bubblewrap", "landlock", "unconfined")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A host path that the sandbox sees at `target`."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a run may use; None = not limited. `enforced` on the child says which of them hold here."""
+
+    memory_bytes: int | None = 8 << 30
+    processes: int | None = 2_000
+    file_bytes: int | None = 4 << 30
+    output_bytes: int = 256 << 20  # of stdout and stderr together; more ends the process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confined:
+    """One command to start inside a sandbox. Paths in argv, environ and cwd are as seen inside."""
+
+    argv: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+    cwd: str
+    mounts: tuple[Mount, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict)  # made inside before the start
+    gateway_socket: Path | None = None  # the run's unix socket; None = no way out at all
+    gateway_port: int = 8787  # where the agent finds it inside, where the rung has a loopback of its own
+    limits: Limits = Limits()
+
+
+class Child(Protocol):
+    """A confined process."""
+
+    pid: int
+    enforced: tuple[str, ...]  # names of the limits that hold here
+    stdin: asyncio.StreamWriter | None
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+
+    async def wait(self) -> int:
+        """Its exit status; negative = ended by that signal."""
+        ...
+
+    async def stop(self, *, ask_s: float = 10.0, term_s: float = 10.0) -> int:
+        """Ask (SIGINT), then SIGTERM, then SIGKILL to everything in it; its exit status."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where things lie for a process inside: bubblewrap maps them to fixed places, Landlock keeps the real ones."""
+
+    workspace: str
+    home: str
+    objects: str  # the mirror's objects, read-only
+    binary: str
+    loopback: bool  # has a loopback of its own: the gateway is at 127.0.0.1:gateway_port
+
+
+class Sandbox(Protocol):
+    """One rung."""
+
+    rung: Rung
+    loses: tuple[str, ...]  # what this rung gives up, each a short sentence
+
+    def missing(self) -> str:
+        """Why it cannot be used here, with the command or flag that opens it; empty = it can. Really tried, cached."""
+        ...
+
+    def layout(self, *, workspace: Path, home: Path, objects: Path, binary: Path) -> Layout:
+        """Where a run's things will be seen inside."""
+        ...
+
+    def prepare(self, *, uid: int, owned: tuple[Path, ...]) -> None:
+        """Give the run's own folders to the run's uid, where this rung uses one."""
+        ...
+
+    async def start(self, command: Confined, *, uid: int) -> Child:
+        """Start it; called on the event loop's own thread, which outlives it."""
+        ...
+
+
+def _bubblewrap() -> Sandbox:
+    from crewcap.workspaces.bubblewrap import Bubblewrap  # noqa: PLC0415
+
+    return Bubblewrap()
+
+
+def _landlock() -> Sandbox:
+    from crewcap.workspaces.landlock import Landlock  # noqa: PLC0415
+
+    return Landlock()
+
+
+def _unconfined() -> Sandbox:
+    from crewcap.workspaces.unconfined import Unconfined  # noqa: PLC0415
+
+    return Unconfined()
+
+
+SANDBOXES: Mapping[Rung, Callable[[], Sandbox]] = {
+    "bubblewrap": _bubblewrap,
+    "landlock": _landlock,
+    "unconfined": _unconfined,
+}
