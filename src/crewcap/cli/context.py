@@ -1,0 +1,136 @@
+"""What every command shares: the global options, and one `Call` that holds what they mean.
+
+    @click.command()
+    @common
+    @with_call
+    def status(call: Call) -> None: ...
+
+Results go to stdout (`call.out`, `call.emit`), everything else to stderr (`call.note`).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from crewcap.home import Home
+
+if TYPE_CHECKING:
+    from crewcap.app import App
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_OPTIONS = (
+    click.option("--home", metavar="DIR", help="State directory.", expose_value=True),
+    click.option("--config", metavar="FILE", help="Settings file."),
+    click.option("--json", "as_json", is_flag=True, default=None, help="One JSON object a line, for machines."),
+    click.option("-q", "--quiet", is_flag=True, default=None, help="Results only."),
+    click.option("-v", "--verbose", is_flag=True, default=None, help="Say more."),
+)
+_NAMES = ("home", "config", "as_json", "quiet", "verbose")
+
+
+def utc_now() -> datetime:
+    """The wall clock; the only one that the command line hands out."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One call of the command line."""
+
+    home: Home
+    config_path: Path | None
+    environ: Mapping[str, str] = field(repr=False)
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    clock: Callable[[], datetime] = utc_now
+    _app: App | None = None
+
+    @property
+    def app(self) -> App:
+        """Settings, ledger, runs and prices, each built when it is first asked for."""
+        if self._app is None:
+            from crewcap.app import App  # noqa: PLC0415  (heavy; not for --help)
+
+            self._app = App(home=self.home, config_path=self.config_path, environ=self.environ, clock=self.clock)
+        return self._app
+
+    def out(self, text: str = "") -> None:
+        """A line of the result."""
+        click.echo(text)
+
+    def note(self, text: str) -> None:
+        """A line beside the result, on stderr; silent with --quiet."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def emit(self, value: object) -> None:
+        """A result for machines: one line of JSON."""
+        click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._app is not None:
+            self._app.close()
+
+
+def common(command: Callable[P, R]) -> Callable[P, R]:
+    """Add the global options, which may stand before and after the command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def remember(ctx: click.Context, options: Mapping[str, object]) -> None:
+    """Keep the global options that stood before the command."""
+    ctx.obj = {**(ctx.obj or {}), **{name: options[name] for name in _NAMES if options.get(name) is not None}}
+
+
+def with_call(command: Callable[Concatenate[Call, P], R]) -> Callable[..., R]:
+    """Hand a command its `Call` in place of the global options."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> R:
+        ctx = click.get_current_context()
+        remember(ctx, {name: kwargs.pop(name, None) for name in _NAMES})
+        call = make_call(ctx.obj or {})
+        ctx.call_on_close(call.close)
+        return command(call, *args, **kwargs)
+
+    return wrapper
+
+
+def make_call(options: Mapping[str, Any]) -> Call:
+    """Turn the options given into a `Call`."""
+    config = options.get("config") or os.environ.get("CREWCAP_CONFIG")
+    return Call(
+        home=Home.find(options.get("home"), os.environ),
+        config_path=Path(config).expanduser().absolute() if config else None,
+        environ=dict(os.environ),
+        as_json=bool(options.get("as_json")),
+        quiet=bool(options.get("quiet")),
+        verbose=bool(options.get("verbose")),
+    )
+
+
+def wants_json(argv: list[str]) -> bool:
+    """Whether errors are to be JSON, known before the command line is parsed."""
+    before = argv[: argv.index("--")] if "--" in argv else argv
+    return "--json" in before
+
+
+def is_terminal() -> bool:
+    """Whether people are looking."""
+    return sys.stdout.isatty()

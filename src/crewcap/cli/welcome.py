@@ -1,0 +1,26 @@
+"""A bare `crewcap`: the status of a home with runs, else four lines that end in the demo."""
+
+from __future__ import annotations
+
+import click
+
+from crewcap.cli.context import make_call
+
+_LINES = """\
+crewcap runs coding agents unattended, on your own keys, under a cap that holds.
+  crewcap run -p "fix the failing test"     a branch with the fix, at most $5
+  crewcap exec --cap 3 -- claude -p "..."   any agent, capped
+  crewcap demo"""
+
+
+def welcome(ctx: click.Context) -> None:
+    """Say what there is to say without a command."""
+    call = make_call(ctx.obj or {})
+    if not call.home.ledger.exists():
+        click.echo(_LINES)
+        return
+    from crewcap.cli import root  # noqa: PLC0415  (the table imports this file late as well)
+
+    status = root.get_command(ctx, "status")
+    if status is not None:
+        ctx.invoke(status)
