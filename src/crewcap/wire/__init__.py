@@ -11,44 +11,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from crewcap.core.pricing import Modifiers, Usage, Write
+from crewcap.core.asks import Ask, Bound
+from crewcap.core.pricing import Modifiers, Usage
+
+
+__all__ = [
+    "DIALECTS",
+    "Answer",
+    "Ask",
+    "Bound",
+    "Dialect",
+    "Malformed",
+    "Meter",
+    "Reading",
+    "RefusalKind",
+]
 
 
 class Malformed(ValueError):
     """The body cannot be read without guessing (not JSON, duplicate keys, NaN, too deep, lone surrogates...)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bound:
-    """The most prompt tokens that a request can be billed for, apart from the model's own figures.
-
-    tokens = text_bytes + pad + images x (the card's image_tokens); or the card's context window where
-    `whole_window` is set (a PDF, a URL, a file id); such a request is refused when the window is unknown.
-    """
-
-    text_bytes: int
-    pad: int
-    images: int = 0
-    whole_window: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What one request asks for, as far as money goes."""
-
-    model: str
-    stream: bool
-    max_output: int | None  # tokens, as the client asked; None where it did not say
-    thinking_budget: int  # tokens; the output limit may never be lowered to this or below
-    bound: Bound
-    write: Write
-    modifiers: tuple[Modifiers, ...]  # every combination the answer may be billed at
-    samplings: int = 1  # how often the model may be run over the prompt inside this one request
-    pieces: Mapping[str, int]  # most pieces of each kind ("web_search": 5)
-    refusals: tuple[
-        str, ...
-    ] = ()  # what a capped key may not use, each a full sentence that names the remedy
-    notes: tuple[str, ...] = ()  # e.g. betas that were recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +42,12 @@ class Reading:
     is_complete: bool = False  # the answer ended as the provider ends one
     has_started: bool = False  # at least one event, or a byte of a 2xx body, was seen
     modifiers: Modifiers = Modifiers()
-    samplings: tuple[
-        tuple[str, Usage], ...
-    ] = ()  # (model, usage) of each entry where the answer lists several
+    samplings: tuple[tuple[str, Usage], ...] = ()  # (model, usage) of each entry where the answer lists several
     error: str = ""  # type of an error event inside a stream
     stop_reason: str = ""
     request_id: str = ""
     raw_usage: str = ""  # the provider's own words, for `audit`
+    doubt: str = ""  # why the usage cannot be taken at its word; what it says is then only the least that was used
 
 
 class Meter(Protocol):

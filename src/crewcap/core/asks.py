@@ -1,0 +1,40 @@
+"""What one request asks for, as far as money goes, whichever provider's words it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crewcap.core.pricing import Modifiers, Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The most prompt tokens that a request can be billed for, apart from the model's own figures.
+
+    tokens = text_bytes + pad + images x (the card's image_tokens); or the card's context window where
+    `whole_window` is set (a PDF, a URL, a file id); such a request is refused when the window is unknown.
+    """
+
+    text_bytes: int
+    pad: int
+    images: int = 0
+    whole_window: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What one request asks for, as far as money goes."""
+
+    model: str
+    stream: bool
+    max_output: int | None  # tokens, as the client asked; None where it did not say
+    thinking_budget: int  # tokens; the output limit may never be lowered to this or below
+    bound: Bound
+    write: Write
+    modifiers: tuple[Modifiers, ...]  # every combination the answer may be billed at
+    samplings: int = 1  # how often the model may be run over the prompt inside this one request
+    pieces: Mapping[str, int]  # most pieces of each kind ("web_search": 5)
+    other_models: tuple[str, ...] = ()  # models that may answer beside or instead of `model` (fallbacks, an advisor)
+    refusals: tuple[str, ...] = ()  # what a capped key may not use, each a full sentence that names the remedy
+    notes: tuple[str, ...] = ()  # e.g. betas that were recorded
