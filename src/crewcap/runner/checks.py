@@ -9,9 +9,9 @@ from crewcap.core.runs import Check
 TAIL_LINES = 200
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)\b")
-_UNITTEST = re.compile(r"^Ran (\d+) tests? in ", re.M)
-_UNITTEST_BAD = re.compile(r"^FAILED \((?P<counts>[^)]*)\)", re.M)
-_NODE = re.compile(r"^# (pass|fail) (\d+)$", re.M)
+_UNITTEST = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
+_UNITTEST_BAD = re.compile(r"^FAILED \((?P<counts>[^)]*)\)", re.MULTILINE)
+_NODE = re.compile(r"^# (pass|fail) (\d+)$", re.MULTILINE)
 
 
 def judge(*, exit_status: int, output: bytes, seconds: float) -> Check:

@@ -1,0 +1,111 @@
+"""One start of an agent in its sandbox, from its first line to its last.
+
+The agent ends by itself, or we end it: its time is up, it shows no sign of life, or somebody said pause or stop.
+Whatever it says meanwhile is handed on as events; its raw lines are kept beside the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.agents import AgentAdapter, Launch
+from crewcap.core.runs import AgentEnd, AgentEvent
+from crewcap.core.verdict import Cut
+from crewcap.runner.process import Site, last_words, lines
+from crewcap.workspaces import Child
+
+_TICK_S = 0.25
+_CRASH_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long an agent may work, and how long it may be silent."""
+
+    total_s: float
+    silent_s: float
+
+
+@dataclass(slots=True)
+class _Pulse:
+    """When the agent last gave a sign of life, and why it was cut, if it was."""
+
+    last: float
+    cut: Cut = ""
+
+
+async def work(
+    site: Site,
+    adapter: AgentAdapter,
+    launch: Launch,
+    *,
+    gateway_socket: Path,
+    transcript: Path,
+    patience: Patience,
+    hear: Callable[[AgentEvent], None],
+    asked: Callable[[], Cut],
+) -> tuple[AgentEnd, Cut]:
+    """Start the agent and see it through; how it ended, and why we ended it if we did."""
+    command = site.command(launch.argv, environ=launch.environ, files=launch.files, gateway_socket=gateway_socket)
+    child = await site.sandbox.start(command, uid=site.uid)
+    pulse = _Pulse(last=time.monotonic())
+    last: AgentEnd | None = None
+    watching = asyncio.create_task(_watch(child, pulse, patience, asked))
+    complaining = asyncio.create_task(last_words(child))
+    try:
+        await _hand_over(child, launch.first_input)
+        with transcript.open("ab") as log:
+            async for line in lines(child):
+                pulse.last = time.monotonic()
+                log.write(line + b"\n")
+                for event in adapter.read(line):
+                    last = event if isinstance(event, AgentEnd) else last
+                    hear(event)
+        status = await child.wait()
+    except BaseException:
+        await asyncio.shield(child.stop(ask_s=1, term_s=2))
+        raise
+    finally:
+        watching.cancel()
+        await _quietly(watching)
+    end = adapter.end(exit_status=status, last=last)
+    words = (await complaining).decode("utf-8", "replace").strip()
+    if end.kind == "crashed" and not end.message and words:
+        end = AgentEnd(kind="crashed", message=words[-_CRASH_WORDS:])
+    return end, pulse.cut
+
+
+async def _hand_over(child: Child, first_input: bytes) -> None:
+    """Give the agent its task and close its input: it ends when everything it started has ended."""
+    if child.stdin is None:
+        return
+    with contextlib.suppress(ConnectionError):
+        child.stdin.write(first_input)
+        await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _watch(child: Child, pulse: _Pulse, patience: Patience, asked: Callable[[], Cut]) -> None:
+    """End the agent when its time is up, when it is silent for too long, or when somebody asks for it."""
+    began = time.monotonic()
+    while not pulse.cut:
+        await asyncio.sleep(_TICK_S)
+        now = time.monotonic()
+        if now - began > patience.total_s:
+            pulse.cut = "timeout"
+        elif now - pulse.last > patience.silent_s:
+            pulse.cut = "stalled"
+        else:
+            pulse.cut = asked()
+    await child.stop()
+
+
+async def _quietly(task: Awaitable[None]) -> None:
+    """Wait for a task that was cancelled."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

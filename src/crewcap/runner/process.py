@@ -1,0 +1,140 @@
+"""Commands of a run, inside its sandbox: where its things lie, and how one command is seen through to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.workspaces import Child, Confined, Layout, Limits, Mount, Sandbox
+
+_CHUNK = 1 << 16
+_LONGEST_LINE = 32 << 20
+TIMED_OUT = -1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a command ended and what it said."""
+
+    status: int  # TIMED_OUT when we ended it
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def both(self) -> bytes:
+        """Everything it said."""
+        return self.stdout + self.stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A run's folders and the sandbox around them."""
+
+    sandbox: Sandbox
+    layout: Layout
+    uid: int
+    workspace: Path
+    home: Path
+    objects: Path  # the mirror's objects
+    binary: Path  # the agent's executable
+    limits: Limits = Limits()  # noqa: RUF009  (frozen)
+
+    def environ(self) -> dict[str, str]:
+        """What every command inside sees: nothing of ours, and what tests expect to find."""
+        return {
+            "HOME": self.layout.home,
+            "PATH": os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin", *_interpreter_folder())),
+            "LANG": "C.UTF-8",
+            "TMPDIR": f"{self.layout.home}/tmp" if not self.layout.loopback else "/tmp",  # noqa: S108  (its own tmpfs)
+            "TERM": "dumb",
+            "CI": "1",
+        }
+
+    def command(
+        self,
+        argv: tuple[str, ...],
+        *,
+        environ: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        gateway_socket: Path | None = None,
+    ) -> Confined:
+        """A command with the run's own things and nothing else."""
+        return Confined(
+            argv=argv,
+            environ={**self.environ(), **(environ or {})},
+            cwd=self.layout.workspace,
+            mounts=self._mounts(),
+            files=files or {},
+            gateway_socket=gateway_socket,
+            limits=self.limits,
+        )
+
+    def _mounts(self) -> tuple[Mount, ...]:
+        interpreter = tuple(Mount(source=path, target=str(path)) for path in _interpreter())
+        return (
+            Mount(source=self.workspace, target=self.layout.workspace, writable=True),
+            Mount(source=self.home, target=self.layout.home, writable=True),
+            Mount(source=self.objects, target=self.layout.objects),
+            Mount(source=self.binary, target=self.layout.binary),
+            *interpreter,
+        )
+
+    async def perform(
+        self, argv: tuple[str, ...], *, timeout_s: float, environ: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Run a command to its end without any way out; ended when its time is up."""
+        began = time.monotonic()
+        child = await self.sandbox.start(self.command(argv, environ=environ), uid=self.uid)
+        if child.stdin is not None:
+            child.stdin.close()
+        reading = asyncio.gather(child.stdout.read(), child.stderr.read())
+        try:
+            async with asyncio.timeout(timeout_s):
+                stdout, stderr = await reading
+                status = await child.wait()
+        except TimeoutError:
+            await child.stop(ask_s=1, term_s=2)
+            return Outcome(status=TIMED_OUT, stdout=b"", stderr=b"", seconds=time.monotonic() - began)
+        except asyncio.CancelledError:
+            await asyncio.shield(child.stop(ask_s=1, term_s=2))
+            raise
+        return Outcome(status=status, stdout=stdout, stderr=stderr, seconds=time.monotonic() - began)
+
+
+async def lines(child: Child) -> AsyncIterator[bytes]:
+    """Lines of a child's stdout, however long; a line without an end comes last."""
+    buffer = bytearray()
+    while chunk := await child.stdout.read(_CHUNK):
+        buffer += chunk
+        *whole, rest = buffer.split(b"\n")
+        for line in whole:
+            yield bytes(line)
+        buffer = bytearray(rest) if len(rest) <= _LONGEST_LINE else bytearray()
+    if buffer:
+        yield bytes(buffer)
+
+
+async def last_words(child: Child, *, limit: int = 8_192) -> bytes:
+    """The end of a child's stderr; reading it keeps the child from blocking."""
+    kept = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := await child.stderr.read(_CHUNK):
+            kept = (kept + chunk)[-limit:]
+    return kept
+
+
+def _interpreter() -> tuple[Path, ...]:
+    """The Python that runs crewcap, where it is not the system's: a project's tests may need one at all."""
+    base = Path(sys.base_prefix).resolve()
+    return () if base.is_relative_to("/usr") else (base,)
+
+
+def _interpreter_folder() -> tuple[str, ...]:
+    return tuple(str(path / "bin") for path in _interpreter())
