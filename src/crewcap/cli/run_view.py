@@ -1,0 +1,97 @@
+"""How a run is looked up and shown: the JSON object that INTERFACE promises, and the words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+
+from crewcap.cli.context import Call
+from crewcap.core.budget import Scope
+from crewcap.core.money import Money
+from crewcap.core.pricing import Usage
+from crewcap.core.runs import Run
+from crewcap.errors import UsageError
+from crewcap.stores import Totals
+
+KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
+
+
+def find_one(call: Call, text: str) -> Run:
+    """The run that a user means: a name, a unique prefix, the long id, or nothing for the latest."""
+    found = call.app.runs.find(text) if call.home.ledger.exists() else []
+    if not found:
+        what = f"no run is named {text!r}" if text else "there is no run yet"
+        raise UsageError(f"{what} in {call.home.root}", help="crewcap runs lists them; crewcap run starts one")
+    if len(found) > 1:
+        names = ", ".join(run.name for run in found[:5])
+        raise UsageError(f"{text!r} fits {len(found)} runs: {names}", help="say more of the name")
+    return found[0]
+
+
+def totals_of(call: Call, run: Run) -> Totals:
+    """What the ledger knows of a run."""
+    return call.app.ledger.totals(Scope(f"run:{run.id}"))
+
+
+def cost_of(totals: Totals) -> Money:
+    """What is shown as cost: spent and uncertain (MONEY 1)."""
+    return totals.spent + totals.uncertain
+
+
+def cache_hit(usage: Usage) -> float:
+    """The share of the prompt that came from the cache, 0 to 1."""
+    return round(usage.cache_read / usage.prompt, 4) if usage.prompt else 0.0
+
+
+def wall_seconds(run: Run, now: datetime) -> float:
+    """How long it took, or has taken so far."""
+    if run.started_at is None:
+        return 0.0
+    return round(((run.ended_at or now) - run.started_at).total_seconds(), 3)
+
+
+def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
+    """The object of `run` and `show`; fields are only ever added."""
+    cost = cost_of(totals)
+    left = max(0, (run.cap - cost - totals.held).nano)
+    return {
+        "run": run.name,
+        "run_id": run.id,
+        "issue": f"{run.issue.tracker}/{run.issue.key}",
+        "title": run.issue.title,
+        "state": run.state.value,
+        "verdict": run.verdict.value if run.verdict else None,
+        "reason": run.reason,
+        "agent": run.agent,
+        "agent_version": run.agent_version,
+        "model": run.model,
+        "because": run.because,
+        "cost_usd": cost.exact(),
+        "uncertain_usd": totals.uncertain.exact(),
+        "held_usd": totals.held.exact(),
+        "cap_usd": run.cap.exact(),
+        "cap_because": run.cap_because,
+        "left_usd": Money(left).exact(),
+        "turns": totals.requests,
+        "refused": totals.refused,
+        "branch": run.branch or None,
+        "base": run.base or None,
+        "commit": run.commit or None,
+        "commits": run.commits,
+        "check": {"before": asdict(run.check_before), "after": asdict(run.check_after)},
+        "api_seconds": run.api_seconds,
+        "wall_seconds": wall_seconds(run, call.clock()),
+        "files_changed": run.files_changed,
+        "lines_added": run.lines_added,
+        "lines_removed": run.lines_removed,
+        "tokens": {kind: getattr(totals.usage, kind) for kind in KINDS},
+        "cache_hit": cache_hit(totals.usage),
+        "sandbox": run.sandbox,
+        "repo": run.repo,
+        "workspace": str(call.home.run(run.id) / "workspace"),
+        "session": run.session,
+        "resume": f"crewcap resume {run.name}" if run.state == "waiting" else None,
+        "created_at": run.created_at.isoformat(),
+        "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+    }

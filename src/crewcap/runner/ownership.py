@@ -1,0 +1,65 @@
+"""Which process drives a run, and how another one asks it to stop.
+
+A pid alone proves nothing, because pids are used again: a driver is known by its pid *and* its start time.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from crewcap.core.runs import Run
+
+_STOP_FILE = "stop"
+
+
+def start_time(pid: int) -> str:
+    """When a process started, in the kernel's ticks since boot; empty where it cannot be told or is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    state, started = fields[0], fields[19]
+    return "" if state in "ZX" else started
+
+
+def myself() -> tuple[int, str]:
+    """This process, as a run's owner."""
+    pid = os.getpid()
+    return pid, start_time(pid)
+
+
+def is_driven(run: Run) -> bool:
+    """Whether the process that drives this run is alive."""
+    if run.owner_pid <= 0:
+        return False
+    if run.owner_started:
+        return start_time(run.owner_pid) == run.owner_started
+    return _exists(run.owner_pid)
+
+
+def request_stop(folder: Path) -> None:
+    """Ask the driver of a run to stop it; it looks several times a second."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / _STOP_FILE).touch()
+
+
+def is_stop_requested(folder: Path) -> bool:
+    """Whether somebody asked."""
+    return (folder / _STOP_FILE).exists()
+
+
+def clear_stop(folder: Path) -> None:
+    """A new start of the run is not stopped by an old word."""
+    (folder / _STOP_FILE).unlink(missing_ok=True)
+
+
+def _exists(pid: int) -> bool:
+    """Where /proc is missing: whether there is such a process at all."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
