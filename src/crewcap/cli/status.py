@@ -1,0 +1,127 @@
+"""`crewcap status`: what needs you, what is live, what came of the night, what is left to spend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import click
+
+from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.run_view import cost_of, totals_of
+from crewcap.core.budget import Balance
+from crewcap.core.money import Money, total
+from crewcap.core.runs import OPEN_STATES, Run, RunState, Verdict
+
+_SINCE = re.compile(r"(\d{1,4})([mhd])\Z")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Everything that `status` shows, as values."""
+
+    since: datetime
+    waiting: Sequence[Run]
+    live: Sequence[Run]
+    ended: Sequence[Run]
+    ended_cost: Money
+    worst_case: Money  # what the open runs may still cost, all together
+    uncertain: int
+    balances: Sequence[Balance]
+
+
+@click.command(epilog="Example: crewcap status --since 12h")
+@click.option("--since", default="12h", show_default=True, help="How far back: 30m, 12h, 7d.")
+@common
+@with_call
+def status(call: Call, *, since: str = "12h") -> None:
+    """What needs you, what is live, last night, today against budgets."""
+    if not call.home.ledger.exists():
+        call.note(f"nothing has run in {call.home.root} yet; crewcap run -p '...' starts")
+        if call.as_json:
+            call.emit({"waiting": [], "live": [], "ended": [], "budgets": []})
+        return
+    picture = _look(call, call.clock() - _span(since))
+    if call.as_json:
+        call.emit(_object(picture))
+    else:
+        call.out("\n".join(_lines(call, picture)))
+
+
+def _span(text: str) -> timedelta:
+    """A stretch of time as people write it."""
+    match = _SINCE.match(text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a stretch of time; write 30m, 12h or 7d", param_hint="--since")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _look(call: Call, since: datetime) -> Picture:
+    """Read the books once."""
+    runs = call.app.runs.list(limit=10_000)
+    open_runs = [run for run in runs if run.state in OPEN_STATES]
+    ended = [run for run in runs if run.ended_at is not None and run.state not in OPEN_STATES and run.ended_at >= since]
+    live = [run for run in open_runs if run.state != RunState.WAITING]
+    return Picture(
+        since=since,
+        waiting=[run for run in open_runs if run.state == RunState.WAITING],
+        live=live,
+        ended=ended,
+        ended_cost=total([cost_of(totals_of(call, run)) for run in ended]),
+        worst_case=total([_still(call, run) for run in live]),
+        uncertain=len(call.app.ledger.uncertain_holds()),
+        balances=[
+            one for one in call.app.ledger.all_balances() if not one.scope.startswith(("run:", "key:", "issue:"))
+        ],
+    )
+
+
+def _still(call: Call, run: Run) -> Money:
+    """What a run may still cost."""
+    return Money(max(0, (run.cap - cost_of(totals_of(call, run))).nano))
+
+
+def _lines(call: Call, seen: Picture) -> list[str]:
+    """The picture in words, the most urgent first."""
+    lines = []
+    if seen.waiting:
+        lines.append(f"NEEDS YOU {len(seen.waiting)}")
+        lines += [f"  {run.name:<22} {run.reason}; crewcap show {run.name}" for run in seen.waiting]
+    lines.append(
+        f"LIVE {len(seen.live)}" + (f"   worst case if all goes wrong: {seen.worst_case}" if seen.live else "")
+    )
+    lines += [_live(call, run) for run in seen.live]
+    green = sum(run.verdict == Verdict.FINISHED for run in seen.ended)
+    lines.append(f"SINCE {seen.since:%Y-%m-%d %H:%M}  {len(seen.ended)} ended ({green} done), {seen.ended_cost}")
+    lines += [
+        f"  {one.scope} {one.window:<6} {one.spent + one.uncertain} of {one.limit}, {one.left} left"
+        for one in seen.balances
+    ]
+    if seen.uncertain:
+        lines.append(f"UNCERTAIN {seen.uncertain} holds whose cost nobody proved; crewcap ledger reconcile")
+    return lines
+
+
+def _live(call: Call, run: Run) -> str:
+    totals = totals_of(call, run)
+    return f"  {run.name:<22} {run.state:<10} {cost_of(totals)} of {run.cap}, turn {totals.requests}   {run.issue.title[:40]}"
+
+
+def _object(seen: Picture) -> dict[str, object]:
+    """The picture for machines."""
+    return {
+        "since": seen.since.isoformat(),
+        "waiting": [{"run": run.name, "reason": run.reason} for run in seen.waiting],
+        "live": [{"run": run.name, "state": run.state.value} for run in seen.live],
+        "ended": [{"run": run.name, "verdict": run.verdict.value if run.verdict else None} for run in seen.ended],
+        "ended_cost_usd": seen.ended_cost.exact(),
+        "worst_case_usd": seen.worst_case.exact(),
+        "uncertain_holds": seen.uncertain,
+        "budgets": [
+            {"scope": one.scope, "window": one.window, "limit_usd": one.limit.exact(), "left_usd": one.left.exact()}
+            for one in seen.balances
+        ],
+    }
