@@ -134,6 +134,9 @@ class Issue:
 
 CheckResult = Literal["passed", "failed", "not_run"]
 
+Cut = Literal["", "timeout", "stalled", "paused", "stopped"]
+"""Why *we* ended an agent, if we did."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -183,6 +186,9 @@ class Run:
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    end: AgentEnd | None = None  # how the agent last ended, in its own words
+    cut: Cut = ""  # why we ended it, if we did
+    fixes: int = 0  # times that a red check went back into the session
     owner_pid: int = 0  # process that drives it
     owner_started: str = ""  # that process's start time, so that a reused pid is not taken for it
     effort: str = ""

@@ -7,12 +7,8 @@ Claude Code), so money comes from the ledger, work from git and quality from the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from crewcap.core.runs import AgentEnd, CheckResult, RunEvent, Verdict
-
-Cut = Literal["", "timeout", "stalled", "paused", "stopped"]
-"""Why *we* ended the agent, if we did."""
+from crewcap.core.runs import AgentEnd, CheckResult, Cut, RunEvent, Verdict
 
 _PAYMENT_REQUIRED = 402
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crewcap.agents import AgentAdapter, Launch
-from crewcap.core.runs import AgentEnd, AgentEvent
-from crewcap.core.verdict import Cut
+from crewcap.core.runs import AgentEnd, AgentEvent, Cut
 from crewcap.runner.process import Site, last_words, lines
 from crewcap.workspaces import Child
 
