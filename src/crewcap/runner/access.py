@@ -7,7 +7,6 @@ earlier start spent stays spent, and an old key is dead (MONEY 3, 5).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -28,14 +27,10 @@ class Access:
     secret: str = field(repr=False)
 
 
-def scopes_of(
-    issue: Issue, *, run: str, repo: str, users: Mapping[str, tuple[str, ...]], teams: Mapping[str, tuple[str, ...]]
-) -> tuple[Scope, ...]:
+def scopes_of(issue: Issue, *, run: str, repo: str, user: str, teams: tuple[str, ...]) -> tuple[Scope, ...]:
     """Every scope that a run's money is spent for, the narrowest first (MONEY 4)."""
-    user = _user_of(issue, users)
-    team = next((name for name, members in teams.items() if user in members), "")
     names = [f"run:{run}", f"issue:{issue.scope_name}", f"repo:{repo}", f"user:{user}"]
-    return tuple(Scope(name) for name in (*names, *([f"team:{team}"] if team else []), ALL))
+    return tuple(Scope(name) for name in (*names, *(f"team:{team}" for team in teams), ALL))
 
 
 def bring_limits(ledger: Ledger, run: Run, *, issue_cap: Money, issue_source: LimitSource) -> None:
@@ -64,9 +59,3 @@ def give_key(
     )
     ledger.add_key(key, cap=None)
     return Access(key_id=key_id, secret=secret)
-
-
-def _user_of(issue: Issue, users: Mapping[str, tuple[str, ...]]) -> str:
-    """The person behind a tracker's author; `unknown` where nobody mapped them."""
-    author = f"{issue.tracker}:{issue.author}"
-    return next((name for name, aliases in users.items() if author in aliases or issue.author == name), "unknown")

@@ -1,0 +1,156 @@
+"""What will be run, decided before anything is: agent, model, cap, sandbox, and why each of them.
+
+A plan is a value. `--dry-run` prints it; a real run stores what matters of it, so that a restart does not decide
+anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from crewcap.core.budget import Balance, Scope
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import PriceBook, UnknownPrice
+from crewcap.core.routing import Occasion, Route, bind_cap, choose, insist
+from crewcap.core.runs import Issue
+from crewcap.errors import MoneyRefused, UsageError
+from crewcap.runner.access import scopes_of
+from crewcap.settings.models import RepoSettings, Settings
+from crewcap.stores import Ledger
+
+PROVIDER = "anthropic"  # the one dialect that this version's agents speak
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a person said on the command line; empty and None say nothing."""
+
+    agent: str = ""
+    model: str = ""
+    effort: str = ""
+    cap: Money | None = None
+    max_turns: int = 0
+    timeout_s: int = 0
+    sandbox: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that is decided before a run."""
+
+    issue: Issue
+    repo: str
+    repo_path: Path
+    project: RepoSettings
+    route: Route  # its models are full ids
+    cap: Money
+    cap_because: str
+    issue_cap: Money
+    user: str
+    teams: tuple[str, ...]
+    balances: tuple[Balance, ...]  # what is left where it matters, before the run
+    sandbox: str  # as asked for: auto, or a rung
+
+
+def make_plan(
+    settings: Settings,
+    book: PriceBook,
+    ledger: Ledger,
+    *,
+    issue: Issue,
+    repo: str,
+    repo_path: Path,
+    asked: Asked,
+    now: datetime,
+) -> Plan:
+    """Choose everything; `MoneyRefused` where a budget has nothing left, `UsageError` for what does not exist."""
+    project = settings.repos.get(repo, RepoSettings())
+    user = _user(settings, issue)
+    teams = tuple(dict.fromkeys((*settings.team_of(user), *([project.team] if project.team else []))))
+    issue_cap = min(settings.defaults.issue_cap, project.issue_cap or settings.defaults.issue_cap)
+    balances = _balances(ledger, scopes_of(issue, run="", repo=repo, user=user, teams=teams), issue, issue_cap)
+    route = _route(settings, issue, repo, balances, asked)
+    default = min(settings.defaults.cap, project.cap or settings.defaults.cap)
+    cap, because = bind_cap(default=default, route=route, issue=issue, asked=asked.cap, budgets=balances)
+    if not cap:
+        raise MoneyRefused(
+            f"nothing was started: {because}", help="crewcap budget list; crewcap budget set SCOPE WINDOW AMOUNT"
+        )
+    return Plan(
+        issue=issue,
+        repo=repo,
+        repo_path=repo_path,
+        project=project,
+        route=_pinned(route, book, now),
+        cap=cap,
+        cap_because=because,
+        issue_cap=issue_cap,
+        user=user,
+        teams=teams,
+        balances=balances,
+        sandbox=asked.sandbox or settings.defaults.sandbox,
+    )
+
+
+def _user(settings: Settings, issue: Issue) -> str:
+    """The person behind the trigger, as the settings know them."""
+    return issue.author if issue.author in settings.users else settings.user_of(f"{issue.tracker}:{issue.author}")
+
+
+def _balances(ledger: Ledger, scopes: Sequence[Scope], issue: Issue, issue_cap: Money) -> tuple[Balance, ...]:
+    """What is left in every scope of the run; the issue's lifetime cap counts before it is in the books."""
+    known = [balance for balance in ledger.all_balances() if balance.scope in scopes]
+    mine = Scope(f"issue:{issue.scope_name}")
+    if not any(balance.scope == mine and balance.window == "total" for balance in known):
+        so_far = ledger.totals(mine)
+        known.append(
+            Balance(
+                scope=mine,
+                window="total",
+                label="total",
+                limit=issue_cap,
+                spent=so_far.spent,
+                uncertain=so_far.uncertain,
+                held=so_far.held,
+                source="default",
+            )
+        )
+    return tuple(known)
+
+
+def _route(settings: Settings, issue: Issue, repo: str, balances: Sequence[Balance], asked: Asked) -> Route:
+    """The first rule that matches, under what a person said."""
+    left = min((balance.left for balance in balances), default=ZERO)
+    defaults = settings.defaults
+    base = Route(
+        agent=defaults.agent,
+        model=defaults.model,
+        subagent_model=defaults.subagent_model or "",
+        effort=defaults.effort,
+        thinking_tokens=defaults.thinking_tokens,
+        max_turns=defaults.max_turns,
+        timeout_s=defaults.timeout_s,
+        max_output=defaults.max_output,
+    )
+    route = choose(settings.routes, Occasion(issue=issue, repo=repo, left=left), defaults=base)
+    return insist(
+        route,
+        agent=asked.agent,
+        model=asked.model,
+        effort=asked.effort,
+        max_turns=asked.max_turns,
+        timeout_s=asked.timeout_s,
+    )
+
+
+def _pinned(route: Route, book: PriceBook, now: datetime) -> Route:
+    """The route with full model ids, so that what a name means cannot change under a run."""
+    try:
+        model = book.resolve(PROVIDER, route.model, at=now)
+        subagent = book.resolve(PROVIDER, route.subagent_model, at=now) if route.subagent_model else ""
+    except UnknownPrice as error:
+        raise UsageError(f"{error}, so no run may use it", help="crewcap price list shows what has a price") from error
+    return replace(route, model=model, subagent_model=subagent)
