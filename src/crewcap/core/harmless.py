@@ -1,0 +1,115 @@
+"""Text from strangers, made harmless to show and honest to pass on.
+
+Three dangers, each with its function:
+
+    a terminal obeys what it prints (colours, titles, clipboard)    -> `plain`, `one_line`
+    an issue says things that its readers do not see                -> `reveal`
+    what an agent writes goes where secrets must not                -> `redact`
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+REMOVED = "[secret removed]"
+SHORTEST_SECRET = 8
+
+_ANSI = re.compile(
+    r"\x9b[0-?]*[ -/]*[@-~]|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|[ -/]*[0-~])"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff\U0001d173-\U0001d17a]"
+)
+# Joiners and variation selectors shape emoji and several scripts, one at a time after a visible letter; a row of them
+# is smuggled text.
+_JOINER = "\u200c\u200d\ufe00-\ufe0f"
+_JOINERS = re.compile(f"(?<![^\\s{_JOINER}])[{_JOINER}]+|(?<=[{_JOINER}])[{_JOINER}]+")
+_HIDDEN = (
+    ("comment", re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)),
+    ("comment", re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*(?:#|<>|<#>)[ \t]*[\"'(][^\n]*\n?", re.MULTILINE)),
+    (
+        "hidden element",
+        re.compile(
+            r"<(?P<tag>[a-z][a-z0-9]*)\b(?=[^>]*(?:\shidden\b|display\s*:\s*none|visibility\s*:\s*hidden|"
+            r"font-size\s*:\s*0|opacity\s*:\s*0(?![.\d])))[^>]*>.*?(?:</(?P=tag)\s*>|\Z)",
+            re.DOTALL | re.IGNORECASE,
+        ),
+    ),
+)
+_KEYS = re.compile(
+    r"sk-[A-Za-z0-9_-]{16,}|ccap-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
+    r"|glpat-[A-Za-z0-9_-]{16,}|lin_api_[A-Za-z0-9]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revealed:
+    """A text without what its readers cannot see, and what was left out, in words."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+def plain(text: str) -> str:
+    """Text without anything that a terminal would obey; line ends and tabs stay."""
+    return _CONTROL.sub("", _ANSI.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
+
+
+def one_line(text: str, *, limit: int = 200) -> str:
+    """A text as one line to show: nothing invisible, cut where it is too long."""
+    line = " ".join(_INVISIBLE.sub("", plain(text)).split())
+    return line if len(line) <= limit else f"{line[: max(0, limit - 3)]}..."
+
+
+def reveal(text: str) -> Revealed:
+    """Take out what people who read the rendered text would not see: comments, hidden elements, invisible letters."""
+    notes = []
+    for what, pattern in _HIDDEN:
+        text, count = pattern.subn("", text)
+        notes.append((what, count))
+    text, invisible = _INVISIBLE.subn("", text)
+    text, joined = _JOINERS.subn("", text)
+    notes.append(("invisible letter", invisible + joined))
+    counts: dict[str, int] = {}
+    for what, count in notes:
+        counts[what] = counts.get(what, 0) + count
+    said = (f"{count} {what}{'s' if count > 1 else ''} left out" for what, count in counts.items() if count)
+    return Revealed(text=text, notes=tuple(said))
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """A text without the secrets that we know, in the usual disguises, and without what looks like a key.
+
+    This catches accidents and lazy tricks. It is no wall: an agent that knows a secret can always spell it otherwise,
+    so none that matters is given to one.
+    """
+    for form in sorted({form for secret in secrets for form in _disguises(secret)}, key=len, reverse=True):
+        text = text.replace(form, REMOVED)
+    return _KEYS.sub(REMOVED, text)
+
+
+def _disguises(secret: str) -> Iterator[str]:
+    """How a secret may be spelt: raw, backwards, beheaded, hexadecimal, percent-encoded, base64 at each offset."""
+    if len(secret) < SHORTEST_SECRET:
+        return
+    raw = secret.encode()
+    yield from (secret, secret[::-1], raw.hex(), raw.hex().upper(), quote(secret, safe=""))
+    yield "".join(f"%{byte:02x}" for byte in raw)
+    yield "".join(f"%{byte:02X}" for byte in raw)
+    if len(secret) >= 2 * SHORTEST_SECRET:
+        yield secret[7:]
+    for offset in range(3):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            coded = encode(b"\0" * offset + raw).rstrip(b"=").decode()
+            # The letters at both ends hold bits of the neighbours; those between are the secret's own.
+            yield coded[(0, 2, 3)[offset] : len(coded) - 1]
