@@ -75,7 +75,7 @@ def _refused(seen: Evidence) -> Judgement | None:
     """A request was refused; None where the run reached its end all the same."""
     if seen.provider_frozen:
         return Judgement(verdict=Verdict.PROVIDER_ERROR, move=RunEvent.PAUSE, reason=seen.provider_frozen)
-    if seen.max_turns and seen.turns >= seen.max_turns and not seen.refused_for_money:
+    if seen.max_turns and seen.turns >= seen.max_turns:
         return _turns(seen)
     if seen.end.kind == "finished" and seen.commits and seen.check == "passed":
         return None

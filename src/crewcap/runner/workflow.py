@@ -1,0 +1,321 @@
+"""The steps of one run, each of which looks first at how far the run is.
+
+    queued ─> preparing    workspace, setup, baseline check            nothing can cost money yet
+           ─> running      door, key, agent                            money, held before each request
+           ─> finishing    work fetched, check, perhaps once more      no money
+           ─> done | waiting | failed | stopped
+
+Every state is stored before the step that belongs to it begins, so a second start after a kill goes on where the
+first one was: `drive` asks the run, not its memory. An agent that was killed is started again in its own session,
+on a new key; what it had spent stays spent. Work is fetched into the mirror after every start of an agent, so the
+most that a crash can lose is what the agent had not yet written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from crewcap.agents import AgentAdapter, LaunchOrder
+from crewcap.core.budget import Scope
+from crewcap.core.runs import AgentEnd, AgentEvent, Check, Cut, Run, RunEvent, RunState, Verdict, move
+from crewcap.core.verdict import Evidence, Judgement, judge
+from crewcap.runner import checks, prompt
+from crewcap.runner.access import bring_limits, give_key, scopes_of
+from crewcap.runner.agent_turn import Patience, work
+from crewcap.runner.doors import Doors
+from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
+from crewcap.runner.ownership import clear_stop, is_stop_requested, myself
+from crewcap.runner.plan import Plan
+from crewcap.runner.process import TIMED_OUT, Outcome, Site
+from crewcap.runner.tree import Tree
+from crewcap.stores import Ledger, RunStore, Totals
+
+_COUNT_S = 0.5
+_SETUP_S = 1_800.0
+_CHECK_S = 1_800.0
+_GO_ON = "Continue where you were."
+_FINAL = frozenset({RunState.DONE, RunState.WAITING, RunState.FAILED, RunState.STOPPED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Everything that a run needs and did not decide itself."""
+
+    runs: RunStore
+    ledger: Ledger
+    doors: Doors
+    adapter: AgentAdapter
+    site: Site
+    tree: Tree
+    folder: Path  # of the run, in the state directory
+    clock: Callable[[], datetime]
+    tell: Callable[[Moment], None]
+    report: Callable[[Run, Totals], None]
+    silent_s: float
+    fix_attempts: int
+    frozen: Callable[[], Awaitable[str]]  # why the provider's key is frozen; empty = it is not
+
+
+@dataclass(slots=True)
+class Workflow:
+    """One run on its way; `run` is always what is stored."""
+
+    tools: Tools
+    plan: Plan
+    run: Run
+    _interrupts: int = 0
+    _task: asyncio.Task[Any] | None = field(default=None)
+
+    async def drive(self) -> Run:
+        """Take the run from where it is to its end, or to where it waits."""
+        self._task = asyncio.current_task()
+        clear_stop(self.tools.folder)
+        pid, started = myself()
+        self._keep(owner_pid=pid, owner_started=started)
+        counting = asyncio.create_task(self._count())
+        try:
+            while self.run.state not in _FINAL:
+                await self._step()
+        except asyncio.CancelledError:
+            if not self._interrupts:
+                raise
+            self._move(RunEvent.STOP, verdict=Verdict.CANCELLED, reason="interrupted before it could cost anything")
+        finally:
+            counting.cancel()
+        self._count_once()
+        self._report()
+        self.tools.tell(Ended(run=self.run))
+        return self.run
+
+    def interrupt(self) -> None:
+        """Ctrl-C: once pauses the agent, twice stops it; before the agent works, once stops."""
+        self._interrupts += 1
+        if self.run.state in {RunState.QUEUED, RunState.PREPARING} and self._task is not None:
+            self._task.cancel()
+
+    async def _step(self) -> None:
+        """What the run's state calls for."""
+        match self.run.state:
+            case RunState.QUEUED:
+                self._move(RunEvent.PREPARE, started_at=self.tools.clock())
+            case RunState.PREPARING:
+                await self._prepare()
+            case RunState.RUNNING:
+                await self._work()
+            case _:
+                await self._finish()
+
+    # preparing
+
+    async def _prepare(self) -> None:
+        """Workspace, setup and baseline check: everything that must hold before the first paid request."""
+        laid = await self.tools.tree.lay_out(self.run, self.tools.site)
+        self._keep(base=laid.base, base_branch=laid.base_branch, branch=laid.branch)
+        self._tell("workspace", f"{laid.files:,} files, branch {laid.branch}")
+        self._report()
+        if not await self._set_up():
+            return
+        before = await self._check("check before")
+        self._keep(check_before=before)
+        self._move(RunEvent.START)
+
+    async def _set_up(self) -> bool:
+        """Run the project's setup; a failure ends the run before any paid request."""
+        command = self.plan.project.setup
+        if not command:
+            return True
+        outcome = await self._shell(command, _SETUP_S)
+        if outcome.status == 0:
+            self._tell("setup", f"{command}: done in {outcome.seconds:.0f} s")
+            return True
+        why = "ran out of time" if outcome.status == TIMED_OUT else f"exit {outcome.status}"
+        tail = checks.plain(outcome.both).strip()[-600:]
+        self._tell("setup", f"{command}: {why}")
+        self.tools.runs.log(self.run.id, "note", f"setup said: {tail}")
+        self._move(
+            RunEvent.FAIL, verdict=Verdict.SETUP_FAILED, reason=f"setup `{command}` failed ({why}): {tail[-200:]}"
+        )
+        return False
+
+    async def _check(self, name: str) -> Check:
+        """Run the project's own check, and say what it said; `not_run` is said aloud too."""
+        command = self.plan.route.check or self.plan.project.check
+        if not command:
+            self._tell(name, "not checked: no check is set for this repository")
+            return Check(result="not_run")
+        outcome = await self._shell(command, _CHECK_S)
+        check = checks.judge(exit_status=outcome.status, output=outcome.both, seconds=outcome.seconds)
+        self._tell(name, check.summary if outcome.status != TIMED_OUT else "ran out of time")
+        return check
+
+    async def _shell(self, command: str, timeout_s: float) -> Outcome:
+        """The user's own command, in the sandbox: the only place where a shell is used."""
+        return await self.tools.site.perform(("/bin/sh", "-c", command), timeout_s=timeout_s)
+
+    # running
+
+    async def _work(self) -> None:
+        """Start the agent on a key of its own, and fetch what it wrote whatever its end is."""
+        session_exists = self.tools.tree.has_session(self.run, self.tools.site)
+        bring_limits(self.tools.ledger, self.run, issue_cap=self.plan.issue_cap, issue_source="default")
+        scopes = scopes_of(
+            self.run.issue, run=self.run.id, repo=self.run.repo, user=self.plan.user, teams=self.plan.teams
+        )
+        access = give_key(
+            self.tools.ledger,
+            self.run,
+            scopes=scopes,
+            max_output=self.plan.route.max_output,
+            turns_left=max(0, self.run.max_turns - self._totals().requests),
+            now=self.tools.clock(),
+        )
+        began = time.monotonic()
+        async with self.tools.doors.opened(self.run.id, access.key_id, self.tools.site) as door:
+            order = self._order(access.secret, door.port, resume=session_exists)
+            end, cut = await work(
+                self.tools.site,
+                self.tools.adapter,
+                self.tools.adapter.launch(order),
+                gateway_socket=door.socket,
+                transcript=self.tools.folder / "agent.jsonl",
+                patience=Patience(total_s=self.run.timeout_s, silent_s=self.tools.silent_s),
+                hear=self._hear,
+                asked=self._asked,
+            )
+        self.tools.ledger.revoke_key(access.key_id)
+        self.tools.runs.log(self.run.id, "step", f"agent ended: {end.kind} {end.message}"[:500])
+        self._keep(end=end, cut=cut, epoch=self.run.epoch + 1, turns=self._totals().requests)
+        self._keep(api_seconds=round(self.run.api_seconds + time.monotonic() - began, 3))
+        self._move(RunEvent.FINISH)
+
+    def _order(self, secret: str, port: int, *, resume: bool) -> LaunchOrder:
+        """What the agent is told, by its first start or a later one."""
+        layout, route = self.tools.site.layout, self.plan.route
+        return LaunchOrder(
+            binary=layout.binary,
+            prompt=self._words(resume=resume),
+            model=self.run.model,
+            session=self.run.session,
+            home=layout.home,
+            workspace=layout.workspace,
+            gateway_url=f"http://127.0.0.1:{port}",
+            gateway_socket="" if layout.loopback else str(self.tools.doors.inside(self.run.id)),
+            key=secret,
+            run=self.run.id,
+            effort=self.run.effort,
+            subagent_model=route.subagent_model,
+            thinking_tokens=route.thinking_tokens,
+            max_turns=self.run.max_turns,
+            max_output=route.max_output,
+            cap_usd=self.run.cap.exact(),
+            resume=resume,
+            rules=self.tools.tree.rules(self.tools.site),
+        )
+
+    def _words(self, *, resume: bool) -> str:
+        """The issue at first; a red check's output when it goes back; else go on."""
+        if not resume:
+            return prompt.first(self.plan, self.run)
+        if self.run.fixes and self.run.check_after.result == "failed":
+            return prompt.red(self.plan, self.run)
+        return _GO_ON
+
+    def _hear(self, event: AgentEvent) -> None:
+        """Hand on what the agent says, with what it has cost so far."""
+        totals = self._totals()
+        self.tools.tell(Heard(event=event, turn=totals.requests, spent=totals.spent + totals.uncertain))
+        kind = type(event).__name__.lower()
+        text = getattr(event, "what", "") or getattr(event, "text", "") or getattr(event, "message", "")
+        if text:
+            self.tools.runs.log(self.run.id, "agent", f"{getattr(event, 'verb', kind)} {text}"[:500])
+
+    def _asked(self) -> Cut:
+        """What somebody asked of us since the agent started."""
+        if is_stop_requested(self.tools.folder) or self._interrupts > 1:
+            return "stopped"
+        return "paused" if self._interrupts else ""
+
+    # finishing
+
+    async def _finish(self) -> None:
+        """Fetch the work, check it, and judge; a red check may go back into the session."""
+        kept = await self.tools.tree.collect(self.run, self.tools.site)
+        self._keep(
+            commit=kept.commit,
+            commits=kept.commits,
+            files_changed=kept.files,
+            lines_added=kept.added,
+            lines_removed=kept.removed,
+        )
+        if kept.commits:
+            self._keep(check_after=await self._check("check after"))
+        judgement = judge(await self._evidence())
+        if self._may_fix(judgement):
+            self._keep(fixes=self.run.fixes + 1)
+            self._tell("check after", f"red; back to the agent ({self.run.fixes} of {self.tools.fix_attempts})")
+            self._move(RunEvent.START)
+            return
+        if kept.commits:
+            await self.tools.tree.publish(self.run)
+        self._move(judgement.move, verdict=judgement.verdict, reason=judgement.reason)
+
+    async def _evidence(self) -> Evidence:
+        """Everything that was seen."""
+        totals = self._totals()
+        return Evidence(
+            end=self.run.end or AgentEnd(kind="crashed", message="crewcap was ended while the agent worked"),
+            cut=self.run.cut,
+            refused_for_money=totals.refused,
+            turns=totals.requests,
+            max_turns=self.run.max_turns,
+            provider_frozen=await self.tools.frozen(),
+            commits=self.run.commits,
+            check=self.run.check_after.result,
+        )
+
+    def _may_fix(self, judgement: Judgement) -> bool:
+        """Whether a red check goes back: the agent ended by itself, and attempts and turns are left."""
+        attempts_left = self.run.fixes < self.tools.fix_attempts
+        return judgement.verdict == Verdict.CHECK_FAILED and attempts_left and not self._interrupts
+
+    # what is kept and told
+
+    def _keep(self, **changes: Any) -> None:
+        """Store what is known now."""
+        self.run = replace(self.run, **changes)
+        self.tools.runs.save(self.run)
+
+    def _move(self, event: RunEvent, **changes: Any) -> None:
+        """Move the run by its table, store it, and say so."""
+        state = move(self.run.state, event)
+        if state in _FINAL:
+            changes.setdefault("ended_at", self.tools.clock())
+        self._keep(state=state, **changes)
+        self.tools.runs.log(self.run.id, "state", f"{state} {changes.get('reason', '')}".strip())
+        self._report()
+
+    def _tell(self, name: str, text: str) -> None:
+        self.tools.runs.log(self.run.id, "step", f"{name}: {text}")
+        self.tools.tell(Stepped(name=name, text=text))
+
+    def _totals(self) -> Totals:
+        return self.tools.ledger.totals(Scope(f"run:{self.run.id}"))
+
+    def _report(self) -> None:
+        self.tools.report(self.run, self._totals())
+
+    def _count_once(self) -> None:
+        totals = self._totals()
+        self.tools.tell(Counted(spent=totals.spent + totals.uncertain, held=totals.held, turns=totals.requests))
+
+    async def _count(self) -> None:
+        """Money by the ledger, for whoever watches."""
+        while True:
+            await asyncio.sleep(_COUNT_S)
+            self._count_once()
