@@ -20,6 +20,7 @@ class Bound:
     pad: int
     images: int = 0
     whole_window: bool = False
+    window_at_least: int = 0  # tokens; the window that the request switches on, where it is larger than the card's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,5 +37,6 @@ class Ask:
     samplings: int = 1  # how often the model may be run over the prompt inside this one request
     pieces: Mapping[str, int]  # most pieces of each kind ("web_search": 5)
     other_models: tuple[str, ...] = ()  # models that may answer beside or instead of `model` (fallbacks, an advisor)
+    inner_output: int = 0  # tokens; the largest output limit inside the request that is not `max_output`
     refusals: tuple[str, ...] = ()  # what a capped key may not use, each a full sentence that names the remedy
     notes: tuple[str, ...] = ()  # e.g. betas that were recorded

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from crewcap.core.asks import Ask, Bound
-from crewcap.core.pricing import Modifiers, Usage
-
+from crewcap.core.pricing import Modifiers, Usage, Write
 
 __all__ = [
     "DIALECTS",
@@ -26,6 +25,9 @@ __all__ = [
     "Reading",
     "RefusalKind",
 ]
+
+
+STANDARD = Modifiers()
 
 
 class Malformed(ValueError):
@@ -41,8 +43,9 @@ class Reading:
     prompt_is_exact: bool = False  # an event with the full cache split was seen: the hold may shrink
     is_complete: bool = False  # the answer ended as the provider ends one
     has_started: bool = False  # at least one event, or a byte of a 2xx body, was seen
-    modifiers: Modifiers = Modifiers()
-    samplings: tuple[tuple[str, Usage], ...] = ()  # (model, usage) of each entry where the answer lists several
+    modifiers: Modifiers = STANDARD
+    samplings: tuple[tuple[str, Usage], ...] = ()
+    """(model, usage) of each entry where the answer lists them: together the whole bill, fees on the first one."""
     error: str = ""  # type of an error event inside a stream
     stop_reason: str = ""
     request_id: str = ""
@@ -91,7 +94,7 @@ class Dialect(Protocol):
     name: str  # "anthropic"
 
     def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str]) -> Ask:
-        """Parse the whole body; `Malformed` if it cannot be. `allow` names what capped keys may use beyond the known lists."""
+        """Parse the whole body; `Malformed` if it cannot be. `allow` names what capped keys may use besides."""
         ...
 
     def rewrite(self, body: bytes, *, max_output: int | None) -> bytes:
@@ -106,8 +109,8 @@ class Dialect(Protocol):
         """Tokens in the answer to a count call; `Malformed` if it is not one."""
         ...
 
-    def meter(self, *, stream: bool) -> Meter:
-        """A fresh meter for one answer."""
+    def meter(self, *, stream: bool, write: Write = "1h") -> Meter:
+        """A fresh meter for one answer; `write` is the request's, for cache writes that the answer does not split."""
         ...
 
     def refuse(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> Answer:
