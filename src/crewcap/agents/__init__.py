@@ -45,7 +45,7 @@ class Launch:
 
     argv: tuple[str, ...]
     environ: Mapping[str, str]
-    files: Mapping[str, bytes]  # path inside the sandbox -> content, made before the start
+    files: Mapping[str, bytes]  # path inside the sandbox -> content, made before the start; the agent's own to write
     first_input: bytes  # written to stdin at once; stdin stays open for `say`
 
 
@@ -65,6 +65,7 @@ class AgentAdapter(Protocol):
     name: str  # "claude", as users write it
     title: str  # "Claude Code", as users read it
     executable: str  # what to look for on PATH
+    oldest: str  # first version whose protections were measured; an older one is not started
 
     def bundled(self) -> str | None:
         """Path of the CLI that an installed Python wheel carries, if any."""
