@@ -1,0 +1,13 @@
+"""Floor 2: the settings: what a user wrote, read once into frozen values.
+
+    values.py      how one value is written: money, durations, scopes, addresses, key sources
+    keysource.py   where a secret comes from, and reading it
+    models.py      what a file may say, and the frozen `Settings` that everything else reads
+    locate.py      the line on which a key stands, for messages
+    load.py        the user's file -> `Settings`, or one clear `SettingsError`
+    repository.py  a repository's own `.crewcap.toml`: policy from strangers, merged under the user's
+    hosts.py       the named lists of package hosts
+    explain.py     every value with its origin; what this version does not serve yet; the JSON Schema
+
+`crewcap.config` is the door; other floors import that.
+"""

@@ -1,0 +1,319 @@
+"""What a settings file may say, and the frozen `Settings` that everything else reads.
+
+`SettingsFile` is the file as written (its keys are the promise to users); `Settings` is what it means, with every
+default filled in. Unknown keys are refused by both. A field whose unit is in its name (`timeout_s`) is written
+without it (`timeout = "45m"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
+
+from crewcap.core.budget import Scope, Window
+from crewcap.core.money import Money
+from crewcap.core.routing import Rule
+from crewcap.settings import values
+from crewcap.settings.hosts import read_hosts
+from crewcap.settings.keysource import KeySource
+from crewcap.stores import Limit, LimitSource
+
+DEFAULT = "default"
+
+_TEXT = {"type": "string"}
+_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_MONEY = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\d{1,10}(\.\d{1,9})?$"}],
+    "description": 'Dollars: 25, 25.00 or "25.00".',
+}
+_SOURCE = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": False,
+    "properties": {
+        "env": {"type": "string", "description": "Name of an environment variable."},
+        "file": {"type": "string", "description": "Path of a file that its owner alone can read."},
+        "command": {"type": "array", "items": {"type": "string"}, "description": "A command that prints it."},
+    },
+}
+
+Amount = Annotated[Money, PlainValidator(values.read_money), WithJsonSchema(_MONEY)]
+Cap = Annotated[Money, PlainValidator(values.read_cap), WithJsonSchema(_MONEY)]
+Count = Annotated[int, PlainValidator(values.read_count), WithJsonSchema({"type": "integer", "minimum": 1})]
+Attempts = Annotated[
+    int, PlainValidator(values.read_attempts), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 10})
+]
+Duration = Annotated[
+    int,
+    PlainValidator(values.read_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "examples": ["45m", "1h30m"]}),
+]
+Share = Annotated[
+    int, PlainValidator(values.read_share), WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}\s?%$"})
+]
+Zone = Annotated[str, PlainValidator(values.read_zone), WithJsonSchema({**_TEXT, "examples": ["Europe/Berlin"]})]
+BaseUrl = Annotated[str, PlainValidator(values.read_base_url), WithJsonSchema({**_TEXT, "format": "uri"})]
+StoreUrl = Annotated[str, PlainValidator(values.read_store_url), WithJsonSchema({**_TEXT, "format": "uri"})]
+Source = Annotated[KeySource, PlainValidator(values.read_source), WithJsonSchema(_SOURCE)]
+ModelName = Annotated[str, PlainValidator(values.read_model), WithJsonSchema(_TEXT)]
+Text = Annotated[str, PlainValidator(values.read_text), WithJsonSchema(_TEXT)]
+Texts = Annotated[tuple[str, ...], PlainValidator(values.read_texts), WithJsonSchema(_TEXTS)]
+InnerPaths = Annotated[tuple[str, ...], PlainValidator(values.read_inner_paths), WithJsonSchema(_TEXTS)]
+Hosts = Annotated[tuple[str, ...], PlainValidator(read_hosts), WithJsonSchema(_TEXTS)]
+Cron = Annotated[str, PlainValidator(values.read_cron), WithJsonSchema({**_TEXT, "examples": ["0 2 * * *"]})]
+Hours = Annotated[str, PlainValidator(values.read_hours), WithJsonSchema({**_TEXT, "examples": ["22:00-07:00"]})]
+
+Effort = Literal["", "low", "medium", "high", "xhigh", "max"]
+SandboxChoice = Literal["auto", "bubblewrap", "landlock", "unconfined"]
+LimitKind = Literal["tpm", "rpm", "concurrent", "runs", "tokens", "hours"]
+DialectName = Literal["anthropic", "openai", "gemini"]
+
+
+class Part(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+class ProviderFile(Part):
+    """One provider of models, as written."""
+
+    dialect: DialectName | None = Field(None, description="The protocol it speaks; by default the provider's name.")
+    key: Source | None = Field(None, description="Where its key is kept. A pasted key is refused.")
+    base_url: BaseUrl | None = Field(None, description="Where requests go; plain http only to loopback.")
+    billing: Literal["metered", "subscription"] = Field("metered", description="How the provider charges.")
+    share: Share = Field(100, description="The part of the organisation's rate limits that crewcap may use.")
+    prices: Text | None = Field(None, description="Whose price list holds; must be said where base_url is not theirs.")
+
+
+class Defaults(Part):
+    """What holds for a run when no route says otherwise."""
+
+    agent: Text = Field("claude", description="The agent's command line.")
+    model: ModelName = Field("sonnet", description="Resolved once; the full id is kept on the run.")
+    subagent_model: ModelName = Field("", description="Model of subagents; empty = the main model.")
+    effort: Effort = Field("", description="How hard the model thinks; empty leaves it to the agent.")
+    thinking_tokens: Count | None = Field(None, description="Thinking budget of each answer.")
+    cap: Cap = Field(Money.usd("5.00"), description="The most that one run may cost.")
+    issue_cap: Cap = Field(Money.usd("10.00"), description="The most that all runs of one issue may cost.")
+    max_turns: Count = Field(40, description="Requests that a run may send, subagents included.")
+    timeout_s: Duration = Field(2_700, alias="timeout", description="Wall clock of one run.")
+    no_progress_s: Duration = Field(900, alias="no_progress", description="A run without any sign of life is stopped.")
+    sandbox: SandboxChoice = Field("auto", description="auto = bubblewrap or Landlock, never weaker.")
+    fix_attempts: Attempts = Field(2, description="How often a red check goes back into the session.")
+    max_output: Count = Field(16_000, description="Output limit of one answer, in tokens.")
+    agent_path: Mapping[str, Text] = Field(default_factory=dict, description="Where an agent's program lies.")
+
+
+class RouteMatch(Part):
+    """When a route holds: every key that is said must match."""
+
+    label: Texts = Field((), description="One of the issue's labels.")
+    repo: Texts = Field((), description="The repository's name; * matches anything.")
+    path: Texts = Field((), description="Path of the issue's file; * matches anything.")
+    trigger: Texts = Field((), description="What started the run.")
+    workflow: Texts = Field((), description="The workflow's name.")
+    title: Texts = Field((), description="Part of the issue's title; * matches anything.")
+    author_trust: Texts = Field((), description="What the author may do in the repository.")
+    left_below: Amount | None = Field(None, description="Holds when less than this is left in some budget.")
+
+
+class RouteFile(Part):
+    """One route; the first that matches wins."""
+
+    name: Text | None = Field(None, description="Lets a repository's own file choose this route.")
+    match: RouteMatch = Field(default_factory=RouteMatch, description="When it holds; nothing said = always.")
+    agent: Text | None = None
+    model: ModelName | None = None
+    subagent_model: ModelName | None = None
+    effort: Effort | None = None
+    thinking_tokens: Count | None = None
+    cap: Cap | None = None
+    max_turns: Count | None = None
+    timeout_s: Duration | None = Field(None, alias="timeout")
+    max_output: Count | None = None
+    check: Text | None = Field(None, description="Instead of the repository's own check.")
+
+
+class CountsPerWindow(Part):
+    """How many of something in a window."""
+
+    total: Count | None = None
+    day: Count | None = None
+    week: Count | None = None
+    month: Count | None = None
+
+
+class BudgetFile(Part):
+    """Budgets and limits of one scope."""
+
+    total: Amount | None = Field(None, description="Money, ever.")
+    day: Amount | None = Field(None, description="Money a day of the calendar.")
+    week: Amount | None = Field(None, description="Money a week of the calendar.")
+    month: Amount | None = Field(None, description="Money a month of the calendar.")
+    tpm: Count | None = Field(None, description="Tokens a minute.")
+    rpm: Count | None = Field(None, description="Requests a minute.")
+    concurrent: Count | None = Field(None, description="Requests at the same time.")
+    runs: CountsPerWindow | None = None
+    tokens: CountsPerWindow | None = None
+    hours: CountsPerWindow | None = None
+
+
+class BudgetsFile(Part):
+    """Money and limits by scope."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, BudgetFile] = Field(init=False)
+    timezone: Zone = Field("UTC", description="The zone whose midnights begin a day, a week and a month.")
+
+
+class RepoSettings(Part):
+    """One repository."""
+
+    url: Text = Field("", description="Where it is cloned from: an address or a local path.")
+    team: Text = Field("", description="Whose budget its runs count against.")
+    setup: Text = Field("", description="Run in the sandbox before the agent; kept and reused.")
+    check: Text = Field("", description="Run before and after the agent; costs no tokens.")
+    hosts: Hosts = Field((), description="Named lists or host names, reachable during setup only.")
+    services: Texts = Field((), description="Started inside the sandbox.")
+    include: InnerPaths = Field((), description="Untracked files that a run needs, by path inside the repository.")
+    instructions: Text = Field("", description="Added to the prompt of every run.")
+    secrets: Mapping[str, Source] = Field(default_factory=dict, description="Variables that the agent can read.")
+
+
+class GatewaySettings(Part):
+    """The metering gateway."""
+
+    allow: frozenset[str] = Field(frozenset(), description="Fields, tools and betas that capped keys may use, by name.")
+    wait_s: Duration = Field(300, alias="wait", description="How long a request waits for money that others hold.")
+    drain_s: Duration = Field(120, alias="drain", description="How long an answer is read after its client left.")
+    idle_s: Duration = Field(300, alias="idle", description="How long a provider may be silent inside an answer.")
+    geo: Literal["us", "global"] = Field("us", description="The dearest region that a request may be billed for.")
+    strict_betas: StrictBool = Field(False, description="Refuse betas that this version does not know.")
+
+
+class StoreFile(Part):
+    """Where the ledger is kept."""
+
+    url: StoreUrl | None = Field(
+        None, description="A PostgreSQL database; by default ledger.db in the state directory."
+    )
+
+
+class ScheduleFile(Part):
+    """A run that starts by the clock."""
+
+    name: Text
+    cron: Cron
+    repo: Text
+    prompt: Text | None = None
+    prompt_file: Text | None = None
+    cap: Cap | None = None
+
+
+class TriggerFile(Part):
+    """A tracker that starts runs."""
+
+    repos: Texts = ()
+    label: Text | None = None
+    team: Text | None = None
+    url: BaseUrl | None = None
+    token: Source | None = None
+    key: Source | None = None
+    secret: Source | None = Field(None, description="Proves that a webhook is genuine.")
+
+
+class NotifyFile(Part):
+    """Who is told about what."""
+
+    on: Texts
+    webhook: Source
+    quiet: Hours | None = None
+
+
+class SettingsFile(Part):
+    """A whole settings file, as users write it."""
+
+    providers: dict[str, ProviderFile] | None = Field(None, description="Where models come from.")
+    defaults: Defaults = Field(default_factory=Defaults, description="What holds when no route says otherwise.")
+    budgets: BudgetsFile = Field(default_factory=BudgetsFile, description="Money and limits by scope.")
+    teams: dict[str, Texts] = Field(default_factory=dict, description="Team -> users.")
+    users: dict[str, Texts] = Field(default_factory=dict, description='User -> names elsewhere: "github:ana-dev".')
+    repos: dict[str, RepoSettings] = Field(default_factory=dict, description="Repositories by name.")
+    routes: tuple[RouteFile, ...] = Field((), description="Which agent, model and cap; the first match wins.")
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The metering gateway.")
+    store: StoreFile = Field(default_factory=StoreFile, description="Where the ledger is kept.")
+    schedules: tuple[ScheduleFile, ...] = Field((), description="Runs that start by the clock.")
+    triggers: dict[Literal["github", "gitlab", "linear"], TriggerFile] = Field(
+        default_factory=dict, description="Trackers that start runs."
+    )
+    notify: tuple[NotifyFile, ...] = Field((), description="Who is told about what.")
+
+
+class ProviderSettings(Part):
+    """One provider, everything said."""
+
+    name: str
+    dialect: DialectName
+    key: KeySource | None = None
+    base_url: str
+    billing: Literal["metered", "subscription"] = "metered"
+    share: int = 100  # per cent
+    prices: str  # the provider's name in the price book
+
+
+class BudgetLine(Part):
+    """Money for a scope and a window."""
+
+    scope: Scope
+    window: Window
+    amount: Money
+
+
+class LimitLine(Part):
+    """A rate or a count for a scope."""
+
+    scope: Scope
+    kind: LimitKind
+    window: Window | None = None
+    count: int
+
+
+class Settings(Part):
+    """Everything that was set, and what holds where nothing was."""
+
+    providers: Mapping[str, ProviderSettings]
+    defaults: Defaults = Defaults()
+    budgets: tuple[BudgetLine, ...]
+    rates: tuple[LimitLine, ...] = ()  # rates and counts; money is in `budgets`
+    timezone: str = "UTC"
+    teams: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    users: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    repos: Mapping[str, RepoSettings] = Field(default_factory=dict)
+    routes: tuple[Rule, ...] = ()
+    gateway: GatewaySettings = GatewaySettings()
+    store_url: str = ""  # empty = ledger.db in the state directory
+    schedules: tuple[ScheduleFile, ...] = ()
+    triggers: Mapping[str, TriggerFile] = Field(default_factory=dict)
+    notify: tuple[NotifyFile, ...] = ()
+    source: str = ""  # the file that was read; empty = none
+    origins: Mapping[str, str] = Field(default_factory=dict)  # dotted key -> where its value was said
+    written_routes: tuple[RouteFile, ...] = ()
+
+    def limits(self) -> tuple[Limit, ...]:
+        """The budgets as the ledger takes them."""
+        source: LimitSource = "file" if self.origins.get("budgets") != DEFAULT else "default"
+        return tuple(
+            Limit(scope=line.scope, window=line.window, amount=line.amount, source=source) for line in self.budgets
+        )
+
+    def team_of(self, user: str) -> tuple[str, ...]:
+        """The teams that a user is in."""
+        return tuple(name for name, members in self.teams.items() if user in members)
+
+    def user_of(self, identity: str) -> str:
+        """The user behind a name elsewhere (`github:ana-dev`), else `unknown` (MONEY 4)."""
+        return next((user for user, names in self.users.items() if identity in names), "unknown")

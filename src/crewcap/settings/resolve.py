@@ -1,0 +1,286 @@
+"""What a settings file means: defaults filled in, names checked against one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+from crewcap.agents import AGENTS
+from crewcap.core.budget import ALL, WINDOWS, Scope
+from crewcap.core.money import Money
+from crewcap.core.routing import Rule
+from crewcap.settings.hosts import refuse_providers
+from crewcap.settings.keysource import KeySource
+from crewcap.settings.locate import dotted
+from crewcap.settings.models import (
+    DEFAULT,
+    BudgetFile,
+    BudgetLine,
+    DialectName,
+    LimitKind,
+    LimitLine,
+    ProviderFile,
+    ProviderSettings,
+    RouteFile,
+    Settings,
+    SettingsFile,
+)
+from crewcap.settings.values import Wrong, nearest, quoted, read_scope
+
+Place = tuple[str | int, ...]
+DEFAULT_DAY = Money.usd("25.00")
+_IDENTITY = re.compile(r"[a-z]+:\S{1,200}\Z")
+_SERVICE = re.compile(r"[a-z][a-z0-9_-]{0,30}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """What holds for a provider that is named and nothing else."""
+
+    dialect: DialectName
+    base_url: str
+    variable: str
+    prices: str
+
+
+VENDORS: Mapping[str, Vendor] = {
+    "anthropic": Vendor("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "anthropic"),
+    "openai": Vendor("openai", "https://api.openai.com", "OPENAI_API_KEY", "openai"),
+    "gemini": Vendor("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY", "google"),
+}
+
+
+class Misplaced(Wrong):
+    """Something is wrong with the key at `path`."""
+
+    def __init__(self, path: Place, message: str, help: str = "") -> None:  # noqa: A002  (the word that users read)
+        super().__init__(message, help)
+        self.path = path
+
+
+def resolve(written: SettingsFile, *, source: str, origin: Callable[[Place], str], said: Collection[Place]) -> Settings:
+    """Everything that a file means; `Misplaced` names the key that cannot be meant."""
+    providers = _providers(written)
+    _check_names(written)
+    _check_repos(written, providers)
+    _check_agents(written)
+    _check_later(written)
+    budgets = _budgets(written)
+    return Settings(
+        providers=providers,
+        defaults=written.defaults,
+        budgets=budgets or (BudgetLine(scope=ALL, window="day", amount=DEFAULT_DAY),),
+        rates=_rates(written),
+        timezone=written.budgets.timezone,
+        teams=written.teams,
+        users=written.users,
+        repos=written.repos,
+        routes=tuple(rule_of(route) for route in _named_once(written.routes)),
+        gateway=written.gateway,
+        store_url=written.store.url or "",
+        schedules=written.schedules,
+        triggers={str(name): trigger for name, trigger in written.triggers.items()},
+        notify=written.notify,
+        source=source,
+        written_routes=written.routes,
+        origins={**_origins(said, origin), **({} if budgets else {"budgets": DEFAULT})},
+    )
+
+
+def rule_of(route: RouteFile) -> Rule:
+    """A route as the core's rule."""
+    match = route.match
+    return Rule(
+        name=route.name or "",
+        label=match.label,
+        repo=match.repo,
+        path=match.path,
+        trigger=match.trigger,
+        workflow=match.workflow,
+        title=match.title,
+        author_trust=match.author_trust,
+        left_below=match.left_below,
+        agent=route.agent,
+        model=route.model,
+        subagent_model=route.subagent_model,
+        effort=route.effort,
+        thinking_tokens=route.thinking_tokens,
+        cap=route.cap,
+        max_turns=route.max_turns,
+        timeout_s=route.timeout_s,
+        max_output=route.max_output,
+        check=route.check,
+    )
+
+
+def _origins(said: Collection[Place], origin: Callable[[Place], str]) -> dict[str, str]:
+    return {dotted(path): origin(path) for path in said}
+
+
+def _providers(written: SettingsFile) -> dict[str, ProviderSettings]:
+    files = {"anthropic": ProviderFile()} if written.providers is None else written.providers
+    providers = {name: _provider(name, file) for name, file in files.items()}
+    spoken: dict[str, str] = {}
+    for name, provider in providers.items():
+        if provider.dialect in spoken:
+            raise Misplaced(
+                ("providers", name),
+                f"{spoken[provider.dialect]} speaks the {provider.dialect} dialect already",
+                "keep one provider for each dialect",
+            )
+        spoken[provider.dialect] = name
+    return providers
+
+
+def _provider(name: str, file: ProviderFile) -> ProviderSettings:
+    here = ("providers", name)
+    vendor = VENDORS.get(name)
+    dialect = file.dialect or (vendor.dialect if vendor else None)
+    if dialect is None:
+        near = nearest(name, VENDORS)
+        hint = f"did you mean [providers.{near}]? else " if near else ""
+        raise Misplaced(here, "`dialect` is missing", f'{hint}say which protocol it speaks: dialect = "anthropic"')
+    base_url = file.base_url or (vendor.base_url if vendor else None)
+    if base_url is None:
+        raise Misplaced(here, "`base_url` is missing", 'write it as base_url = "https://..."')
+    theirs = VENDORS[dialect]
+    is_theirs = urlsplit(base_url).hostname == urlsplit(theirs.base_url).hostname
+    if file.prices is None and not is_theirs:
+        raise Misplaced(
+            (*here, "base_url") if file.base_url else here,
+            f"this is not {dialect}'s own address, so its prices are not known",
+            f'name the price list that holds there: prices = "{theirs.prices}"',
+        )
+    key = file.key or (KeySource("env", vendor.variable) if vendor else None)
+    return ProviderSettings(
+        name=name,
+        dialect=dialect,
+        key=key,
+        base_url=base_url,
+        billing=file.billing,
+        share=file.share,
+        prices=file.prices or theirs.prices,
+    )
+
+
+def _scopes(written: SettingsFile) -> Mapping[str, BudgetFile]:
+    return written.budgets.__pydantic_extra__ or {}
+
+
+def _budgets(written: SettingsFile) -> tuple[BudgetLine, ...]:
+    lines = []
+    for text, budget in _scopes(written).items():
+        try:
+            scope = read_scope(text)
+        except Wrong as error:
+            near = nearest(text, ["timezone", "all"])
+            raise Misplaced(
+                ("budgets", text), error.message, f"did you mean `{near}`?" if near else error.help
+            ) from None
+        for window in WINDOWS:
+            amount = getattr(budget, window)
+            if amount is not None:
+                lines.append(BudgetLine(scope=scope, window=window, amount=amount))
+    return tuple(lines)
+
+
+def _rates(written: SettingsFile) -> tuple[LimitLine, ...]:
+    return tuple(line for text, budget in _scopes(written).items() for line in _rates_of(read_scope(text), budget))
+
+
+def _rates_of(scope: Scope, budget: BudgetFile) -> Iterator[LimitLine]:
+    rates = {"tpm": budget.tpm, "rpm": budget.rpm, "concurrent": budget.concurrent}
+    for rate, count in rates.items():
+        if count is not None:
+            yield LimitLine(scope=scope, kind=cast("LimitKind", rate), count=count)
+    counts = {"runs": budget.runs, "tokens": budget.tokens, "hours": budget.hours}
+    for kind, table in counts.items():
+        for window in WINDOWS:
+            if table is not None and (count := getattr(table, window)) is not None:
+                yield LimitLine(scope=scope, kind=cast("LimitKind", kind), window=window, count=count)
+
+
+def _check_names(written: SettingsFile) -> None:
+    """Names that will stand in a scope must fit into one; a name elsewhere belongs to one user."""
+    for table, kind in (("teams", "team"), ("users", "user"), ("repos", "repo")):
+        for name in getattr(written, table):
+            try:
+                read_scope(f"{kind}:{name}")
+            except Wrong:
+                raise Misplaced((table, name), "this name has a space, a quote or is too long") from None
+    owner: dict[str, str] = {}
+    for user, identities in written.users.items():
+        for index, identity in enumerate(identities):
+            here = ("users", user, index)
+            if not _IDENTITY.match(identity):
+                raise Misplaced(here, f"{quoted(identity)} does not say where", 'write it as "github:ana-dev"')
+            if owner.setdefault(identity, user) != user:
+                raise Misplaced(here, f"{quoted(identity)} is {owner[identity]} already", "keep one of them")
+
+
+def _check_repos(written: SettingsFile, providers: Mapping[str, ProviderSettings]) -> None:
+    provider_hosts = [urlsplit(provider.base_url).hostname or "" for provider in providers.values()]
+    for name, repo in written.repos.items():
+        here = ("repos", name)
+        _known(repo.team, written.teams, (*here, "team"), "team")
+        for service in repo.services:
+            if not _SERVICE.match(service):
+                raise Misplaced((*here, "services"), f"{quoted(service)} is not a service", 'write it as "postgres"')
+        for variable in repo.secrets:
+            if not _VARIABLE.match(variable):
+                raise Misplaced((*here, "secrets", variable), "this is not the name of an environment variable")
+        try:
+            refuse_providers(repo.hosts, more=provider_hosts)
+        except Wrong as error:
+            raise Misplaced((*here, "hosts"), error.message, error.help) from None
+
+
+def _check_agents(written: SettingsFile) -> None:
+    _known(written.defaults.agent, AGENTS, ("defaults", "agent"), "agent")
+    for name, path in written.defaults.agent_path.items():
+        _known(name, AGENTS, ("defaults", "agent_path", name), "agent")
+        if not path.startswith(("/", "~/")):
+            raise Misplaced(("defaults", "agent_path", name), f"{quoted(path)} is not a whole path", "start it with /")
+    for index, route in enumerate(written.routes):
+        _known(route.agent or "", AGENTS, ("routes", index, "agent"), "agent")
+
+
+def _named_once(routes: tuple[RouteFile, ...]) -> tuple[RouteFile, ...]:
+    seen: set[str] = set()
+    for index, route in enumerate(routes):
+        if route.name in seen:
+            raise Misplaced(("routes", index, "name"), f"there is a route {quoted(route.name)} already", "rename one")
+        seen.update([route.name] if route.name else [])
+    return routes
+
+
+def _check_later(written: SettingsFile) -> None:
+    """Schedules and triggers wait for `serve`; what is written for it must be right today."""
+    names: set[str] = set()
+    for index, schedule in enumerate(written.schedules):
+        here = ("schedules", index)
+        if schedule.name in names:
+            raise Misplaced((*here, "name"), f"there is a schedule {quoted(schedule.name)} already", "rename one")
+        names.add(schedule.name)
+        _known(schedule.repo, written.repos, (*here, "repo"), "repository")
+        if (schedule.prompt is None) == (schedule.prompt_file is None):
+            raise Misplaced(here, "a schedule has a `prompt` or a `prompt_file`, one of them")
+    for name, trigger in written.triggers.items():
+        wanted = "key" if name == "linear" else "token"
+        if getattr(trigger, wanted) is None:
+            raise Misplaced(("triggers", name), f"`{wanted}` is missing", f'write it as {wanted} = {{ env = "NAME" }}')
+        for index, repo in enumerate(trigger.repos):
+            _known(repo, written.repos, ("triggers", name, "repos", index), "repository")
+
+
+def _known(name: str, table: Iterable[str], path: Place, what: str) -> None:
+    if not name or name in table:
+        return
+    near = nearest(name, table)
+    known = ", ".join(table)
+    hint = f'did you mean "{near}"?' if near else (f"there is {known}" if known else f"no {what} is set up yet")
+    raise Misplaced(path, f"there is no {what} {quoted(name)}", hint)
