@@ -12,12 +12,15 @@ Every total anywhere is a sum of such costs, so two totals of the same requests 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
 NANO_PER_USD = 1_000_000_000
 PICO_PER_NANO = 1_000
-LARGEST_NANO = 9_000_000_000 * NANO_PER_USD // 1  # a signed 64-bit column holds it with room to spare
+LARGEST_NANO = 9_000_000_000 * NANO_PER_USD  # a signed 64-bit column holds it with room to spare
+
+_SHOWN_AS_ONE_USD = NANO_PER_USD - 50_000  # from here on four decimals would round to 1.0000
 
 _AMOUNT = re.compile(r"(?P<whole>\d{1,10})(?:\.(?P<part>\d+))?\Z", re.ASCII)
 
@@ -40,9 +43,7 @@ class Money:
         """
         if isinstance(amount, bool) or not isinstance(amount, (str, int, Decimal)):
             raise MoneyError(f"{amount!r} is not an amount of money; write it as 25.00")
-        text = (
-            format(amount, "f") if isinstance(amount, Decimal) and amount.is_finite() else str(amount).strip()
-        )
+        text = format(amount, "f") if isinstance(amount, Decimal) and amount.is_finite() else str(amount).strip()
         match = _AMOUNT.match(text)
         if match is None:
             raise MoneyError(f"{text[:40]!r} is not an amount of money{_better_spelling(text)}")
@@ -79,7 +80,7 @@ class Money:
     def show(self) -> str:
         """Money as people read it: `$18.40` from a dollar up, `$0.0986` below, never rounded to a lie of zero."""
         sign, nano = ("-", -self.nano) if self.nano < 0 else ("", self.nano)
-        places = 2 if nano >= NANO_PER_USD or nano == 0 else 4
+        places = 2 if nano >= _SHOWN_AS_ONE_USD or nano == 0 else 4
         unit = 10 ** (9 - places)
         rounded = max(1, (nano + unit // 2) // unit) if nano else 0
         return f"{sign}${rounded // 10**places:,}.{rounded % 10**places:0{places}d}"
@@ -91,7 +92,7 @@ class Money:
 ZERO = Money(0)
 
 
-def total(amounts: list[Money] | tuple[Money, ...]) -> Money:
+def total(amounts: Iterable[Money]) -> Money:
     """Add amounts up."""
     return Money(sum(amount.nano for amount in amounts))
 

@@ -15,9 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal, Protocol
 
-from crewcap.core.money import ZERO, Money
+from crewcap.core.money import PICO_PER_NANO, Money
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
+"""No piece of anything."""
 
 Write = Literal["none", "5m", "1h"]
 """The longest-lived cache write that a request asks for."""
@@ -87,45 +91,85 @@ class RateCard:
     context_window: int | None = None  # tokens; None where nobody published it
     max_output: int | None = None  # tokens
     image_tokens: int = 4_800  # the most that one image can count as
+    unpriced: frozenset[str] = frozenset()  # kinds that are sold, but at a price that nobody told: "write_1h"
     id: str = ""  # short hash of everything above, stored with each entry
 
     def rates_for(self, prompt_tokens: int) -> Rates:
         """The rates that a prompt of this size meets."""
-        reached = [tier.rates for tier in self.tiers if prompt_tokens > tier.above]
-        return reached[-1] if reached else self.rates
+        for tier in reversed(self.tiers):
+            if prompt_tokens > tier.above:
+                return tier.rates
+        return self.rates
 
     def cost(self, usage: Usage) -> Money:
-        """What an answer with this usage costs, rounded up once. An unpriced piece raises `UnknownPrice`."""
+        """What an answer with this usage costs, rounded up once. An unpriced piece or kind raises `UnknownPrice`."""
         pico = self.rates_for(usage.prompt).pico(usage)
-        for piece, count in usage.pieces.items():
-            if count and piece not in self.per_piece:
-                raise UnknownPrice(f"{self.provider}/{self.model}", f"the fee {piece!r}")
-            pico += count * self.per_piece.get(piece, 0)
+        if usage.pieces:
+            pico += self._fees(usage.pieces)
+        if self.unpriced:
+            self._refuse(kind for kind in self.unpriced if getattr(usage, kind))
         return Money.from_pico(pico)
 
-    def most(self, *, prompt_tokens: int, write: Write, output_tokens: int) -> Money:
-        """The most that a prompt of at most this size and an answer of at most this size can cost on this card."""
-        reachable = (self.rates, *(tier.rates for tier in self.tiers if prompt_tokens > tier.above))
-        return max(
-            Money.from_pico(prompt_tokens * rates.dearest_input(write) + output_tokens * rates.output)
-            for rates in reachable
+    def most(
+        self,
+        *,
+        prompt_tokens: int,
+        write: Write,
+        output_tokens: int,
+        samplings: int = 1,
+        pieces: Mapping[str, int] = NOTHING,
+    ) -> Money:
+        """The most that a request can cost on this card.
+
+        Each of its `samplings` reads a prompt and writes an answer of at most these sizes; `pieces` are bought once.
+        """
+        dearest = max(
+            prompt_tokens * rates.dearest_input(write) + output_tokens * rates.output
+            for rates in self._reachable(prompt_tokens, write)
+        )
+        return Money.from_pico(samplings * dearest + self._fees(pieces))
+
+    def output_that_fits(
+        self,
+        money: Money,
+        *,
+        prompt_tokens: int,
+        write: Write,
+        samplings: int = 1,
+        pieces: Mapping[str, int] = NOTHING,
+    ) -> int:
+        """The largest output limit whose worst case is at most `money`; 0 where the prompt alone is dearer."""
+        each = (money.nano * PICO_PER_NANO - self._fees(pieces)) // samplings
+        return min(
+            max(0, (each - prompt_tokens * rates.dearest_input(write)) // max(1, rates.output))
+            for rates in self._reachable(prompt_tokens, write)
         )
 
-    def output_that_fits(self, money: Money, *, prompt_tokens: int, write: Write) -> int:
-        """The largest output limit whose worst case is at most `money`; 0 where the prompt alone is dearer."""
-        reachable = (self.rates, *(tier.rates for tier in self.tiers if prompt_tokens > tier.above))
-        return min(
-            max(0, (money.nano * 1_000 - prompt_tokens * rates.dearest_input(write)) // max(1, rates.output))
-            for rates in reachable
-        )
+    def _reachable(self, prompt_tokens: int, write: Write) -> tuple[Rates, ...]:
+        """Every table of rates that a prompt of at most this size may meet."""
+        self._refuse(self.unpriced & {f"write_{write}"})
+        return (self.rates, *(tier.rates for tier in self.tiers if prompt_tokens > tier.above))
+
+    def _fees(self, pieces: Mapping[str, int]) -> int:
+        """Pico-dollars for what is billed by the piece."""
+        self._refuse(piece for piece, count in pieces.items() if count and piece not in self.per_piece)
+        return sum(count * self.per_piece.get(piece, 0) for piece, count in pieces.items())
+
+    def _refuse(self, unpriced: Iterable[str]) -> None:
+        """Whatever nobody priced is refused, by name."""
+        name = next(iter(unpriced), None)
+        if name is not None:
+            raise UnknownPrice(f"{self.provider}/{self.model}", f"a price of {name!r}")
 
 
 class UnknownPrice(LookupError):
     """Nobody told crewcap what this costs, so it is refused; never booked at zero."""
 
-    def __init__(self, model: str, what: str = "a price") -> None:
-        super().__init__(f"{what} for {model} is not in the price book")
+    def __init__(self, model: str, what: str = "a price", *, nearest: str = "") -> None:
+        hint = f"; the nearest known name is {nearest}" if nearest else ""
+        super().__init__(f"{what} for {model} is not in the price book{hint}")
         self.model = model
+        self.nearest = nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +200,26 @@ class PriceBook(Protocol):
     def reachable(
         self, provider: str, model: str, *, start: datetime, end: datetime, modifiers: Iterable[Modifiers]
     ) -> tuple[RateCard, ...]:
-        """Every card that a request may meet: each date in [start, end], each modifier, each model it may resolve to."""
+        """Every card that a request may meet: each date in [start, end], each modifier, each model it may mean."""
         ...
 
 
-def worst_case(cards: Iterable[RateCard], *, prompt_tokens: int, write: Write, output_tokens: int) -> Money:
-    """The most that a request can cost on any of the cards it can meet (MONEY 2.6)."""
-    return max(
-        (card.most(prompt_tokens=prompt_tokens, write=write, output_tokens=output_tokens) for card in cards),
-        default=ZERO,
-    )
+def worst_case(
+    cards: Iterable[RateCard],
+    *,
+    prompt_tokens: int,
+    write: Write,
+    output_tokens: int,
+    samplings: int = 1,
+    pieces: Mapping[str, int] = NOTHING,
+) -> Money:
+    """The most that a request can cost on any of the cards it can meet (MONEY 2.6); no card raises `UnknownPrice`."""
+    amounts = [
+        card.most(
+            prompt_tokens=prompt_tokens, write=write, output_tokens=output_tokens, samplings=samplings, pieces=pieces
+        )
+        for card in cards
+    ]
+    if not amounts:  # nothing that it can meet has a price: holding nothing would be a way past every budget
+        raise UnknownPrice("a request that meets no rate card")
+    return max(amounts)

@@ -1,0 +1,19 @@
+"""Floor 2: what models cost. `load()` gives the book; nothing here is read from the network."""
+
+from __future__ import annotations
+
+from crewcap.prices.book import Book, Description, Offer
+from crewcap.prices.overrides import Overrides, read, shipped
+
+__all__ = ["Book", "Description", "Offer", "library_alone", "load"]
+
+
+def load(overrides: str | None = None) -> Book:
+    """Compile the installed price data with our shipped overrides, and a user's own TOML file before both."""
+    ours = shipped()
+    return Book(read(overrides).over(ours) if overrides else ours)
+
+
+def library_alone() -> Book:
+    """The library's prices without a line of ours, to compare with."""
+    return Book(Overrides())

@@ -1,0 +1,60 @@
+"""Which model a name means.
+
+The library finds models by the beginning of a name, so `claude-opus-4-10` would be priced as Opus 4.1 and
+`claude-opus-4-8-fast` at the standard price. Here a name means a model only when it is spelled as one of the
+model's known spellings, followed by nothing but an edition (a date, `-latest`, `-001`, `-v1:0`). Anything else is
+unknown, and an unknown model is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+_DATE = r"(?:\d{8}|20\d\d-\d\d-\d\d|\d\d-\d\d(?:-\d{4})?|\d\d-20\d\d)"
+_EDITION = re.compile(rf"(?:[-@](?:{_DATE}|00\d|latest|preview|default|v\d(?::\d)?))+\Z", re.ASCII)
+_DATED = re.compile(rf"(?P<stem>.+?)[-@]{_DATE}\Z", re.ASCII)
+_LONG_CONTEXT = "[1m]"  # Claude Code's way of asking for the long window; the model is the same
+
+
+def plain(name: str) -> str:
+    """A name without case, blanks and the long-context mark."""
+    return name.strip().lower().removesuffix(_LONG_CONTEXT)
+
+
+class Directory:
+    """The known spellings of one provider's models."""
+
+    def __init__(self, spellings: Iterable[tuple[str, str]]) -> None:
+        """Take (spelling, model) pairs; of two that are equal the first one counts."""
+        self._models: dict[str, str] = {}
+        for spelling, model in spellings:
+            self._models.setdefault(spelling.lower().rstrip("-@."), model)
+        self._editions = _editions(self._models)
+
+    def find(self, name: str) -> str | None:
+        """The model that a plain name means, or None."""
+        if name in self._models:
+            return self._models[name]
+        ends = (i for i in range(len(name) - 1, 0, -1) if name[i] in "-@")
+        stems = (name[:i] for i in ends if name[:i] in self._models and _EDITION.match(name[i:]))
+        return next((self._models[stem] for stem in stems), None)
+
+    def may_be(self, name: str) -> frozenset[str]:
+        """Models of their own that are dated editions of this undated name: the vendor chooses one of them."""
+        return self._editions.get(name, frozenset())
+
+    def nearest(self, name: str) -> str:
+        """The known spelling that looks most like this one, or nothing."""
+        return next(iter(difflib.get_close_matches(name, self._models, n=1, cutoff=0.5)), "")
+
+
+def _editions(models: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """For each undated spelling, the models that dated spellings of it have to themselves."""
+    found: dict[str, set[str]] = {}
+    for spelling, model in models.items():
+        dated = _DATED.match(spelling)
+        if dated and models.get(dated["stem"], model) != model:
+            found.setdefault(dated["stem"], set()).add(model)
+    return {stem: frozenset(ids) for stem, ids in found.items()}
