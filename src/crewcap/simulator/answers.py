@@ -1,0 +1,270 @@
+"""Answers: what a step says to one request, cut to the output limit, as events or as one message.
+
+An answer is a row of pieces with a size in tokens: what the model thinks, what it says, the calls that it makes. A
+piece that no longer fits the output limit is cut (text, thinking) or left out (a call), and then the answer stops for
+`max_tokens`, as the provider's do. A step that asks for more tokens than it has words is filled up with thinking that
+stays hidden, where the request thinks, and with words where it does not.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from crewcap.core.pricing import Modifiers, RateCard, Usage
+from crewcap.simulator.conversation import Asked, call_id
+from crewcap.simulator.script import Pick, Script, Step, fill
+from crewcap.simulator.tokens import tokens_of_block
+
+_WORDS = b"and then we look at the next line of it again "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One content block of an answer."""
+
+    kind: Literal["thinking", "text", "tool_use"]
+    tokens: int
+    text: str = ""
+    id: str = ""
+    name: str = ""
+    input: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What will be sent and billed; the lies change one of these."""
+
+    id: str
+    model: str
+    pieces: tuple[Piece, ...]
+    usage: Usage
+    stop_reason: str
+    modifiers: Modifiers = Modifiers()
+    says_speed: bool = False
+    start: Mapping[str, Any] | None  # the usage of the first event; None = the field is missing
+    end: Mapping[str, Any] | None  # the usage of the last one
+
+
+def compose(pick: Pick, script: Script, asked: Asked, *, prompt: Usage, card: RateCard, number: int) -> Answer:
+    """The answer of a step to a request whose prompt is billed as `prompt`."""
+    step = pick.step
+    wanted = _pieces(pick, script, asked)
+    filler = max(0, _size(step, prompt, card) - sum(piece.tokens for piece in wanted))
+    pieces, is_cut = _clamp(_filled(wanted, filler, asked, script), asked.max_tokens, script)
+    output = max(1, sum(piece.tokens for piece in pieces))
+    thinking = sum(piece.tokens for piece in pieces if piece.kind == "thinking")
+    usage = replace(prompt, output=output, thinking=thinking)
+    modifiers = Modifiers(speed=asked.speed, geo=asked.geo)
+    says_speed = asked.speed != "standard"
+    return Answer(
+        id=f"msg_sim_{number:06d}",
+        model=card.model,
+        pieces=pieces,
+        usage=usage,
+        stop_reason="max_tokens" if is_cut else _stop_reason(step, pieces),
+        modifiers=modifiers,
+        says_speed=says_speed,
+        start=usage_json(replace(usage, output=1, thinking=0), modifiers, says_speed=says_speed),
+        end=usage_json(usage, modifiers, says_speed=says_speed),
+    )
+
+
+def usage_json(usage: Usage, modifiers: Modifiers, *, says_speed: bool = False) -> dict[str, Any]:
+    """Usage in the provider's words."""
+    return {
+        "input_tokens": usage.input,
+        "cache_creation_input_tokens": usage.write_5m + usage.write_1h,
+        "cache_read_input_tokens": usage.cache_read,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.write_5m,
+            "ephemeral_1h_input_tokens": usage.write_1h,
+        },
+        "output_tokens": usage.output,
+        "output_tokens_details": {"thinking_tokens": usage.thinking},
+        "service_tier": modifiers.tier,
+        "inference_geo": modifiers.geo,
+        **({"speed": modifiers.speed} if says_speed else {}),
+    }
+
+
+def message(answer: Answer) -> dict[str, Any]:
+    """The answer of a request that does not stream."""
+    content = [
+        _opened(piece) | ({"input": piece.input} if piece.kind == "tool_use" else _whole(piece))
+        for piece in answer.pieces
+    ]
+    return _shell(answer) | {"content": content, "stop_reason": answer.stop_reason, **_usage(answer.end)}
+
+
+def events(answer: Answer, step: Step) -> Iterator[tuple[dict[str, Any], int]]:
+    """The answer as events, each with the output tokens that were generated when it is sent."""
+    yield {"type": "message_start", "message": _shell(answer) | _usage(answer.start)}, 0
+    yield {"type": "ping"}, 0
+    done = 0
+    longest = max(answer.pieces, key=lambda piece: piece.tokens, default=None)
+    for index, piece in enumerate(answer.pieces):
+        yield {"type": "content_block_start", "index": index, "content_block": _opened(piece)}, done
+        count = step.events if piece is longest and piece.kind != "tool_use" else 1
+        for part, delta in enumerate(_deltas(piece, count), 1):
+            generated = done + min(piece.tokens, piece.tokens * part // count)
+            yield {"type": "content_block_delta", "index": index, "delta": delta}, generated
+        done += piece.tokens
+        yield {"type": "content_block_stop", "index": index}, done
+    delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
+    yield {"type": "message_delta", "delta": delta, **_usage(answer.end)}, answer.usage.output
+    yield {"type": "message_stop"}, answer.usage.output
+
+
+def _size(step: Step, prompt: Usage, card: RateCard) -> int:
+    """Output tokens that a step asks for; for a cost, as many as bring the whole turn up to it."""
+    if step.cost is None:
+        return step.output_tokens
+    rates = card.rates_for(prompt.prompt)
+    rest = step.cost.nano * 1_000 - rates.pico(prompt)
+    return max(1, -(-rest // max(1, rates.output)))
+
+
+def _pieces(pick: Pick, script: Script, asked: Asked) -> list[Piece]:
+    """What the step says and calls, its words filled in."""
+    step = pick.step
+    words = {
+        **script.variables,
+        "cwd": asked.cwd,
+        "asked": asked.asked,
+        "task": asked.task,
+        "result": asked.result,
+        "step": step.name,
+        "round": pick.round,
+        "n": 1,
+    }
+    said = str(fill(step.say, words.__getitem__))
+    text = [_text(said, script)] if said else []
+    inputs = [
+        (_offered(use.tool, asked), fill(dict(use.input), (words | {"n": n}).__getitem__))
+        for use in step.use
+        for n in range(1, use.times + 1)
+    ]
+    return text + [
+        _tool_use(call_id(step.name, pick.round, number, asked.digest), name, tool_input, script)
+        for number, (name, tool_input) in enumerate(inputs, 1)
+    ]
+
+
+def _text(said: str, script: Script) -> Piece:
+    """Words, as many tokens as they will count when the agent sends them back."""
+    tokens = tokens_of_block({"type": "text", "text": said}, bytes_per_token=script.bytes_per_token)
+    return Piece(kind="text", tokens=tokens, text=said)
+
+
+def _tool_use(identifier: str, name: str, tool_input: Mapping[str, Any], script: Script) -> Piece:
+    """A call, as many tokens as it will count when the agent sends it back."""
+    block = {"type": "tool_use", "id": identifier, "name": name, "input": tool_input}
+    tokens = tokens_of_block(block, bytes_per_token=script.bytes_per_token)
+    return Piece(kind="tool_use", tokens=tokens, id=identifier, name=name, input=tool_input)
+
+
+def _offered(tool: str, asked: Asked) -> str:
+    """The tool by the name that this version of the agent gives it."""
+    other = {"Agent": "Task", "Task": "Agent"}.get(tool, tool)
+    return other if tool not in asked.tools and other in asked.tools else tool
+
+
+def _filled(pieces: list[Piece], filler: int, asked: Asked, script: Script) -> list[Piece]:
+    """Pieces with the tokens that the step has no words for: thoughts come first, words after what is said."""
+    if not filler:
+        return pieces
+    if asked.thinks:
+        return [Piece(kind="thinking", tokens=filler), *pieces]
+    said = sum(1 for piece in pieces if piece.kind == "text")
+    return [
+        *pieces[:said],
+        Piece(kind="text", tokens=filler, text=_filling(filler * script.bytes_per_token)),
+        *pieces[said:],
+    ]
+
+
+def _filling(size_bytes: int) -> str:
+    return (_WORDS * (size_bytes // len(_WORDS) + 1))[:size_bytes].decode()
+
+
+def _clamp(pieces: list[Piece], limit: int, script: Script) -> tuple[tuple[Piece, ...], bool]:
+    """What fits in the output limit, and whether something was lost."""
+    kept: list[Piece] = []
+    left = limit
+    for piece in pieces:
+        if piece.tokens > left:
+            return (*kept, *_part(piece, left, script)), True
+        kept.append(piece)
+        left -= piece.tokens
+    return tuple(kept), False
+
+
+def _part(piece: Piece, tokens: int, script: Script) -> tuple[Piece, ...]:
+    """The beginning of a piece; a call that was begun is billed as words, and is no call."""
+    if not tokens:
+        return ()
+    if piece.kind == "tool_use":
+        return (Piece(kind="text", tokens=tokens, text="..."),)
+    shorter = piece.text.encode()[: tokens * script.bytes_per_token].decode("utf-8", "ignore")
+    return (replace(piece, tokens=tokens, text=shorter),)
+
+
+def _stop_reason(step: Step, pieces: tuple[Piece, ...]) -> str:
+    if step.end:
+        return step.end
+    return "tool_use" if any(piece.kind == "tool_use" for piece in pieces) else "end_turn"
+
+
+def _shell(answer: Answer) -> dict[str, Any]:
+    """A message before it has content."""
+    return {
+        "id": answer.id,
+        "type": "message",
+        "role": "assistant",
+        "model": answer.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
+
+
+def _usage(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {} if usage is None else {"usage": dict(usage)}
+
+
+def _opened(piece: Piece) -> dict[str, Any]:
+    """A content block as it begins."""
+    if piece.kind == "thinking":
+        return {"type": "thinking", "thinking": "", "signature": ""}
+    if piece.kind == "text":
+        return {"type": "text", "text": ""}
+    return {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
+
+
+def _whole(piece: Piece) -> dict[str, Any]:
+    return {"thinking": "", "signature": _signature(piece)} if piece.kind == "thinking" else {"text": piece.text}
+
+
+def _deltas(piece: Piece, count: int) -> Iterator[dict[str, Any]]:
+    """The content of a piece in so many parts."""
+    if piece.kind == "tool_use":
+        yield {"type": "input_json_delta", "partial_json": json.dumps(piece.input, ensure_ascii=False)}
+        return
+    if piece.kind == "text":
+        size = len(piece.text)
+        for n in range(count):
+            yield {"type": "text_delta", "text": piece.text[size * n // count : size * (n + 1) // count]}
+        return
+    for _ in range(count - 1):
+        yield {"type": "thinking_delta", "thinking": ""}
+    yield {"type": "signature_delta", "signature": _signature(piece)}
+
+
+def _signature(piece: Piece) -> str:
+    """Stands for thoughts that are not shown."""
+    return base64.b64encode(hashlib.sha256(f"{piece.tokens}".encode()).digest()).decode()

@@ -1,0 +1,93 @@
+"""Lies: answers that break the providers' law, one law each, for the incident tests.
+
+Each lie takes an honest answer and returns what is sent instead. The meter bills what a lie *says*, at the dearest
+thing it says: that is what makes it an incident and not a misprint. Where it says nothing, or less than before, the
+meter bills the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from crewcap.core.pricing import Modifiers, Usage
+from crewcap.simulator.answers import Answer, usage_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a lie needs to know of the request that it answers."""
+
+    size_bytes: int
+    max_tokens: int
+    dearest_model: str
+
+
+def _usage_above_bound(answer: Answer, facts: Facts) -> Answer:
+    """More input tokens than the request had bytes, pads and all."""
+    return _restated(answer, replace(answer.usage, input=answer.usage.input + facts.size_bytes + 20_000))
+
+
+def _output_above_limit(answer: Answer, facts: Facts) -> Answer:
+    """More output tokens than the request allowed."""
+    return _restated(answer, replace(answer.usage, output=facts.max_tokens + 1_000))
+
+
+def _dearer_model(answer: Answer, facts: Facts) -> Answer:
+    """An answer by a dearer model than the one that was asked."""
+    return replace(answer, model=facts.dearest_model)
+
+
+def _dearer_geo(answer: Answer, facts: Facts) -> Answer:
+    """Inference in a dearer region than was asked for."""
+    del facts
+    return _restated(replace(answer, modifiers=replace(answer.modifiers, geo="us")), answer.usage)
+
+
+def _dearer_tier(answer: Answer, facts: Facts) -> Answer:
+    """A dearer service tier than was asked for."""
+    del facts
+    return _restated(replace(answer, modifiers=replace(answer.modifiers, tier="priority")), answer.usage)
+
+
+def _dearer_speed(answer: Answer, facts: Facts) -> Answer:
+    """Fast mode that nobody asked for."""
+    del facts
+    fast = replace(answer, modifiers=Modifiers(speed="fast", geo=answer.modifiers.geo), says_speed=True)
+    return _restated(fast, answer.usage)
+
+
+def _no_usage(answer: Answer, facts: Facts) -> Answer:
+    """No usage anywhere."""
+    del facts
+    return replace(answer, start=None, end=None)
+
+
+def _usage_going_down(answer: Answer, facts: Facts) -> Answer:
+    """A last usage that is smaller than the first one."""
+    del facts
+    less = Usage(input=answer.usage.input // 2, cache_read=answer.usage.cache_read // 2, output=1)
+    return replace(answer, end=usage_json(less, answer.modifiers, says_speed=answer.says_speed))
+
+
+def _restated(answer: Answer, usage: Usage) -> Answer:
+    """The same answer with another usage, in both events and on the meter."""
+    first = replace(usage, output=1, thinking=0)
+    return replace(
+        answer,
+        usage=usage,
+        start=usage_json(first, answer.modifiers, says_speed=answer.says_speed),
+        end=usage_json(usage, answer.modifiers, says_speed=answer.says_speed),
+    )
+
+
+LIES: Mapping[str, Callable[[Answer, Facts], Answer]] = {
+    "usage-above-bound": _usage_above_bound,
+    "output-above-limit": _output_above_limit,
+    "dearer-model": _dearer_model,
+    "dearer-geo": _dearer_geo,
+    "dearer-tier": _dearer_tier,
+    "dearer-speed": _dearer_speed,
+    "no-usage": _no_usage,
+    "usage-going-down": _usage_going_down,
+}

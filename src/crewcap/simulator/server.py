@@ -1,0 +1,513 @@
+"""The simulator: the Messages API on loopback, answering from a script and billing on its own meter.
+
+    async with Simulator("fix-login") as simulator:          # or Simulator.in_thread(...) where there is no loop
+        ... simulator.url, simulator.meter.total(), simulator.log.messages()
+
+What is promised to tests:
+
+- An answer is billed *before* its first event is sent, in full, whether the client stays or hangs up
+  (`bill="all"`); with `bill="sent"` it is billed at its end, for what was generated until then, as a provider that
+  stops when the client goes. A refusal is never billed, a cut or silent stream is.
+- A request's record is in the log when its handler ends; `idle` waits for that.
+- `trouble` is what every request is refused with while it is set: an outage does not depend on counting either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from aiohttp import web
+
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice, Usage
+from crewcap.errors import UsageError
+from crewcap.simulator import script as scripts
+from crewcap.simulator.answers import Answer, compose, events, message
+from crewcap.simulator.cache import Prompt, PromptCache
+from crewcap.simulator.conversation import Asked, BadRequest, read
+from crewcap.simulator.lies import LIES, Facts
+from crewcap.simulator.log import Record, RequestLog, without_secrets
+from crewcap.simulator.meter import Bill, Meter, price
+from crewcap.simulator.script import Pick, Script, Step
+from crewcap.simulator.troubles import TROUBLES, Trouble
+
+PROVIDER = "anthropic"
+LARGEST_BODY = 32 * 1024 * 1024  # as the provider's
+
+
+class Catalogue(PriceBook, Protocol):
+    """A price book that can also list its models."""
+
+    def models(self, provider: str) -> Any:
+        """Every model of a provider."""
+        ...
+
+
+class Refusal(Exception):
+    """A request ends with an error of the provider."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One request on its way to its answer."""
+
+    record: Record
+    pick: Pick
+    asked: Asked
+    prompt: Prompt
+    card: RateCard
+    answer: Answer
+
+    @property
+    def step(self) -> Step:
+        """The step that answers."""
+        return self.pick.step
+
+
+class Simulator:
+    """A scripted provider; an async context manager that listens while it is open."""
+
+    def __init__(  # noqa: PLR0913  (each is one independent knob with a default, named by its keyword)
+        self,
+        script: Script | str | Path,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        lie: str = "",
+        bill: Literal["all", "sent"] = "all",
+        keys: frozenset[str] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        log_file: Path | None = None,
+        keep_bodies: bool = False,
+        book: Catalogue | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        loaded = script if isinstance(script, Script) else scripts.load(script)
+        self.script = loaded.with_variables(variables or {})
+        if lie and lie not in LIES:
+            raise UsageError(f"{lie!r} is not a lie of the simulator; it knows {', '.join(LIES)}")
+        self.lie = lie
+        self.meter = Meter()
+        self.log = RequestLog(log_file)
+        self.trouble: Trouble | None = None
+        self.url = ""
+        self._bill_mode = bill
+        self._keys = keys
+        self._address = (host, port)
+        self._keep_bodies = keep_bodies
+        self._book = book or _shipped_book()
+        self._clock = clock
+        self._cache = PromptCache(clock)
+        self._count = 0
+        self._busy = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._runner: web.AppRunner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        runner = web.AppRunner(self._app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        self._runner = runner
+        host, port = self._address
+        await web.TCPSite(runner, host, port).start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @classmethod
+    @contextmanager
+    def in_thread(cls, script: Script | str | Path, **options: Any) -> Iterator[Self]:
+        """The same from code without an event loop: it listens in a thread of its own."""
+        simulator = cls(script, **options)
+        ready, stop = threading.Event(), asyncio.Event()
+        failures: list[BaseException] = []
+        thread = threading.Thread(target=_serve, args=(simulator, ready, stop, failures), name="simulator", daemon=True)
+        thread.start()
+        ready.wait(timeout=30)
+        if failures:
+            raise failures[0]
+        try:
+            yield simulator
+        finally:
+            if simulator._loop is not None:
+                simulator._loop.call_soon_threadsafe(stop.set)
+            thread.join(timeout=30)
+
+    async def idle(self, timeout_s: float = 10) -> None:
+        """Wait until no request is being answered."""
+        async with asyncio.timeout(timeout_s):
+            await self._quiet.wait()
+
+    def idle_in_thread(self, timeout_s: float = 10) -> None:
+        """The same from outside of the simulator's thread."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self.idle(timeout_s), self._loop).result(timeout_s + 1)
+
+    def reset(self) -> None:
+        """Meter, log, prompt cache and trouble back to the start."""
+        self.meter.reset()
+        self.log.reset()
+        self._cache.forget()
+        self.trouble = None
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.router.add_post("/v1/messages", self._messages)
+        app.router.add_post("/v1/messages/count_tokens", self._count_tokens)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/_control/stats", self._stats)
+        app.router.add_get("/_control/log", self._log)
+        app.router.add_post("/_control/reset", self._reset)
+        app.router.add_post("/_control/trouble", self._set_trouble)
+        for probe in ("/", "/healthz", "/api/hello"):
+            app.router.add_get(probe, _probe)
+        return app
+
+    # --- requests of agents
+
+    async def _messages(self, request: web.Request) -> web.StreamResponse:
+        self._busy += 1
+        self._quiet.clear()
+        record = self._record(request)
+        try:
+            body = await _body(request)
+            record = replace(record, size_bytes=len(body), body=body if self._keep_bodies else b"")
+            turn = self._turn(record, body)
+            return await (self._stream(request, turn) if turn.asked.stream else self._whole(request, turn))
+        except Refusal as refusal:
+            return self._refused(record, refusal.trouble)
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._quiet.set()
+
+    async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
+        record = self._record(request)
+        try:
+            body = await _body(request)
+            record = replace(record, size_bytes=len(body))
+            asked = self._read(record, body, counting=True)
+            self._card(asked, Modifiers())
+            tokens = self._prompt(record, asked).usage.prompt
+        except Refusal as refusal:
+            return self._refused(record, refusal.trouble)
+        self.log.add(replace(record, model=asked.model, status=200, ending="complete"))
+        return web.json_response({"input_tokens": tokens})
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        record = self._record(request)
+        try:
+            self._admit(record)
+        except Refusal as refusal:
+            return self._refused(record, refusal.trouble)
+        self.log.add(replace(record, status=200, ending="complete"))
+        data = [{"type": "model", "id": str(name), "display_name": str(name)} for name in self._book.models(PROVIDER)]
+        return web.json_response({"data": data, "has_more": False, "first_id": None, "last_id": None})
+
+    def _turn(self, record: Record, body: bytes) -> Turn:
+        """Read a request and make its answer; `Refusal` where it gets none."""
+        asked = self._read(record, body)
+        card = self._card(asked, Modifiers(speed=asked.speed, geo=asked.geo))
+        pick = self.script.pick(asked)
+        record = replace(
+            record,
+            model=asked.model,
+            max_tokens=asked.max_tokens,
+            stream=asked.stream,
+            agent="sub" if asked.is_subagent else "main",
+            step=pick.step.name,
+            round=pick.round,
+        )
+        if pick.step.refuse is not None:
+            raise Refusal(pick.step.refuse)
+        prompt = self._prompt(record, asked)
+        if card.context_window is not None and prompt.usage.prompt > card.context_window:
+            raise _bad(f"prompt is too long: {prompt.usage.prompt} tokens > {card.context_window} maximum")
+        answer = compose(pick, self.script, asked, prompt=prompt.usage, card=card, number=self._next())
+        answer = self._lied(answer, asked, record)
+        return Turn(record=record, pick=pick, asked=asked, prompt=prompt, card=card, answer=answer)
+
+    def _read(self, record: Record, body: bytes, *, counting: bool = False) -> Asked:
+        self._admit(record)
+        try:
+            return read(body, record.headers, counting=counting, bytes_per_token=self.script.bytes_per_token)
+        except BadRequest as error:
+            raise _bad(str(error)) from error
+
+    def _admit(self, record: Record) -> None:
+        if not record.key or (self._keys is not None and record.key not in self._keys):
+            raise Refusal(TROUBLES["authentication"])
+        if self.trouble is not None:
+            raise Refusal(self.trouble)
+
+    def _card(self, asked: Asked, modifiers: Modifiers) -> RateCard:
+        try:
+            card = self._book.card(PROVIDER, asked.model, at=self._clock(), modifiers=modifiers)
+        except UnknownPrice as error:
+            raise Refusal(replace(TROUBLES["not_found"], message=f"model: {asked.model}")) from error
+        if card.max_output is not None and asked.max_tokens > card.max_output:
+            raise _bad(
+                f"max_tokens: {asked.max_tokens} > {card.max_output}, which is the maximum allowed number of output "
+                f"tokens for {asked.model}"
+            )
+        return card
+
+    def _prompt(self, record: Record, asked: Asked) -> Prompt:
+        try:
+            return self._cache.read(f"{record.key}\n{asked.model}", asked.blocks)
+        except BadRequest as error:
+            raise _bad(str(error)) from error
+
+    def _lied(self, answer: Answer, asked: Asked, record: Record) -> Answer:
+        if not self.lie:
+            return answer
+        facts = Facts(size_bytes=record.size_bytes, max_tokens=asked.max_tokens, dearest_model=self._dearest())
+        return LIES[self.lie](answer, facts)
+
+    def _dearest(self) -> str:
+        names = [str(name) for name in self._book.models(PROVIDER)]
+        return max(names, key=lambda name: self._book.card(PROVIDER, name, at=self._clock()).rates.output)
+
+    # --- answers
+
+    async def _stream(self, request: web.Request, turn: Turn) -> web.StreamResponse:
+        """Send the events of an answer, with the accidents that its step asks for."""
+        self._cache.keep(turn.prompt)
+        billed = self._bill(turn, turn.answer.usage) if self._bill_mode == "all" else None
+        generated, ending = 0, "client_gone"
+        response = web.StreamResponse(headers=_headers(turn.record) | {"content-type": "text/event-stream"})
+        try:
+            if turn.step.cut == 0:
+                ending = "cut"
+                return _closed(request, response)
+            await response.prepare(request)
+            for sent, (event, tokens) in enumerate(events(turn.answer, turn.step), 1):
+                if event["type"] == "content_block_delta" and turn.step.pace_ms:
+                    await asyncio.sleep(turn.step.pace_ms / 1_000)
+                generated = tokens
+                await response.write(_sse(event))
+                accident = _accident(turn.step, sent)
+                if accident:
+                    ending = accident
+                    return await _meet(accident, request, response, turn)
+            ending = "complete"
+            return response
+        except ConnectionResetError:
+            return response
+        finally:
+            billed = billed or self._bill(turn, _sent(turn.answer.usage, generated, ending))
+            self.log.add(_logged(turn, billed, ending))
+
+    async def _whole(self, request: web.Request, turn: Turn) -> web.StreamResponse:
+        """Send an answer as one JSON message."""
+        self._cache.keep(turn.prompt)
+        billed = self._bill(turn, turn.answer.usage)
+        ending = "client_gone"
+        response = web.json_response(message(turn.answer), headers=_headers(turn.record))
+        try:
+            await asyncio.sleep(turn.step.pace_ms * turn.step.events / 1_000)
+            if turn.step.cut is not None:
+                ending = "cut"
+                return _closed(request, response)
+            if turn.step.hang is not None:
+                ending = "hung"
+                await asyncio.Event().wait()
+            if turn.step.error_event is not None:
+                ending = "error_event"
+                return _error(turn.step.error_event, turn.record)
+            ending = "complete"
+            return response
+        finally:
+            self.log.add(_logged(turn, billed, ending))
+
+    def _bill(self, turn: Turn, usage: Usage) -> Bill:
+        """Put an answer on the meter, at the card that it says it was made with."""
+        bill = Bill(
+            at=self._clock(),
+            request=turn.record.id,
+            key=turn.record.key,
+            model=turn.answer.model,
+            session=turn.record.session,
+            usage=usage,
+            amount=self._amount(turn, usage),
+        )
+        self.meter.bill(bill)
+        return bill
+
+    def _amount(self, turn: Turn, usage: Usage) -> Money:
+        try:
+            card = self._book.card(PROVIDER, turn.answer.model, at=turn.record.at, modifiers=turn.answer.modifiers)
+        except UnknownPrice:  # a lie may claim what has no price; then the honest card stands
+            card = turn.card
+        return price(card, usage)
+
+    def _refused(self, record: Record, trouble: Trouble) -> web.Response:
+        self.log.add(replace(record, status=trouble.status, ending="refused"))
+        return _error(trouble, record)
+
+    def _record(self, request: web.Request) -> Record:
+        return Record(
+            at=self._clock(),
+            id=f"req_sim_{self._next():06d}",
+            method=request.method,
+            path=request.path_qs,
+            key=_key(request.headers),
+            headers=without_secrets(request.headers),
+            session=request.headers.get("x-claude-code-session-id", ""),
+            agent_id=request.headers.get("x-claude-code-agent-id", ""),
+        )
+
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    # --- control
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        del request
+        return web.json_response(self.meter.as_json() | {"requests": len(self.log.records), "in_flight": self._busy})
+
+    async def _log(self, request: web.Request) -> web.Response:
+        del request
+        lines = [json.dumps(record.as_json(), ensure_ascii=False) + "\n" for record in self.log.records]
+        return web.Response(text="".join(lines), content_type="application/x-ndjson")
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        del request
+        self.reset()
+        return web.json_response({"ok": True})
+
+    async def _set_trouble(self, request: web.Request) -> web.Response:
+        """Take the name of a trouble, or nothing to end it: `{"name": "overloaded"}`, `{}`."""
+        body = await request.read()
+        name = json.loads(body or b"{}").get("name", "")
+        if name and name not in TROUBLES:
+            return web.json_response({"error": f"no trouble is named {name!r}", "known": list(TROUBLES)}, status=400)
+        self.trouble = TROUBLES[name] if name else None
+        return web.json_response({"trouble": name or None})
+
+
+def _serve(simulator: Simulator, ready: threading.Event, stop: asyncio.Event, failures: list[BaseException]) -> None:
+    """The life of a simulator in a thread."""
+
+    async def life() -> None:
+        async with simulator:
+            ready.set()
+            await stop.wait()
+
+    try:
+        asyncio.run(life())
+    except OSError as error:
+        failures.append(error)
+    finally:
+        ready.set()
+
+
+def _shipped_book() -> Catalogue:
+    from crewcap.prices import load  # noqa: PLC0415  (heavy; a test may bring a book of its own)
+
+    return load()
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refusal(TROUBLES["too_large"]) from error
+
+
+async def _probe(request: web.Request) -> web.Response:
+    del request
+    return web.json_response({"ok": True})
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    """The API key, by either header."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return headers.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
+
+
+def _bad(text: str) -> Refusal:
+    return Refusal(replace(TROUBLES["bad_request"], message=text))
+
+
+def _headers(record: Record) -> dict[str, str]:
+    return {"request-id": record.id}
+
+
+def _error(trouble: Trouble, record: Record) -> web.Response:
+    headers = _headers(record) | dict(trouble.headers) | {"content-type": "application/json"}
+    return web.Response(status=trouble.status, headers=headers, body=trouble.body(record.id))
+
+
+def _sse(event: Mapping[str, Any]) -> bytes:
+    data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {event['type']}\ndata: {data}\n\n".encode()
+
+
+def _accident(step: Step, sent: int) -> str:
+    """What happens after so many events, if anything."""
+    if step.cut == sent:
+        return "cut"
+    if step.hang is not None and step.hang <= sent:
+        return "hung"
+    if step.error_event is not None and step.error_after <= sent:
+        return "error_event"
+    return ""
+
+
+async def _meet(accident: str, request: web.Request, response: web.StreamResponse, turn: Turn) -> web.StreamResponse:
+    if accident == "cut":
+        return _closed(request, response)
+    if accident == "hung":
+        await asyncio.Event().wait()  # until the client leaves, which cancels this
+    if turn.step.error_event is not None:
+        await response.write(_sse(turn.step.error_event.event(turn.record.id)))
+    return response
+
+
+def _closed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Drop the connection without a proper end."""
+    if request.transport is not None:
+        request.transport.abort()
+    return response
+
+
+def _sent(usage: Usage, generated: int, ending: str) -> Usage:
+    """What a provider bills that stops generating when the client goes."""
+    return usage if ending == "complete" else replace(usage, output=min(usage.output, generated), thinking=0)
+
+
+def _logged(turn: Turn, bill: Bill, ending: str) -> Record:
+    return replace(
+        turn.record,
+        status=200,
+        usage=bill.usage,
+        billed=bill.amount,
+        stop_reason=turn.answer.stop_reason if ending == "complete" else "",
+        ending=ending,
+    )
+
+
+__all__ = ["ZERO", "Simulator"]
