@@ -20,6 +20,7 @@ from crewcap.simulator.conversation import Asked, call_id
 from crewcap.simulator.script import Pick, Script, Step, fill
 from crewcap.simulator.tokens import tokens_of_block
 
+_PLAIN = Modifiers()
 _WORDS = b"and then we look at the next line of it again "
 
 
@@ -44,7 +45,7 @@ class Answer:
     pieces: tuple[Piece, ...]
     usage: Usage
     stop_reason: str
-    modifiers: Modifiers = Modifiers()
+    modifiers: Modifiers = _PLAIN
     says_speed: bool = False
     start: Mapping[str, Any] | None  # the usage of the first event; None = the field is missing
     end: Mapping[str, Any] | None  # the usage of the last one

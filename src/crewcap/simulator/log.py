@@ -13,6 +13,7 @@ from crewcap.core.keys import shown
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 
+_NONE = Usage()
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
 
 
@@ -37,7 +38,7 @@ class Record:
     step: str = ""
     round: int = 0
     status: int = 0
-    usage: Usage = Usage()  # what was billed
+    usage: Usage = _NONE  # what was billed
     billed: Money = ZERO
     stop_reason: str = ""
     ending: str = ""  # complete, client_gone, cut, hung, refused, error_event

@@ -15,11 +15,10 @@ What is promised to tests:
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,17 +26,17 @@ from typing import Any, Literal, Protocol, Self
 
 from aiohttp import web
 
-from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice, Usage
 from crewcap.errors import UsageError
-from crewcap.simulator import script as scripts
-from crewcap.simulator.answers import Answer, compose, events, message
+from crewcap.simulator import control, script_file
+from crewcap.simulator.answers import Answer, compose
 from crewcap.simulator.cache import Prompt, PromptCache
 from crewcap.simulator.conversation import Asked, BadRequest, read
 from crewcap.simulator.lies import LIES, Facts
 from crewcap.simulator.log import Record, RequestLog, without_secrets
 from crewcap.simulator.meter import Bill, Meter, price
-from crewcap.simulator.script import Pick, Script, Step
+from crewcap.simulator.script import Script
+from crewcap.simulator.sending import Delivery, Turn, refusal_of
 from crewcap.simulator.troubles import TROUBLES, Trouble
 
 PROVIDER = "anthropic"
@@ -60,23 +59,6 @@ class Refusal(Exception):
         self.trouble = trouble
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One request on its way to its answer."""
-
-    record: Record
-    pick: Pick
-    asked: Asked
-    prompt: Prompt
-    card: RateCard
-    answer: Answer
-
-    @property
-    def step(self) -> Step:
-        """The step that answers."""
-        return self.pick.step
-
-
 class Simulator:
     """A scripted provider; an async context manager that listens while it is open."""
 
@@ -95,7 +77,7 @@ class Simulator:
         book: Catalogue | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        loaded = script if isinstance(script, Script) else scripts.load(script)
+        loaded = script if isinstance(script, Script) else script_file.load(script)
         self.script = loaded.with_variables(variables or {})
         if lie and lie not in LIES:
             raise UsageError(f"{lie!r} is not a lie of the simulator; it knows {', '.join(LIES)}")
@@ -112,7 +94,7 @@ class Simulator:
         self._clock = clock
         self._cache = PromptCache(clock)
         self._count = 0
-        self._busy = 0
+        self.in_flight = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._runner: web.AppRunner | None = None
@@ -176,30 +158,25 @@ class Simulator:
         app.router.add_post("/v1/messages", self._messages)
         app.router.add_post("/v1/messages/count_tokens", self._count_tokens)
         app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/_control/stats", self._stats)
-        app.router.add_get("/_control/log", self._log)
-        app.router.add_post("/_control/reset", self._reset)
-        app.router.add_post("/_control/trouble", self._set_trouble)
+        control.add_routes(app, self)
         for probe in ("/", "/healthz", "/api/hello"):
             app.router.add_get(probe, _probe)
         return app
 
-    # --- requests of agents
-
     async def _messages(self, request: web.Request) -> web.StreamResponse:
-        self._busy += 1
+        self.in_flight += 1
         self._quiet.clear()
         record = self._record(request)
         try:
             body = await _body(request)
             record = replace(record, size_bytes=len(body), body=body if self._keep_bodies else b"")
             turn = self._turn(record, body)
-            return await (self._stream(request, turn) if turn.asked.stream else self._whole(request, turn))
+            return await self._answer(request, turn)
         except Refusal as refusal:
             return self._refused(record, refusal.trouble)
         finally:
-            self._busy -= 1
-            if not self._busy:
+            self.in_flight -= 1
+            if not self.in_flight:
                 self._quiet.set()
 
     async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
@@ -289,57 +266,13 @@ class Simulator:
         names = [str(name) for name in self._book.models(PROVIDER)]
         return max(names, key=lambda name: self._book.card(PROVIDER, name, at=self._clock()).rates.output)
 
-    # --- answers
-
-    async def _stream(self, request: web.Request, turn: Turn) -> web.StreamResponse:
-        """Send the events of an answer, with the accidents that its step asks for."""
+    async def _answer(self, request: web.Request, turn: Turn) -> web.StreamResponse:
         self._cache.keep(turn.prompt)
-        billed = self._bill(turn, turn.answer.usage) if self._bill_mode == "all" else None
-        generated, ending = 0, "client_gone"
-        response = web.StreamResponse(headers=_headers(turn.record) | {"content-type": "text/event-stream"})
+        delivery = Delivery(request=request, turn=turn, bill=self._bill, is_billed_first=self._bill_mode == "all")
         try:
-            if turn.step.cut == 0:
-                ending = "cut"
-                return _closed(request, response)
-            await response.prepare(request)
-            for sent, (event, tokens) in enumerate(events(turn.answer, turn.step), 1):
-                if event["type"] == "content_block_delta" and turn.step.pace_ms:
-                    await asyncio.sleep(turn.step.pace_ms / 1_000)
-                generated = tokens
-                await response.write(_sse(event))
-                accident = _accident(turn.step, sent)
-                if accident:
-                    ending = accident
-                    return await _meet(accident, request, response, turn)
-            ending = "complete"
-            return response
-        except ConnectionResetError:
-            return response
+            return await (delivery.stream() if turn.asked.stream else delivery.whole())
         finally:
-            billed = billed or self._bill(turn, _sent(turn.answer.usage, generated, ending))
-            self.log.add(_logged(turn, billed, ending))
-
-    async def _whole(self, request: web.Request, turn: Turn) -> web.StreamResponse:
-        """Send an answer as one JSON message."""
-        self._cache.keep(turn.prompt)
-        billed = self._bill(turn, turn.answer.usage)
-        ending = "client_gone"
-        response = web.json_response(message(turn.answer), headers=_headers(turn.record))
-        try:
-            await asyncio.sleep(turn.step.pace_ms * turn.step.events / 1_000)
-            if turn.step.cut is not None:
-                ending = "cut"
-                return _closed(request, response)
-            if turn.step.hang is not None:
-                ending = "hung"
-                await asyncio.Event().wait()
-            if turn.step.error_event is not None:
-                ending = "error_event"
-                return _error(turn.step.error_event, turn.record)
-            ending = "complete"
-            return response
-        finally:
-            self.log.add(_logged(turn, billed, ending))
+            self.log.add(delivery.record())
 
     def _bill(self, turn: Turn, usage: Usage) -> Bill:
         """Put an answer on the meter, at the card that it says it was made with."""
@@ -350,21 +283,21 @@ class Simulator:
             model=turn.answer.model,
             session=turn.record.session,
             usage=usage,
-            amount=self._amount(turn, usage),
+            amount=price(self._card_billed(turn), usage),
         )
         self.meter.bill(bill)
         return bill
 
-    def _amount(self, turn: Turn, usage: Usage) -> Money:
+    def _card_billed(self, turn: Turn) -> RateCard:
+        answer = turn.answer
         try:
-            card = self._book.card(PROVIDER, turn.answer.model, at=turn.record.at, modifiers=turn.answer.modifiers)
+            return self._book.card(PROVIDER, answer.model, at=turn.record.at, modifiers=answer.modifiers)
         except UnknownPrice:  # a lie may claim what has no price; then the honest card stands
-            card = turn.card
-        return price(card, usage)
+            return turn.card
 
     def _refused(self, record: Record, trouble: Trouble) -> web.Response:
         self.log.add(replace(record, status=trouble.status, ending="refused"))
-        return _error(trouble, record)
+        return refusal_of(trouble, record)
 
     def _record(self, request: web.Request) -> Record:
         return Record(
@@ -381,31 +314,6 @@ class Simulator:
     def _next(self) -> int:
         self._count += 1
         return self._count
-
-    # --- control
-
-    async def _stats(self, request: web.Request) -> web.Response:
-        del request
-        return web.json_response(self.meter.as_json() | {"requests": len(self.log.records), "in_flight": self._busy})
-
-    async def _log(self, request: web.Request) -> web.Response:
-        del request
-        lines = [json.dumps(record.as_json(), ensure_ascii=False) + "\n" for record in self.log.records]
-        return web.Response(text="".join(lines), content_type="application/x-ndjson")
-
-    async def _reset(self, request: web.Request) -> web.Response:
-        del request
-        self.reset()
-        return web.json_response({"ok": True})
-
-    async def _set_trouble(self, request: web.Request) -> web.Response:
-        """Take the name of a trouble, or nothing to end it: `{"name": "overloaded"}`, `{}`."""
-        body = await request.read()
-        name = json.loads(body or b"{}").get("name", "")
-        if name and name not in TROUBLES:
-            return web.json_response({"error": f"no trouble is named {name!r}", "known": list(TROUBLES)}, status=400)
-        self.trouble = TROUBLES[name] if name else None
-        return web.json_response({"trouble": name or None})
 
 
 def _serve(simulator: Simulator, ready: threading.Event, stop: asyncio.Event, failures: list[BaseException]) -> None:
@@ -450,64 +358,3 @@ def _key(headers: Mapping[str, str]) -> str:
 
 def _bad(text: str) -> Refusal:
     return Refusal(replace(TROUBLES["bad_request"], message=text))
-
-
-def _headers(record: Record) -> dict[str, str]:
-    return {"request-id": record.id}
-
-
-def _error(trouble: Trouble, record: Record) -> web.Response:
-    headers = _headers(record) | dict(trouble.headers) | {"content-type": "application/json"}
-    return web.Response(status=trouble.status, headers=headers, body=trouble.body(record.id))
-
-
-def _sse(event: Mapping[str, Any]) -> bytes:
-    data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {event['type']}\ndata: {data}\n\n".encode()
-
-
-def _accident(step: Step, sent: int) -> str:
-    """What happens after so many events, if anything."""
-    if step.cut == sent:
-        return "cut"
-    if step.hang is not None and step.hang <= sent:
-        return "hung"
-    if step.error_event is not None and step.error_after <= sent:
-        return "error_event"
-    return ""
-
-
-async def _meet(accident: str, request: web.Request, response: web.StreamResponse, turn: Turn) -> web.StreamResponse:
-    if accident == "cut":
-        return _closed(request, response)
-    if accident == "hung":
-        await asyncio.Event().wait()  # until the client leaves, which cancels this
-    if turn.step.error_event is not None:
-        await response.write(_sse(turn.step.error_event.event(turn.record.id)))
-    return response
-
-
-def _closed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Drop the connection without a proper end."""
-    if request.transport is not None:
-        request.transport.abort()
-    return response
-
-
-def _sent(usage: Usage, generated: int, ending: str) -> Usage:
-    """What a provider bills that stops generating when the client goes."""
-    return usage if ending == "complete" else replace(usage, output=min(usage.output, generated), thinking=0)
-
-
-def _logged(turn: Turn, bill: Bill, ending: str) -> Record:
-    return replace(
-        turn.record,
-        status=200,
-        usage=bill.usage,
-        billed=bill.amount,
-        stop_reason=turn.answer.stop_reason if ending == "complete" else "",
-        ending=ending,
-    )
-
-
-__all__ = ["ZERO", "Simulator"]
