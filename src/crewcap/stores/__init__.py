@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from crewcap.core.budget import Balance, BootId, Decision, HoldId, KeyId, Scope, Window
 from crewcap.core.keys import VirtualKey
-from crewcap.core.money import Money
+from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.runs import Run, RunId
 
@@ -49,6 +49,7 @@ class Settlement:
     spent: Money  # exact
     uncertain: Money  # stays charged, unproven
     usage: Usage
+    notional: Money = ZERO  # what a subscription's answer would have cost; counts against no limit
     model: str = ""  # as answered
     card: str = ""  # id of the rate card it was settled at
     request_id: str = ""  # the provider's
@@ -97,6 +98,7 @@ class Entry:
     agent: str
     spent: Money
     uncertain: Money
+    notional: Money
     usage: Usage
     booked_at: datetime  # the reservation's time: its windows
     closed_at: datetime
@@ -117,6 +119,7 @@ class Totals:
     spent: Money
     uncertain: Money
     held: Money
+    notional: Money  # never summed with the others
     requests: int
     refused: int
     usage: Usage

@@ -44,10 +44,12 @@ CREATE TABLE virtual_key (
     label      TEXT NOT NULL
 ) STRICT;
 
+-- What a key's money is spent for, from itself to everything. (The primary key's columns stand first: otherwise SQLite
+-- 3.40's integrity_check reports NULLs that are not there.)
 CREATE TABLE key_scope (
     key   TEXT NOT NULL REFERENCES virtual_key (id),
-    place INTEGER NOT NULL,
     scope TEXT NOT NULL,
+    place INTEGER NOT NULL,
     PRIMARY KEY (key, scope)
 ) STRICT, WITHOUT ROWID;
 
