@@ -83,7 +83,7 @@ def _candidates(adapter: AgentAdapter, *, setting: str, path: str) -> Iterator[t
 
 def _examine(adapter: AgentAdapter, candidate: Path, origin: Origin, ask: Callable[[str], str]) -> tuple[str, str]:
     """Its version, and what is wrong with it if anything is."""
-    if not os.access(candidate, os.X_OK) or os.path.isdir(candidate):
+    if not os.access(candidate, os.X_OK) or candidate.is_dir():
         return "", f"{candidate} is not a program"
     if origin == "PATH" and _is_script(candidate):
         return "", f"{candidate} is a script, which would not find its interpreter's files inside a sandbox"
