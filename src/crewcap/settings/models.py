@@ -182,6 +182,8 @@ class RepoSettings(Part):
     include: InnerPaths = Field((), description="Untracked files that a run needs, by path inside the repository.")
     instructions: Text = Field("", description="Added to the prompt of every run.")
     secrets: Mapping[str, Source] = Field(default_factory=dict, description="Variables that the agent can read.")
+    cap: Cap | None = Field(None, description="The most that one run may cost here; only ever lowers.")
+    issue_cap: Cap | None = Field(None, description="The most that one issue may cost here; only ever lowers.")
 
 
 class GatewaySettings(Part):

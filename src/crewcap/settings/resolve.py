@@ -24,6 +24,7 @@ from crewcap.settings.models import (
     LimitLine,
     ProviderFile,
     ProviderSettings,
+    RepoSettings,
     RouteFile,
     Settings,
     SettingsFile,
@@ -223,20 +224,26 @@ def _check_names(written: SettingsFile) -> None:
 
 
 def _check_repos(written: SettingsFile, providers: Mapping[str, ProviderSettings]) -> None:
-    provider_hosts = [urlsplit(provider.base_url).hostname or "" for provider in providers.values()]
     for name, repo in written.repos.items():
         here = ("repos", name)
         _known(repo.team, written.teams, (*here, "team"), "team")
-        for service in repo.services:
-            if not _SERVICE.match(service):
-                raise Misplaced((*here, "services"), f"{quoted(service)} is not a service", 'write it as "postgres"')
         for variable in repo.secrets:
             if not _VARIABLE.match(variable):
                 raise Misplaced((*here, "secrets", variable), "this is not the name of an environment variable")
-        try:
-            refuse_providers(repo.hosts, more=provider_hosts)
-        except Wrong as error:
-            raise Misplaced((*here, "hosts"), error.message, error.help) from None
+        check_repo(repo, providers, here=here)
+
+
+def check_repo(repo: RepoSettings, providers: Mapping[str, ProviderSettings], *, here: Place) -> None:
+    """What holds for a repository's settings whoever wrote them."""
+    for service in repo.services:
+        if not _SERVICE.match(service):
+            raise Misplaced((*here, "services"), f"{quoted(service)} is not a service", 'write it as "postgres"')
+    try:
+        refuse_providers(
+            repo.hosts, more=[urlsplit(provider.base_url).hostname or "" for provider in providers.values()]
+        )
+    except Wrong as error:
+        raise Misplaced((*here, "hosts"), error.message, error.help) from None
 
 
 def _check_agents(written: SettingsFile) -> None:

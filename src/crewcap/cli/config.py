@@ -1,0 +1,120 @@
+"""`crewcap config`: what is set and where it was said, whether it is right, and the schema for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crewcap.cli.context import Call, common, remember, with_call
+from crewcap.core.pricing import UnknownPrice
+from crewcap.errors import SettingsError
+
+if TYPE_CHECKING:
+    from crewcap.settings.models import Settings
+
+
+@click.group(invoke_without_command=True, epilog="Example: crewcap config show")
+@common
+@click.pass_context
+def config(ctx: click.Context, /, **options: object) -> None:
+    """Show and check the settings; without a word more, show them."""
+    remember(ctx, options)
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(show)
+
+
+@config.command(epilog="Example: crewcap config show --json")
+@common
+@with_call
+def show(call: Call) -> None:
+    """Every value that is in force, and where it was said."""
+    from crewcap.settings import explain  # noqa: PLC0415  (pydantic is not for --help)
+
+    rows = explain.rows(call.app.settings)
+    if call.as_json:
+        call.emit([{"key": row.key, "value": row.plain, "origin": row.origin} for row in rows])
+        return
+    call.out(f"# {call.app.settings.source or 'no settings file: these are the defaults'}")
+    width = min(60, max(len(f"{row.key} = {row.value}") for row in rows))
+    for row in rows:
+        call.out(f"{f'{row.key} = {row.value}':<{width}}  # {row.origin}")
+    for name, hosts in explain.host_lists(call.app.settings).items():
+        call.out(f"# hosts {name}: {', '.join(hosts)}")
+
+
+@config.command(epilog="Example: crewcap config check --repo-file .crewcap.toml")
+@click.option("--repo-file", metavar="FILE", help="Check a repository's own file too, as if it were merged.")
+@common
+@with_call
+def check(call: Call, *, repo_file: str | None) -> None:
+    """Read the settings, price their models, look at their key files; say what is odd or not served yet."""
+    from crewcap.settings import explain  # noqa: PLC0415
+
+    settings = _with_repository(call, repo_file)
+    _check_key_files(call, settings)
+    _check_prices(call, settings)
+    notes = {"warnings": explain.warnings(settings), "unserved": explain.unserved(settings)}
+    if call.as_json:
+        call.emit({"file": settings.source, "ok": True, **notes})
+        return
+    for note in notes["warnings"]:
+        call.note(f"warning: {note}")
+    for note in notes["unserved"]:
+        call.note(f"note: {note}")
+    call.out(f"ok: {settings.source or 'no settings file; the defaults hold'}")
+
+
+@config.command(epilog="Example: crewcap config schema > crewcap.schema.json")
+@common
+@with_call
+def schema(call: Call) -> None:
+    """JSON Schema of the settings file, for editors."""
+    import json  # noqa: PLC0415
+
+    from crewcap.settings import explain  # noqa: PLC0415
+
+    call.out(json.dumps(explain.schema(), indent=None if call.as_json else 2, ensure_ascii=False))
+
+
+def _with_repository(call: Call, repo_file: str | None) -> Settings:
+    from crewcap.settings.repository import merge  # noqa: PLC0415
+
+    if repo_file is None:
+        return call.app.settings
+    try:
+        data = Path(repo_file).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{repo_file} cannot be read: {error.strerror}") from None
+    return merge(call.app.settings, "this", data, where=repo_file)
+
+
+def _check_key_files(call: Call, settings: Settings) -> None:
+    """A key file that others can read is worth stopping for; a key that is not there yet is not."""
+    for provider in settings.providers.values():
+        if provider.key is not None and provider.key.kind == "file" and provider.key.path(call.environ).exists():
+            provider.key.read(call.environ)
+
+
+def _check_prices(call: Call, settings: Settings) -> None:
+    """A model without a price would be refused at its first request; say so now."""
+    for provider in settings.providers.values():
+        for where, model in _models(settings):
+            try:
+                call.app.book.resolve(provider.prices, model, at=call.clock())
+            except UnknownPrice as error:
+                raise SettingsError(
+                    f"{settings.source or 'defaults'}: {where}: {error}", help="crewcap price list shows what has one"
+                ) from None
+
+
+def _models(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "defaults.model", settings.defaults.model
+    if settings.defaults.subagent_model:
+        yield "defaults.subagent_model", settings.defaults.subagent_model
+    for index, rule in enumerate(settings.routes):
+        for name, model in (("model", rule.model), ("subagent_model", rule.subagent_model)):
+            if model:
+                yield f"routes[{index}].{name}", model

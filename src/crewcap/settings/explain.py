@@ -1,0 +1,207 @@
+"""Every value with its origin, for `config show`; what is odd or not served yet, for `config check`; the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from crewcap.core.money import Money
+from crewcap.settings.hosts import named_lists
+from crewcap.settings.keysource import KeySource
+from crewcap.settings.locate import Path, dotted
+from crewcap.settings.models import DEFAULT, BudgetLine, Settings, SettingsFile
+from crewcap.settings.values import show_duration
+from crewcap.wire import DIALECTS
+
+HIDDEN = {"source", "origins", "routes", "budgets", "rates", "timezone", "written_routes", "store_url"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One value that is in force."""
+
+    key: str  # as written in the file: repos."acme/shop".check
+    value: str  # as written in the file: "45m"
+    plain: object  # as JSON has it; money is a decimal string
+    origin: str  # "default", or the file and its line
+
+
+def rows(settings: Settings) -> tuple[Row, ...]:
+    """Every value in force, in the order of the file's tables."""
+    tables = list(SettingsFile.model_fields)
+    return tuple(
+        Row(
+            key=dotted(path),
+            value=_spelled(value),
+            plain=_plain(value),
+            origin=settings.origins.get(dotted(path), DEFAULT),
+        )
+        for path, value in sorted(_leaves(settings), key=lambda leaf: tables.index(str(leaf[0][0])))
+    )
+
+
+def schema() -> Mapping[str, Any]:
+    """JSON Schema of the settings file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **SettingsFile.model_json_schema(by_alias=True),
+        "title": "crewcap settings",
+    }
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    """What is allowed and probably not meant: the smaller of two limits binds."""
+    return tuple(_odd_caps(settings)) + tuple(_odd_budgets(settings))
+
+
+def unserved(settings: Settings) -> tuple[str, ...]:
+    """What the file says and this version does not do yet, each with what holds meanwhile."""
+    return tuple(_unserved_providers(settings)) + tuple(_waiting_for_serve(settings)) + tuple(_unserved_rest(settings))
+
+
+def _leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
+    for name, value in settings:
+        if name not in HIDDEN and value != ():
+            yield from _walk(("defaults",) if name == "defaults" else (name,), value)
+        if name == "defaults":
+            yield from _budget_leaves(settings)
+    for index, route in enumerate(settings.written_routes):
+        yield from _walk(("routes", index), route, only_said=True)
+    if settings.store_url:
+        yield ("store", "url"), settings.store_url
+
+
+def _budget_leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
+    yield ("budgets", "timezone"), settings.timezone
+    for line in settings.budgets:
+        yield ("budgets", line.scope, line.window), line.amount
+    for rate in settings.rates:
+        window = (rate.window,) if rate.window else ()
+        yield ("budgets", rate.scope, rate.kind, *window), rate.count
+
+
+def _walk(path: Path, value: object, *, only_said: bool = False) -> Iterator[tuple[Path, object]]:
+    match value:
+        case BaseModel():
+            for name, field in type(value).model_fields.items():
+                inner = getattr(value, name)
+                skip = (only_said or inner in (None, "", (), {})) and name not in value.model_fields_set
+                if (not skip and inner is not None and name != "name") or (name == "name" and only_said and inner):
+                    shown = show_duration(inner) if name.endswith("_s") and isinstance(inner, int) else inner
+                    shown = f"{inner}%" if name == "share" else shown
+                    yield from _walk((*path, field.alias or name), shown, only_said=only_said)
+        case Mapping():
+            for key, inner in value.items():
+                yield from _walk((*path, str(key)), inner, only_said=only_said)
+        case tuple() if value and isinstance(value[0], BaseModel):
+            for index, inner in enumerate(value):
+                yield from _walk((*path, index), inner, only_said=True)
+        case _:
+            yield path, value
+
+
+def _spelled(value: object) -> str:
+    match value:
+        case Money():
+            whole, _, part = value.exact().partition(".")
+            return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
+        case KeySource():
+            return value.written()
+        case bool():
+            return str(value).lower()
+        case tuple() | frozenset():
+            return (
+                f"[{', '.join(_spelled(item) for item in (sorted(value) if isinstance(value, frozenset) else value))}]"
+            )
+        case str():
+            return dotted_text(value)
+        case _:
+            return str(value)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Money():
+            return value.exact()
+        case KeySource():
+            return {value.kind: list(value.value) if isinstance(value.value, tuple) else value.value}
+        case frozenset():
+            return sorted(value)
+        case tuple():
+            return list(value)
+        case _:
+            return value
+
+
+def dotted_text(text: str) -> str:
+    """A text as TOML writes it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
+def _odd_caps(settings: Settings) -> Iterator[str]:
+    defaults = settings.defaults
+    if defaults.cap > defaults.issue_cap:
+        yield f"defaults.cap {defaults.cap} is above defaults.issue_cap {defaults.issue_cap}; the smaller binds"
+    for index, route in enumerate(settings.written_routes):
+        if route.cap is not None and route.cap > defaults.cap:
+            yield f"routes[{index}].cap {route.cap} is above defaults.cap {defaults.cap}; the smaller binds"
+
+
+def _odd_budgets(settings: Settings) -> Iterator[str]:
+    for line in settings.budgets:
+        here = dotted(("budgets", line.scope, line.window))
+        if not line.amount:
+            yield f"{here} is 0: everything in {line.scope} is refused"
+        for wider in settings.budgets:
+            if line.scope == wider.scope and _is_longer(wider, line) and line.amount > wider.amount:
+                yield f"{here} {line.amount} is above its {wider.window} {wider.amount}; the smaller binds"
+            if wider.scope == "all" != line.scope and line.window == wider.window and line.amount > wider.amount:
+                yield f"{here} {line.amount} is above the {wider.amount} of all; the smaller binds"
+        if line.amount and line.amount < settings.defaults.cap and line.scope == "all":
+            yield f"defaults.cap {settings.defaults.cap} is above {here} {line.amount}; the smaller binds"
+
+
+def _is_longer(one: BudgetLine, other: BudgetLine) -> bool:
+    order = {"day": 0, "week": 1, "month": 2, "total": 3}
+    return order[one.window] > order[other.window]
+
+
+def _unserved_providers(settings: Settings) -> Iterator[str]:
+    for name, provider in settings.providers.items():
+        if provider.billing == "subscription":
+            yield f"providers.{name}.billing: a subscription is not served yet; its requests are refused"
+        if provider.dialect not in DIALECTS:
+            yield f"providers.{name}: the {provider.dialect} dialect is not served yet; its requests are answered 404"
+        if provider.share != 100:
+            yield f"providers.{name}.share waits for rate limits; requests are sent at full speed until then"
+
+
+def _waiting_for_serve(settings: Settings) -> Iterator[str]:
+    for name, said in (
+        ("triggers", settings.triggers),
+        ("schedules", settings.schedules),
+        ("notify", settings.notify),
+    ):
+        if said:
+            yield f"{name} wait for `crewcap serve`; until then runs are started by hand"
+
+
+def _unserved_rest(settings: Settings) -> Iterator[str]:
+    for rate in settings.rates:
+        window = (rate.window,) if rate.window else ()
+        yield f"{dotted(('budgets', rate.scope, rate.kind, *window))} is not enforced yet; money is"
+    for name, repo in settings.repos.items():
+        if repo.services:
+            yield f"{dotted(('repos', name, 'services'))} are not started yet"
+    if settings.store_url:
+        yield "store.url: PostgreSQL is not served yet; commands that need the ledger refuse to start"
+
+
+def host_lists(settings: Settings) -> Mapping[str, tuple[str, ...]]:
+    """The named lists of package hosts that some repository uses."""
+    used = {name for repo in settings.repos.values() for name in repo.hosts}
+    return {name: hosts for name, hosts in named_lists().items() if name in used}
