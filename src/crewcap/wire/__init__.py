@@ -118,10 +118,10 @@ class Dialect(Protocol):
         ...
 
 
-def _anthropic() -> Dialect:
+def _anthropic(*, reserve_geo: str = "us", strict_betas: bool = False) -> Dialect:
     from crewcap.wire.anthropic import Anthropic  # noqa: PLC0415  (a dialect is imported when it is used)
 
-    return Anthropic()
+    return Anthropic(reserve_geo=reserve_geo, strict_betas=strict_betas)
 
 
-DIALECTS: Mapping[str, Callable[[], Dialect]] = {"anthropic": _anthropic}
+DIALECTS: Mapping[str, Callable[..., Dialect]] = {"anthropic": _anthropic}

@@ -1,0 +1,322 @@
+"""The bill of one answer of the Messages API, read as it passes.
+
+A stream tells its usage in snapshots: `message_start` has the prompt with its cache split, each `message_delta` the
+totals so far. A field's value is its last snapshot; snapshots are never added up. A later snapshot may divide the
+prompt anew, but may not make the prompt or the output smaller: what was once reported stays charged, and the reading
+says that it is in doubt. So does it where a figure is no whole number from zero to a thousand million.
+
+Where an answer lists `usage.iterations` (compaction, an advisor, fallbacks, server tools), each entry is a run of its
+own model and their sum is the bill: compaction and advisor entries are not in the top-level figures. What the
+top-level figures have beyond the list is added as an entry of its own.
+
+Only events that can matter are decoded. Inside a JSON string a quote is escaped, so `"usage"` with both quotes bare
+is always a key, whatever the model writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import msgspec
+
+from crewcap.core.pricing import Modifiers, Usage, Write
+from crewcap.wire import STANDARD, Reading, sse
+from crewcap.wire.anthropic_known import FREE_PIECES
+
+MOST_TOKENS = 1_000_000_000
+MOST_RAW_USAGE = 8_192  # characters kept for the audit
+
+
+class StreamMeter:
+    """Reads a stream of events."""
+
+    def __init__(self, write: Write) -> None:
+        self._events = sse.Splitter()
+        self._bill = _Bill(write)
+        self._reading = Reading()
+
+    def feed(self, chunk: bytes) -> Reading:
+        """Take the next bytes; return what is known now."""
+        if chunk and not self._reading.has_started:
+            self._reading = replace(self._reading, has_started=True)
+        for block in self._events.feed(chunk):
+            self._take(block)
+        return self._reading
+
+    def close(self) -> Reading:
+        """The stream is over."""
+        for block in self._events.close():
+            self._take(block, cut=True)
+        return self._reading
+
+    def _take(self, block: bytes, *, cut: bool = False) -> None:
+        if b'"usage"' in block or b'"message_stop"' in block or b'"error"' in block:
+            event = _json(sse.read(block).data)
+            if isinstance(event, dict):
+                self._reading = self._bill.after(event, self._reading)
+            elif not cut:
+                self._reading = self._bill.unreadable(self._reading)
+
+
+class WholeMeter:
+    """Reads an answer that is one JSON body."""
+
+    def __init__(self, write: Write) -> None:
+        self._body = bytearray()
+        self._bill = _Bill(write)
+        self._reading = Reading()
+
+    def feed(self, chunk: bytes) -> Reading:
+        """Take the next bytes; nothing is known before the last one."""
+        self._body += chunk
+        if chunk and not self._reading.has_started:
+            self._reading = replace(self._reading, has_started=True)
+        return self._reading
+
+    def close(self) -> Reading:
+        """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
+        answer = _json(bytes(self._body))
+        self._body.clear()
+        if isinstance(answer, dict):
+            self._reading = self._bill.after(answer, self._reading)
+        return self._reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """The figures of one usage object, overlaid snapshot by snapshot; None where nobody has said."""
+
+    input: int | None = None
+    cache_read: int | None = None
+    written: int | None = None  # to caches of any lifetime
+    written_5m: int | None = None
+    written_1h: int | None = None
+    output: int | None = None
+    thinking: int | None = None
+
+    @property
+    def is_split(self) -> bool:
+        """Every input kind was told, writes by lifetime."""
+        told = (self.written_5m or 0) + (self.written_1h or 0)
+        return None not in (self.input, self.cache_read, self.written) and told == self.written
+
+    def usage(self, write: Write) -> Usage:
+        """As disjoint kinds; a write of untold lifetime is the dearest that the request asked for."""
+        told = (self.written_5m or 0) + (self.written_1h or 0)
+        untold = max(0, (self.written or 0) - told)
+        output = self.output or 0
+        return Usage(
+            input=self.input or 0,
+            cache_read=self.cache_read or 0,
+            write_5m=(self.written_5m or 0) + (0 if write == "1h" else untold),
+            write_1h=(self.written_1h or 0) + (untold if write == "1h" else 0),
+            output=output,
+            thinking=min(self.thinking or 0, output),
+        )
+
+
+@dataclass(slots=True)
+class _Bill:
+    """What the events so far add up to."""
+
+    write: Write
+    figures: _Figures = _Figures()
+    pieces: dict[str, int] = field(default_factory=dict)
+    iterations: list[tuple[str, _Figures]] = field(default_factory=list)
+    raw: dict[str, Any] = field(default_factory=dict)
+    modifiers: Modifiers = STANDARD
+    doubts: list[str] = field(default_factory=list)
+
+    def after(self, event: dict[str, Any], reading: Reading) -> Reading:
+        """The reading after one event, or after a whole body."""
+        match event.get("type"):
+            case "message_start":
+                message = event.get("message")
+                return self._message(message, reading) if isinstance(message, dict) else reading
+            case "message":
+                return replace(self._message(event, reading), is_complete=True)
+            case "message_stop":
+                return replace(reading, is_complete=True)
+            case "error":
+                return _with_error(event, reading)
+            case _:
+                return self._delta(event, reading)
+
+    def unreadable(self, reading: Reading) -> Reading:
+        """The reading after an event that should have told something, and is no JSON object."""
+        self._doubt("an event could not be read")
+        return replace(reading, doubt="; ".join(self.doubts))
+
+    def _message(self, message: dict[str, Any], reading: Reading) -> Reading:
+        model, reason = _word(message.get("model")), _word(message.get("stop_reason"))
+        if not model:
+            self._doubt("the answer does not name its model")
+        reading = replace(reading, model=model or reading.model, stop_reason=reason or reading.stop_reason)
+        return self._with_usage(message.get("usage"), reading)
+
+    def _delta(self, event: dict[str, Any], reading: Reading) -> Reading:
+        delta = event.get("delta")
+        reason = _word(delta.get("stop_reason")) if isinstance(delta, dict) else ""
+        if reason:
+            reading = replace(reading, stop_reason=reason)
+        return self._with_usage(event["usage"], reading) if "usage" in event else reading
+
+    def _with_usage(self, usage: Any, reading: Reading) -> Reading:
+        if not isinstance(usage, dict):
+            self._doubt("the answer's usage is not an object")
+            return replace(reading, doubt="; ".join(self.doubts))
+        self.figures = self._not_below(self.figures, self._overlay(self.figures, usage))
+        self._take_pieces(usage.get("server_tool_use"))
+        self._take_iterations(usage.get("iterations"))
+        self._take_modifiers(usage)
+        self.raw |= usage
+        whole = self.figures.usage(self.write)
+        return replace(
+            reading,
+            usage=replace(whole, pieces=dict(self.pieces)),
+            prompt_is_exact=self.figures.is_split and not self.doubts,
+            modifiers=self.modifiers,
+            samplings=self._samplings(reading.model, whole),
+            raw_usage=_shown(self.raw),
+            doubt="; ".join(self.doubts),
+        )
+
+    def _overlay(self, old: _Figures, usage: Mapping[str, Any]) -> _Figures:
+        split = usage.get("cache_creation")
+        details = usage.get("output_tokens_details")
+        split = split if isinstance(split, dict) else {}
+        details = details if isinstance(details, dict) else {}
+        said = {
+            "input": usage.get("input_tokens"),
+            "cache_read": usage.get("cache_read_input_tokens"),
+            "written": usage.get("cache_creation_input_tokens"),
+            "written_5m": split.get("ephemeral_5m_input_tokens"),
+            "written_1h": split.get("ephemeral_1h_input_tokens"),
+            "output": usage.get("output_tokens"),
+            "thinking": details.get("thinking_tokens"),
+        }
+        counts = {name: self._count(value, name) for name, value in said.items() if value is not None}
+        return replace(old, **{name: count for name, count in counts.items() if count is not None})
+
+    def _not_below(self, old: _Figures, new: _Figures) -> _Figures:
+        """Neither prompt nor output may shrink; writes may not be less than their parts."""
+        was, now = old.usage(self.write), new.usage(self.write)
+        if now.prompt < was.prompt:
+            self._doubt("a later snapshot makes the prompt smaller")
+            kept = ("input", "cache_read", "written", "written_5m", "written_1h")
+            new = replace(new, **{name: getattr(old, name) for name in kept})
+        if now.output < was.output:
+            self._doubt("a later snapshot makes the output smaller")
+            new = replace(new, output=old.output)
+        if new.written is not None and (new.written_5m or 0) + (new.written_1h or 0) > new.written:
+            self._doubt("the cache writes are less than their parts")
+        return new
+
+    def _count(self, value: Any, name: str) -> int | None:
+        """A figure, or the least that a badly written one can mean; None where it means nothing."""
+        if type(value) is int and 0 <= value <= MOST_TOKENS:
+            return value
+        self._doubt(f"{name} is {_short(value)}")
+        try:
+            number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+        except (ValueError, OverflowError):
+            return None
+        return math.ceil(number) if 0 <= number <= MOST_TOKENS else None
+
+    def _take_pieces(self, used: Any) -> None:
+        if used is None:
+            return
+        if not isinstance(used, dict):
+            self._doubt("server_tool_use is not an object")
+            return
+        for key, value in used.items():
+            piece = key.removesuffix("_requests")
+            count = self._count(value, key) if value is not None else None
+            if count and piece not in FREE_PIECES:
+                self.pieces[piece] = max(count, self.pieces.get(piece, 0))
+
+    def _take_iterations(self, entries: Any) -> None:
+        if entries is None:
+            return
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            self._doubt("usage.iterations is not a list of objects")
+            return
+        if len(entries) < len(self.iterations):
+            self._doubt("usage.iterations became shorter")
+            return
+        before = self.iterations + [("", _Figures())] * (len(entries) - len(self.iterations))
+        self.iterations = [
+            (_word(entry.get("model")), self._not_below(old, self._overlay(_Figures(), entry)))
+            for (_, old), entry in zip(before, entries, strict=True)
+        ]
+
+    def _samplings(self, model: str, whole: Usage) -> tuple[tuple[str, Usage], ...]:
+        """Each entry at its own model, then what the top level has beyond them; fees stand on the first."""
+        if not self.iterations:
+            return ()
+        entries = [(name or model, figures.usage(self.write)) for name, figures in self.iterations]
+        rest = _beyond(whole, [usage for _, usage in entries])
+        if rest.prompt or rest.output:
+            entries.append((model, rest))
+        first, usage = entries[0]
+        return ((first, replace(usage, pieces=dict(self.pieces))), *entries[1:])
+
+    def _take_modifiers(self, usage: Mapping[str, Any]) -> None:
+        for name, key in (("speed", "speed"), ("geo", "inference_geo"), ("tier", "service_tier")):
+            value = usage.get(key)
+            if isinstance(value, str):
+                self.modifiers = replace(self.modifiers, **{name: _WORDS.get(value, value)})
+            elif value is not None:
+                self._doubt(f"{key} is {_short(value)}")
+
+    def _doubt(self, sentence: str) -> None:
+        if sentence not in self.doubts and len(self.doubts) < 10:
+            self.doubts.append(sentence)
+
+
+_WORDS: Mapping[str, str] = {"not_available": "global"}
+"""Models that know no regions say so in place of one."""
+
+_KINDS = tuple(kind.name for kind in fields(Usage) if kind.name not in ("pieces", "thinking"))
+
+
+def _beyond(whole: Usage, parts: list[Usage]) -> Usage:
+    """Tokens that the whole has and no part has."""
+    return Usage(**{kind: max(0, getattr(whole, kind) - sum(getattr(part, kind) for part in parts)) for kind in _KINDS})
+
+
+def _with_error(event: dict[str, Any], reading: Reading) -> Reading:
+    error = event.get("error")
+    kind = _word(error.get("type")) if isinstance(error, dict) else ""
+    return replace(reading, error=kind or "error", request_id=_word(event.get("request_id")) or reading.request_id)
+
+
+def _json(data: bytes) -> Any:
+    """Decode what a provider says, however badly; None where it is no JSON at all."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        pass
+    try:
+        return json.loads(data.decode(errors="replace"))  # takes NaN and broken UTF-8, which msgspec does not
+    except (ValueError, RecursionError):
+        return None
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _shown(raw: dict[str, Any]) -> str:
+    try:
+        return json.dumps(raw, separators=(",", ":"))[:MOST_RAW_USAGE]
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value)[:40] if isinstance(value, (int, float, str)) else f"a {type(value).__name__}"
