@@ -15,13 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Literal, Protocol
 
 from crewcap.core.money import PICO_PER_NANO, Money
-
-NOTHING: Mapping[str, int] = MappingProxyType({})
-"""No piece of anything."""
 
 Write = Literal["none", "5m", "1h"]
 """The longest-lived cache write that a request asks for."""
@@ -110,38 +106,18 @@ class RateCard:
             self._refuse(kind for kind in self.unpriced if getattr(usage, kind))
         return Money.from_pico(pico)
 
-    def most(
-        self,
-        *,
-        prompt_tokens: int,
-        write: Write,
-        output_tokens: int,
-        samplings: int = 1,
-        pieces: Mapping[str, int] = NOTHING,
-    ) -> Money:
-        """The most that a request can cost on this card.
-
-        Each of its `samplings` reads a prompt and writes an answer of at most these sizes; `pieces` are bought once.
-        """
-        dearest = max(
-            prompt_tokens * rates.dearest_input(write) + output_tokens * rates.output
+    def most(self, *, prompt_tokens: int, write: Write, output_tokens: int) -> Money:
+        """The most that a prompt of at most this size and an answer of at most this size can cost on this card."""
+        return max(
+            Money.from_pico(prompt_tokens * rates.dearest_input(write) + output_tokens * rates.output)
             for rates in self._reachable(prompt_tokens, write)
         )
-        return Money.from_pico(samplings * dearest + self._fees(pieces))
 
-    def output_that_fits(
-        self,
-        money: Money,
-        *,
-        prompt_tokens: int,
-        write: Write,
-        samplings: int = 1,
-        pieces: Mapping[str, int] = NOTHING,
-    ) -> int:
+    def output_that_fits(self, money: Money, *, prompt_tokens: int, write: Write) -> int:
         """The largest output limit whose worst case is at most `money`; 0 where the prompt alone is dearer."""
-        each = (money.nano * PICO_PER_NANO - self._fees(pieces)) // samplings
+        pico = money.nano * PICO_PER_NANO
         return min(
-            max(0, (each - prompt_tokens * rates.dearest_input(write)) // max(1, rates.output))
+            max(0, (pico - prompt_tokens * rates.dearest_input(write)) // max(1, rates.output))
             for rates in self._reachable(prompt_tokens, write)
         )
 
@@ -204,22 +180,9 @@ class PriceBook(Protocol):
         ...
 
 
-def worst_case(
-    cards: Iterable[RateCard],
-    *,
-    prompt_tokens: int,
-    write: Write,
-    output_tokens: int,
-    samplings: int = 1,
-    pieces: Mapping[str, int] = NOTHING,
-) -> Money:
+def worst_case(cards: Iterable[RateCard], *, prompt_tokens: int, write: Write, output_tokens: int) -> Money:
     """The most that a request can cost on any of the cards it can meet (MONEY 2.6); no card raises `UnknownPrice`."""
-    amounts = [
-        card.most(
-            prompt_tokens=prompt_tokens, write=write, output_tokens=output_tokens, samplings=samplings, pieces=pieces
-        )
-        for card in cards
-    ]
+    amounts = [card.most(prompt_tokens=prompt_tokens, write=write, output_tokens=output_tokens) for card in cards]
     if not amounts:  # nothing that it can meet has a price: holding nothing would be a way past every budget
         raise UnknownPrice("a request that meets no rate card")
     return max(amounts)

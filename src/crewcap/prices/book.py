@@ -105,6 +105,11 @@ class Book:
         return self._overrides
 
     @property
+    def compiled(self) -> int:
+        """Rate cards that are ready."""
+        return len(self._cards)
+
+    @property
     def checked(self) -> date | None:
         """The day on which the table was last compared with what the vendors publish."""
         return self._overrides.checked
@@ -240,7 +245,9 @@ class Book:
         shelf = self._shelf(provider)
         model = shelf.directory.find(asked)
         if model is None:
-            raise UnknownPrice(f"{provider}/{asked[:100]}", nearest=shelf.directory.nearest(asked[:100]))
+            short = asked[:100]
+            aliases = [line.match for line in self.aliases(provider)]
+            raise UnknownPrice(f"{provider}/{short}", nearest=shelf.directory.nearest(short, others=aliases))
         ids = (model, *sorted(shelf.directory.may_be(asked)))
         return tuple(_Meaning(shelf.listings[each], factor) for each in ids)
 

@@ -30,7 +30,8 @@ class Directory:
         """Take (spelling, model) pairs; of two that are equal the first one counts."""
         self._models: dict[str, str] = {}
         for spelling, model in spellings:
-            self._models.setdefault(spelling.lower().rstrip("-@."), model)
+            for text in (spelling.lower(), spelling.lower().rstrip("-@.")):
+                self._models.setdefault(text, model)
         self._editions = _editions(self._models)
 
     def find(self, name: str) -> str | None:
@@ -45,9 +46,9 @@ class Directory:
         """Models of their own that are dated editions of this undated name: the vendor chooses one of them."""
         return self._editions.get(name, frozenset())
 
-    def nearest(self, name: str) -> str:
-        """The known spelling that looks most like this one, or nothing."""
-        return next(iter(difflib.get_close_matches(name, self._models, n=1, cutoff=0.5)), "")
+    def nearest(self, name: str, *, others: Iterable[str] = ()) -> str:
+        """The known spelling (or one of the others) that looks most like this name, or nothing."""
+        return next(iter(difflib.get_close_matches(name, [*others, *self._models], n=1, cutoff=0.5)), "")
 
 
 def _editions(models: Mapping[str, str]) -> dict[str, frozenset[str]]:

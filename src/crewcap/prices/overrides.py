@@ -124,7 +124,7 @@ class Overrides:
     discounts: tuple[DiscountLine, ...] = ()
     aliases: tuple[AliasLine, ...] = ()
     models: tuple[ModelLine, ...] = ()
-    said: frozenset[str] = field(default=frozenset(), compare=False)  # which policies were spoken
+    said: frozenset[str] = field(default=frozenset(), compare=False, repr=False)  # which policies were spoken
 
     def over(self, under: Overrides) -> Overrides:
         """These lines before the other's; this one's policy where it has one."""
