@@ -54,6 +54,7 @@ class Child(Protocol):
 
     pid: int
     enforced: tuple[str, ...]  # names of the limits that hold here
+    limit_hit: str  # name of the limit that ended it; empty = none did
     stdin: asyncio.StreamWriter | None
     stdout: asyncio.StreamReader
     stderr: asyncio.StreamReader
@@ -82,7 +83,11 @@ class Sandbox(Protocol):
     """One rung."""
 
     rung: Rung
-    loses: tuple[str, ...]  # what this rung gives up, each a short sentence
+
+    @property
+    def loses(self) -> tuple[str, ...]:
+        """What this rung gives up here, each a short sentence."""
+        ...
 
     def missing(self) -> str:
         """Why it cannot be used here, with the command or flag that opens it; empty = it can. Really tried, cached."""

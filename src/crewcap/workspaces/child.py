@@ -1,0 +1,340 @@
+"""A confined process, from the handshake with its launcher to the last process that it left behind.
+
+The launcher (`launcher.py`) gets its order through a memory file and tells us over a socket pair how far it is; the
+kernel stamps its messages with its process id as *we* see it, so that we hold the agent's own process, not only the
+sandbox's outer one. `begin` returns when the command really runs, or raises with the reason.
+
+A process is over only when everything in it is. With a process namespace that is the end of the namespace's first
+process, which the kernel lets go last; without one, the supervisor ends last (see `launcher.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+from asyncio.subprocess import Process, SubprocessStreamProtocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from crewcap.errors import CrewcapError, UnsafeEnvironment
+from crewcap.workspaces import Confined, Rung
+from crewcap.workspaces.limits import Cage, make_cage, names_enforced, process_limits
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+_START_S = 30.0
+_GONE_S = 10.0
+_LINE_BYTES = 8 << 20  # what a reader buffers before the child has to wait
+_ADDRESS_BYTES = 100  # unix socket addresses end at 107
+_SIGNALLED = range(129, 193)  # 128 + a signal's number, as bubblewrap and shells report it
+
+
+class Descriptors:
+    """Memory files for one start: what is in them never stands on a disk or a command line."""
+
+    def __init__(self) -> None:
+        self.open: list[int] = []
+
+    def hold(self, content: bytes) -> int:
+        """A descriptor from which the child reads this."""
+        descriptor = os.memfd_create("crewcap")
+        self.open.append(descriptor)
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def close(self) -> None:
+        """Let go of our copies."""
+        while self.open:
+            os.close(self.open.pop())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a rung starts the launcher, and what the launcher shall do there."""
+
+    rung: Rung
+    program: Callable[[int], tuple[str, ...]]  # descriptor of the order -> command line
+    descriptors: Descriptors = field(default_factory=Descriptors)
+    environ: Mapping[str, str]  # what the command finds beside its own variables
+    uid: int | None = None  # the user to become; None = stay
+    has_namespace: bool = False  # a process namespace, and a network of its own
+    counts_apart: bool = False  # the kernel counts this run's processes alone
+    landlock: Mapping[str, Any] | None = None
+    no_internet: bool = False
+
+
+class ConfinedChild:
+    """A command that runs inside; the `Child` of the protocol."""
+
+    def __init__(
+        self, process: Process, protocol: _Streams, *, plan: Plan, cage: Cage | None, rlimits: Mapping[str, int]
+    ) -> None:
+        self.pid = 0  # the command's own, as this machine counts; known after the handshake
+        self.enforced = names_enforced(cage, rlimits)
+        self.limit_hit = ""  # name of the limit that ended it
+        self.stdin = process.stdin
+        self.stdout = cast("asyncio.StreamReader", process.stdout)
+        self.stderr = cast("asyncio.StreamReader", process.stderr)
+        self._process = process
+        self._plan = plan
+        self._cage = cage
+        self._rlimits = rlimits
+        self._handles: list[int] = []  # pidfds: the command, then the namespace's first process
+        protocol.when_flooded = self._flooded
+        self._end = asyncio.ensure_future(self._see_through())
+
+    async def wait(self) -> int:
+        """Its exit status; negative = ended by that signal. Nothing of it is alive afterwards."""
+        return await asyncio.shield(self._end)
+
+    async def stop(self, *, ask_s: float = 10.0, term_s: float = 10.0) -> int:
+        """Ask (SIGINT), then SIGTERM, then end everything in it; its exit status."""
+        for number, patience_s in ((signal.SIGINT, ask_s), (signal.SIGTERM, term_s)):
+            if self._end.done() or not self._signal(number):
+                break
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self.wait(), patience_s)
+        self.end_all()
+        return await self.wait()
+
+    def end_all(self) -> None:
+        """End everything in it at once."""
+        if self._process.returncode is not None:
+            return
+        if len(self._handles) > 1:
+            _send(self._handles[1], signal.SIGKILL)
+        elif self._plan.has_namespace:
+            self._process.kill()
+        else:
+            self._process.send_signal(signal.SIGTERM)  # the supervisor hunts down what is left, then ends
+
+    def admit(self, pid: int) -> None:
+        """Take the command's process in, while it still waits for our word."""
+        self.pid = pid
+        self._handles.append(os.pidfd_open(pid))
+        if self._plan.has_namespace and (first := _parent_of(pid)):
+            self._handles.append(os.pidfd_open(first))
+        if self._cage is not None and not self._cage.add(pid):
+            self._cage.remove()
+            self._cage = None
+            self.enforced = names_enforced(None, self._rlimits)
+
+    def _signal(self, number: signal.Signals) -> bool:
+        return bool(self._handles) and _send(self._handles[0], number)
+
+    def _flooded(self) -> None:
+        self.limit_hit = self.limit_hit or "output_bytes"
+        self.end_all()
+
+    async def _see_through(self) -> int:
+        """Wait for the end, make sure that it is one, and tidy up."""
+        try:
+            status = await self._process.wait()
+            if len(self._handles) > 1:
+                _send(self._handles[1], signal.SIGKILL)
+                await _until_gone(self._handles[1])
+            if self._cage is not None:
+                self.limit_hit = self.limit_hit or ("memory_bytes" if self._cage.ran_out_of_memory() else "")
+                self._cage.kill()
+                self._cage.remove()
+        finally:
+            while self._handles:
+                os.close(self._handles.pop())
+        return 128 - status if status in _SIGNALLED and self._plan.has_namespace else status
+
+
+async def begin(command: Confined, plan: Plan) -> ConfinedChild:
+    """Start the launcher as planned and see it through to the command; called on the event loop's own thread."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    child: ConfinedChild | None = None
+    try:
+        with theirs, contextlib.closing(plan.descriptors):
+            child = await _spawn(command, plan, theirs)
+        await asyncio.wait_for(_shake_hands(child, ours), _START_S)
+    except (TimeoutError, OSError) as error:
+        raise await _not_started(child, plan, str(error) or f"no answer in {_START_S:.0f} s") from None
+    except BaseException:
+        if child is not None:
+            child.end_all()
+        raise
+    finally:
+        ours.close()
+    return child
+
+
+async def _spawn(command: Confined, plan: Plan, control: socket.socket) -> ConfinedChild:
+    """Start the outer process with an empty environment and exactly the descriptors that it needs."""
+    rlimits = process_limits(command.limits, counts_apart=plan.counts_apart)
+    with _door(command.gateway_socket if plan.has_namespace else None) as door:
+        order = _order(command, plan, control=control.fileno(), door=door.fileno() if door else None, rlimits=rlimits)
+        number = plan.descriptors.hold(json.dumps(order).encode())
+        passed = [*plan.descriptors.open, control.fileno(), *([door.fileno()] if door else [])]
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Streams(loop, command.limits.output_bytes),
+            *plan.program(number),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={},  # bubblewrap stays as a process inside: what is in its environment can be read there
+            cwd="/",
+            pass_fds=passed,
+            start_new_session=True,
+        )
+    cage = make_cage(command.limits)
+    return ConfinedChild(Process(transport, protocol, loop), protocol, plan=plan, cage=cage, rlimits=rlimits)
+
+
+def _order(
+    command: Confined, plan: Plan, *, control: int, door: int | None, rlimits: Mapping[str, int]
+) -> dict[str, Any]:
+    """What the launcher reads."""
+    return {
+        "supervise": not plan.has_namespace,
+        "control": control,
+        "door": door,
+        "port": command.gateway_port,
+        "uid": plan.uid,
+        "gid": plan.uid,
+        "limits": rlimits,
+        "landlock": plan.landlock,
+        "no_internet": plan.no_internet,
+        "argv": command.argv,
+        "environ": {**plan.environ, **command.environ},
+        "cwd": command.cwd,
+        "files": {path: base64.b64encode(content).decode() for path, content in command.files.items()},
+    }
+
+
+async def _shake_hands(child: ConfinedChild, control: socket.socket) -> None:
+    """Learn which process the command will be, hold it, let it go on, and hear whether it could."""
+    loop = asyncio.get_running_loop()
+    word, pid = await _hear(control)
+    if word == b"R":
+        child.admit(pid)
+        await loop.sock_sendall(control, b"G")
+        word = await loop.sock_recv(control, 1)
+        if word == b"":
+            return
+    reason = await loop.sock_recv(control, 4_096) if word == b"E" else b""
+    raise OSError(reason.decode("utf-8", "replace") or "it ended before it could start the command")
+
+
+async def _hear(control: socket.socket) -> tuple[bytes, int]:
+    """The launcher's first word, and its process id as the kernel translated it for us."""
+    await _until_readable(control.fileno())
+    word, extra, _, _ = control.recvmsg(1, socket.CMSG_SPACE(struct.calcsize("3i")))
+    pids = [struct.unpack("3i", data[:12])[0] for _, kind, data in extra if kind == socket.SCM_CREDENTIALS]
+    return word, pids[0] if pids else 0
+
+
+async def _not_started(child: ConfinedChild | None, plan: Plan, reason: str) -> CrewcapError:
+    """The error for a start that did not become a command, with what the outer process said."""
+    said = b""
+    if child is not None:
+        child.end_all()
+        with contextlib.suppress(TimeoutError):
+            said = await asyncio.wait_for(child.stderr.read(2_000), _GONE_S)
+            await asyncio.wait_for(child.wait(), _GONE_S)
+    words = said.decode("utf-8", "replace").strip()
+    return UnsafeEnvironment(
+        f"the {plan.rung} sandbox did not start: {reason}" + (f" ({words})" if words else ""),
+        help="`crewcap doctor` tries every kind of sandbox here and says what each one needs",
+    )
+
+
+class _Streams(SubprocessStreamProtocol):
+    """The usual streams, which also count."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, most_bytes: int) -> None:
+        super().__init__(_LINE_BYTES, loop)
+        self._left = most_bytes
+        self.when_flooded: Callable[[], None] = lambda: None
+
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        """Pass on what fits; the rest ends the process."""
+        content = data if isinstance(data, bytes) else data.encode()
+        if self._left > 0:
+            super().pipe_data_received(fd, content[: self._left])
+        self._left -= len(content)
+        if self._left < 0:
+            self.when_flooded()
+
+
+@contextlib.contextmanager
+def _door(path: Path | None) -> Iterator[socket.socket | None]:
+    """The run's socket, connected: the launcher gets the descriptor, so that no path of it exists inside."""
+    if path is None:
+        yield None
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.settimeout(_GONE_S)
+        try:
+            _connect(door, path)
+        except OSError as error:
+            raise UnsafeEnvironment(
+                f"the gateway does not answer at this run's door, {path}: {error.strerror or error}",
+                help="the gateway may have ended; start the run again",
+            ) from None
+        yield door
+
+
+def _connect(door: socket.socket, path: Path) -> None:
+    """Connect, by way of a folder's descriptor when the path is longer than an address may be."""
+    if len(os.fsencode(path)) <= _ADDRESS_BYTES:
+        door.connect(os.fspath(path))
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        door.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def _send(handle: int, number: signal.Signals) -> bool:
+    """Signal a process that we hold; whether it was still there."""
+    try:
+        signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _parent_of(pid: int) -> int:
+    """The parent of a process; 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+async def _until_gone(handle: int) -> None:
+    """Wait until a process that we hold has ended, and with it a namespace whose first one it is."""
+    with contextlib.suppress(TimeoutError):  # uninterruptible in the kernel; it cannot come back to the run
+        await asyncio.wait_for(_until_readable(handle), _GONE_S)
+
+
+async def _until_readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    try:
+        loop.add_reader(descriptor, _settle, ready)
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

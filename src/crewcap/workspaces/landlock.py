@@ -1,0 +1,148 @@
+"""The second rung: Landlock, for machines that forbid namespaces. No root is needed and none is used.
+
+The command keeps the machine's real paths and sees few of them; TCP is closed by Landlock and every other internet
+socket by a small seccomp filter; local abstract sockets and signals outward are closed where the kernel can (ABI 6).
+Its way to the gateway is the run's unix socket. What a namespace would have given is lost, and `loses` says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from crewcap.errors import UnsafeEnvironment
+from crewcap.workspaces import Confined, Layout, Rung
+from crewcap.workspaces.child import ConfinedChild, Plan, begin
+from crewcap.workspaces.etc_files import SHARED
+from crewcap.workspaces.interpreter import beside_usr
+from crewcap.workspaces.supervised import agent_uid, base_environ, here, program
+from crewcap.workspaces.uids import closed_to, give, is_root
+
+_CREATE_RULESET = 444
+_ASK_VERSION = 1
+_NEEDED_ABI = 4  # Linux 6.7, the first that closes TCP
+_SCOPES_ABI = 6  # Linux 6.12
+_MACHINES = ("x86_64", "aarch64")  # whose call numbers the launcher's filter knows
+
+# Rights on files, by the ABI that brought them: 13 at first, then refer (2), truncate (3), device control (5).
+_FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
+_ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
+_TCP = 3  # bind and connect
+_SCOPES = 3  # abstract unix sockets and signals
+_RULESET_BYTES = {4: 16, 5: 16}  # of the attributes this ABI knows; 24 from 6 on
+
+_READABLE = (
+    *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/nix/store", "/gnu/store", "/proc"),
+    *("/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf", "/etc/localtime", *SHARED),
+    *("/dev/urandom", "/dev/random", "/dev/zero", "/dev/full", "/sys/devices/system/cpu"),
+)
+_WRITABLE = ("/dev/null", "/dev/tty")
+
+_ALWAYS_LOST = (
+    "the names and command lines of this machine's processes can be read",
+    "sockets of other programs that your user may open are open to it too (ssh-agent, a docker socket)",
+    "shared temporary folders are closed to it, and tests that listen on 127.0.0.1 fail",
+    "there is no process namespace: what it leaves behind is hunted down, by a supervisor that could itself be killed",
+)
+_LOST_AS_A_PLAIN_USER = "it runs as your own user: modes, owners and times of your files can be changed, not contents"
+_LOST_BEFORE_SCOPES = "it may send signals to your other processes and use their abstract sockets (needs Linux 6.12)"
+
+
+class Landlock:
+    """The rung; see the module."""
+
+    rung: Rung = "landlock"
+
+    @property
+    def loses(self) -> tuple[str, ...]:
+        """What this rung gives up, on this kernel and as this user."""
+        scoped = () if abi() >= _SCOPES_ABI else (_LOST_BEFORE_SCOPES,)
+        return (*_ALWAYS_LOST, *(() if is_root() else (_LOST_AS_A_PLAIN_USER,)), *scoped)
+
+    def missing(self) -> str:
+        """Why it cannot be used here; empty = it can."""
+        if sys.platform != "linux":
+            return "it exists on Linux only; run crewcap in a Linux container or virtual machine"
+        if abi() < _NEEDED_ABI:
+            known = f"version {abi()}" if abi() > 0 else "none (it may be missing from the kernel's `lsm=` list)"
+            return f"Landlock {_NEEDED_ABI} is needed (Linux 6.7), this kernel offers {known}"
+        return "" if os.uname().machine in _MACHINES else f"no call numbers for {os.uname().machine} are known"
+
+    def layout(self, *, workspace: Path, home: Path, objects: Path, binary: Path) -> Layout:
+        """Everything stays where it is."""
+        return here(workspace=workspace, home=home, objects=objects, binary=binary)
+
+    def prepare(self, *, uid: int, owned: tuple[Path, ...]) -> None:
+        """Give the run's folders to its user."""
+        if is_root():
+            for tree in owned:
+                give(tree, uid)
+
+    async def start(self, command: Confined, *, uid: int) -> ConfinedChild:
+        """Start it; on the thread of the event loop, because its supervisor ends with that thread."""
+        if reason := self.missing():
+            raise UnsafeEnvironment(f"Landlock cannot be used here: {reason}")
+        user = agent_uid(uid)
+        _refuse_closed_folders(command, user)
+        plan = Plan(
+            rung=self.rung,
+            program=program,
+            environ=base_environ(command),
+            uid=user,
+            counts_apart=user is not None,
+            landlock=_order(command, abi()),
+            no_internet=True,
+        )
+        return await begin(command, plan)
+
+
+@functools.cache
+def abi() -> int:
+    """The version of Landlock that this kernel offers; 0 or less = none."""
+    if sys.platform != "linux":
+        return 0
+    return int(ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(_CREATE_RULESET), None, 0, _ASK_VERSION))
+
+
+def _refuse_closed_folders(command: Confined, user: int | None) -> None:
+    """Paths are the real ones: another user must be able to pass through all their parents."""
+    for mount in command.mounts:
+        if user is not None and (closed := closed_to(user, mount.source)):
+            raise UnsafeEnvironment(
+                f"Landlock as root runs the agent as user {user}, who may not pass through {closed}",
+                help=f"`chmod o+x {closed}`, or keep crewcap's state elsewhere: --home /var/lib/crewcap",
+            )
+
+
+def _order(command: Confined, version: int) -> Mapping[str, Any]:
+    """What the launcher hands to the kernel."""
+    handled = sum(rights for since, rights in _FILE_RIGHTS.items() if since <= version)
+    return {
+        "size": _RULESET_BYTES.get(version, 24),
+        "handled_files": handled,
+        "handled_net": _TCP,
+        "scopes": _SCOPES if version >= _SCOPES_ABI else 0,
+        "rules": [(path, rights & handled) for path, rights in _rules(command, handled)],
+    }
+
+
+def _rules(command: Confined, handled: int) -> Iterator[tuple[str, int]]:
+    """(path, rights) of everything that it may see; for a file the kernel takes rights of files only."""
+    reading = _EXECUTE | _READ_FILE | _READ_DIR
+    shown = [mount.source for mount in command.mounts if not mount.writable]
+    owned = [mount.source for mount in command.mounts if mount.writable]
+    door = [command.gateway_socket] if command.gateway_socket else []
+    yield from _existing((*_READABLE, *beside_usr(), *shown), reading)
+    yield from _existing((*_WRITABLE, *owned, *door), handled)
+
+
+def _existing(paths: Iterable[str | Path], rights: int) -> Iterator[tuple[str, int]]:
+    for path in map(Path, paths):
+        if path.exists():
+            yield str(path.resolve()), rights if path.is_dir() else rights & _ON_FILES

@@ -1,0 +1,371 @@
+"""The first program of a sandbox: it prepares the last things from within, then becomes the agent.
+
+It is started as `python3 -I -S launcher.py FD`, imports the standard library alone and reads its order as JSON from
+descriptor FD, so that no argument and no variable of an agent ever stands in a command line. What it does, in order:
+
+1. It listens on 127.0.0.1 inside and hands that listener to the gateway over the run's socket, which it was given as
+   an open descriptor (`L` and the listener; `K` comes back). No path of that socket exists inside, so the agent cannot
+   reach it, and no relay stays behind.
+2. It says `R` to the process that started it and waits for `G`. A parent that died meanwhile cannot answer, so
+   nothing ever starts without an owner: `die-with-parent` alone loses that race for the first five milliseconds.
+3. It lowers limits, gives up its user, its capabilities and the right to gain new ones, and executes the command.
+   The parent reads the end of the control stream as "started", or `E` and a sentence as "could not".
+
+Where there is no process namespace (`supervise`), it forks first: the child does all of the above, the parent stays as
+a subreaper, to which every orphan of the run falls, and leaves none alive when the command ends or its own parent dies.
+"""
+
+# pathlib would make up a third of this program's start:
+# ruff: noqa: PTH103, PTH120, PTH123, PTH208
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import time
+from typing import Any, NoReturn
+
+REFUSED = 97  # something here did not work; the reason went to the parent
+NOT_FOUND = 127
+_ANSWER_S = 10.0
+_HUNT_S = 0.003
+
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
+_LAST_CAPABILITY = 63
+_CAPABILITY_VERSION = 0x20080522
+_LANDLOCK_CREATE, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+Order = dict[str, Any]
+
+
+class _Refusal(Exception):
+    """One sentence for the parent."""
+
+
+def main() -> NoReturn:
+    """Do what the order in the given descriptor says."""
+    with os.fdopen(int(sys.argv[1]), "rb") as stream:
+        order: Order = json.load(stream)
+    if order["supervise"]:
+        _supervise(order)
+    _become(order)
+
+
+def _become(order: Order) -> NoReturn:
+    """Steps 1 to 3; never comes back."""
+    control = socket.socket(fileno=order["control"])
+    control.set_inheritable(False)  # its end tells the parent that the command runs
+    status = REFUSED
+    try:
+        _hand_out_listener(order)
+        _wait_for_parent(control)
+        rules = _landlock_ruleset(order["landlock"]) if order["landlock"] else None
+        _lower_limits(order["limits"])
+        _drop(order["uid"], order["gid"])
+        if order["supervise"]:
+            _prctl("end with the supervisor", _PR_SET_PDEATHSIG, signal.SIGKILL)
+        _no_new_privileges()
+        if rules is not None:
+            _enter_landlock(rules)
+        if order["no_internet"]:
+            _refuse_internet()
+        _make_files(order["files"])
+        _enter_folder(order["cwd"])
+        _reset_signals()
+        status = NOT_FOUND
+        _execute(order["argv"], order["environ"])
+    except (_Refusal, OSError) as error:
+        with contextlib.suppress(OSError):
+            control.sendall(b"E" + str(error).encode("utf-8", "replace"))
+    os._exit(status)
+
+
+# --- the way to the gateway, and the parent's word ---------------------------------------------------------------
+
+
+def _hand_out_listener(order: Order) -> None:
+    """Listen inside, let the gateway have the listener, and keep nothing of it."""
+    if order["door"] is None:
+        return
+    with socket.socket(fileno=order["door"]) as door, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", order["port"]))
+        listener.listen(512)
+        door.settimeout(_ANSWER_S)
+        try:
+            socket.send_fds(door, [b"L"], [listener.fileno()])
+            answer = door.recv(1)
+        except OSError as error:
+            raise _Refusal(f"the gateway did not take the sandbox's listener: {error}") from None
+        if answer != b"K":
+            raise _Refusal("the gateway closed the run's door instead of taking the sandbox's listener")
+
+
+def _wait_for_parent(control: socket.socket) -> None:
+    """Say that all is ready; go on only when whoever started us is still there to say so."""
+    control.settimeout(_ANSWER_S)
+    control.sendall(b"R")
+    if control.recv(1) != b"G":
+        raise _Refusal("the process that started this sandbox is gone")
+    control.settimeout(None)
+
+
+# --- giving up rights --------------------------------------------------------------------------------------------
+
+
+def _lower_limits(limits: dict[str, int]) -> None:
+    """Lower what the kernel counts for each process; a core dump could hold what nobody should keep."""
+    for name, most in {"core": 0, **limits}.items():
+        kind = getattr(resource, f"RLIMIT_{name.upper()}")
+        hard = resource.getrlimit(kind)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def _drop(uid: int | None, gid: int | None) -> None:
+    """Become the run's own user, with no group and no capability to come back by."""
+    os.setsid()
+    os.umask(0o022)
+    if uid is None or gid is None:
+        return
+    with contextlib.suppress(_Refusal):  # past the kernel's last one, or not ours to drop: harmless under no_new_privs
+        for capability in range(_LAST_CAPABILITY + 1):
+            _prctl("capabilities", _PR_CAPBSET_DROP, capability)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    _LIBC.capset(struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24))  # the inheritable ones stay by themselves
+
+
+def _no_new_privileges() -> None:
+    """Nothing that is executed from here on may gain rights."""
+    _prctl("no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _reset_signals() -> None:
+    """Python ignores two signals for itself; what it executes would inherit that."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+# --- what is there before the command ----------------------------------------------------------------------------
+
+
+def _make_files(files: dict[str, str]) -> None:
+    """Write the files that the command expects, as the user that it runs as."""
+    for path, content in files.items():
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            out.write(base64.b64decode(content))
+
+
+def _enter_folder(folder: str) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise _Refusal(f"cannot work in {folder}: {error.strerror}") from None
+
+
+def _execute(argv: list[str], environ: dict[str, str]) -> None:
+    try:
+        os.execvpe(argv[0], argv, environ)  # noqa: S606  (there is no shell anywhere)
+    except OSError as error:
+        raise _Refusal(f"cannot start {argv[0]} in the sandbox: {error.strerror}") from None
+
+
+# --- Landlock, and no internet where there is no network namespace ------------------------------------------------
+
+
+def _landlock_ruleset(order: Order) -> int:
+    """A ruleset as `landlock.py` worked it out for this kernel; paths are opened while we may still see them."""
+    attributes = struct.pack("=QQQ", order["handled_files"], order["handled_net"], order["scopes"])[: order["size"]]
+    ruleset = _syscall(_LANDLOCK_CREATE, attributes, len(attributes), 0)
+    for path, rights in order["rules"]:
+        target = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            _syscall(_LANDLOCK_ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, target), 0)
+        finally:
+            os.close(target)
+    return ruleset
+
+
+def _enter_landlock(ruleset: int) -> None:
+    _syscall(_LANDLOCK_RESTRICT, ruleset, 0)
+    os.close(ruleset)
+
+
+# Machine -> (audit number of its native calls, socket, lowest number of a foreign call table)
+_CALLS = {"x86_64": (0xC000003E, 41, 0x40000000), "aarch64": (0xC00000B7, 198, 0xFFFFFFFF)}
+_IO_URING_SETUP = 425  # it can open sockets without the call that is refused here
+_ALLOW, _EACCES, _ENOSYS = 0x7FFF0000, 0x0005000D, 0x00050026
+_AF_UNIX, _AF_NETLINK = 1, 16
+
+
+def _refuse_internet() -> None:
+    """Refuse every socket but local ones: Landlock closes TCP and leaves UDP open."""
+    audit, call, foreign = _CALLS[os.uname().machine]
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+    program = (  # instruction, how far to jump if so, how far if not, operand
+        (load, 0, 0, 4),  # which table of calls
+        (equal, 1, 0, audit),
+        (give, 0, 0, _ENOSYS),
+        (load, 0, 0, 0),  # which call
+        (at_least, 1, 0, foreign),
+        (equal, 0, 1, _IO_URING_SETUP),
+        (give, 0, 0, _ENOSYS),
+        (equal, 1, 0, call),
+        (give, 0, 0, _ALLOW),
+        (load, 0, 0, 16),  # its first argument: the family
+        (equal, 2, 0, _AF_UNIX),
+        (equal, 1, 0, _AF_NETLINK),
+        (give, 0, 0, _EACCES),
+        (give, 0, 0, _ALLOW),
+    )
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(code)))
+    _prctl("seccomp", _PR_SET_SECCOMP, 2, ctypes.addressof(head))
+
+
+def _prctl(name: str, option: int, *arguments: int) -> None:
+    words = [ctypes.c_ulong(word) for word in (*arguments, 0, 0, 0, 0)[:4]]
+    if _LIBC.prctl(ctypes.c_int(option), *words) != 0:
+        raise _Refusal(f"{name}: {_errno()}")
+
+
+def _syscall(number: int, *arguments: int | bytes) -> int:
+    words = [ctypes.c_long(a) if isinstance(a, int) else ctypes.c_char_p(a) for a in arguments]
+    result = int(_LIBC.syscall(ctypes.c_long(number), *words))
+    if result < 0:
+        raise _Refusal(f"Landlock: {_errno()}")
+    return result
+
+
+def _errno() -> str:
+    return os.strerror(ctypes.get_errno())
+
+
+# --- where there is no process namespace --------------------------------------------------------------------------
+
+
+class _Told(Exception):
+    """Somebody wants this run to end, or the process that owned it is gone."""
+
+
+def _supervise(order: Order) -> None:
+    """Fork; the child returns to become the command, the parent stays until nothing of the run is left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _tell)
+    _prctl("subreaper", _PR_SET_CHILD_SUBREAPER, 1)
+    _prctl("end with the parent", _PR_SET_PDEATHSIG, signal.SIGTERM)
+    command = os.fork()
+    if command == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return
+    os.close(order["control"])
+    if order["door"] is not None:
+        os.close(order["door"])
+    _let_go_of_streams()
+    status = 1
+    with contextlib.suppress(_Told):
+        status = _await(command)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _leave_none(order["uid"])
+    _end_like(status)
+
+
+def _tell(_number: int, _frame: object) -> None:
+    raise _Told
+
+
+def _let_go_of_streams() -> None:
+    """Whoever reads the command's output must see its end when the command ends."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+
+
+def _await(command: int) -> int:
+    """Reap everything that falls to us until the command itself has ended."""
+    while True:
+        child, status = os.waitpid(-1, 0)
+        if child == command:
+            return status
+
+
+def _leave_none(uid: int | None) -> None:
+    """Stop, then kill, all descendants until there are none; orphans of the killed fall to us in turn."""
+    while _has_children():
+        family = _descendants(os.getpid())
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for member in family:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(member, number)
+        if uid is not None:
+            _kill_all_of(uid)
+        time.sleep(_HUNT_S)
+
+
+def _has_children() -> bool:
+    """Collect the children that have ended; whether any are left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _kill_all_of(uid: int) -> None:
+    """Everything of a user of its own in one call, which no fork can outrun."""
+    killer = os.fork()
+    if killer == 0:
+        with contextlib.suppress(OSError):
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, signal.SIGKILL)
+        os._exit(0)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(killer, 0)
+
+
+def _descendants(root: int) -> list[int]:
+    """Everything that descends from a process, from one look at /proc."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat", "rb") as stat:
+                fields = stat.read().rpartition(b")")[2].split()
+                if fields[0] not in b"ZX":
+                    children.setdefault(int(fields[1]), []).append(int(name))
+    found, queue = [], [root]
+    while queue:
+        members = children.get(queue.pop(), [])
+        found += members
+        queue += members
+    return found
+
+
+def _end_like(status: int) -> NoReturn:
+    """End as the command ended, so that the parent sees its status or its signal."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if number not in {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+        os.kill(os.getpid(), number)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What the rungs without a process namespace share: real paths, and a supervisor that outlives the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crewcap.workspaces import Confined, Layout
+from crewcap.workspaces.child import LAUNCHER
+from crewcap.workspaces.interpreter import python, search_path
+from crewcap.workspaces.uids import is_root
+
+
+def here(*, workspace: Path, home: Path, objects: Path, binary: Path) -> Layout:
+    """Everything is seen where it is; there is no loopback of its own."""
+    return Layout(
+        workspace=str(workspace.resolve()),
+        home=str(home.resolve()),
+        objects=str(objects.resolve()),
+        binary=str(binary.resolve()),
+        loopback=False,
+    )
+
+
+def program(order: int) -> tuple[str, ...]:
+    """The launcher on this side of the wall; it forks, and its first half stays here."""
+    return (*python(), str(LAUNCHER), str(order))
+
+
+def agent_uid(uid: int) -> int | None:
+    """The user to become; a plain user stays what it is."""
+    return uid if is_root() else None
+
+
+def base_environ(command: Confined) -> dict[str, str]:
+    """What programs expect to find; the command's own variables win."""
+    home = command.environ.get("HOME", command.cwd)
+    return {
+        "PATH": search_path(),
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "TMPDIR": f"{home}/tmp",  # noqa: S108  (below the run's own home)
+        "TERM": "dumb",
+        "CI": "1",
+    }

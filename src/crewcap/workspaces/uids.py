@@ -1,0 +1,88 @@
+"""A user id of its own for each living run, where crewcap runs as root; and the folders that go with it.
+
+Numbers from 61000 on belong to no person and, up to 61183, to no service either (systemd keeps 61184 and up for
+itself), and they exist in containers, which often have 65,536 users only. A number may be used again once the run that
+had it has ended: what lies on disk of an older run is not in the newer one's view.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.errors import UnsafeEnvironment
+
+FIRST, LAST = 61_000, 61_183
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A user id that nobody else gets until `release`, or until the process that holds it ends."""
+
+    uid: int
+    descriptor: int = -1
+
+    def release(self) -> None:
+        """Give it back."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+def is_root() -> bool:
+    """Whether runs can have users of their own."""
+    return os.geteuid() == 0
+
+
+def lease(folder: Path) -> Lease:
+    """A free user id; locks lie in `folder`. A plain user has nothing but itself."""
+    if not is_root():
+        return Lease(os.geteuid())
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    busy = _users_with_processes()
+    for uid in range(FIRST, LAST + 1):
+        if uid in busy:
+            continue
+        descriptor = os.open(folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            continue
+        return Lease(uid, descriptor)
+    raise UnsafeEnvironment(
+        f"all {LAST - FIRST + 1} user ids for runs ({FIRST} to {LAST}) are taken",
+        help="wait for a run to end; `crewcap runs` lists them",
+    )
+
+
+def give(tree: Path, uid: int) -> None:
+    """Make a whole tree the run's own; links themselves are given, never what they point to."""
+    os.chown(tree, uid, uid, follow_symlinks=False)
+    for _, folders, files, at in os.fwalk(tree, follow_symlinks=False):
+        for name in (*folders, *files):
+            os.chown(name, uid, uid, dir_fd=at, follow_symlinks=False)
+
+
+def closed_to(uid: int, path: Path) -> Path | None:
+    """The first folder on the way to `path` that this user may not pass through."""
+    for folder in reversed(path.resolve().parents):
+        info = folder.stat()
+        bit = 0o100 if info.st_uid == uid else 0o010 if info.st_gid == uid else 0o001
+        if not info.st_mode & bit:
+            return folder
+    return None
+
+
+def _users_with_processes() -> Collection[int]:
+    """Owners of everything that runs."""
+    owners = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                owners.add(entry.stat().st_uid)
+            except OSError:
+                continue
+    return owners
