@@ -1,0 +1,22 @@
+# Each target does all of its own set-up, from a bare Python 3.11+ with venv and pip. Without make: sh scripts/demo.sh
+.PHONY: demo test check locks docs clean
+
+demo: ## see it work: real agent, real git, no key, nothing billed
+	@sh scripts/demo.sh
+
+test: ## the whole test suite
+	@sh scripts/test.sh
+
+check: ## everything that the CI runs: format, lint, types, floors, docs, tests
+	@bash .ci/run
+
+docs: ## write the reference pages again, from the code
+	@sh scripts/setup.sh dev
+	@.venv/bin/python -m tools.reference
+
+locks: ## write the lock files again, from pyproject.toml (needs uv)
+	@sh scripts/setup.sh dev
+	@.venv/bin/python -m tools.locks
+
+clean: ## remove what the targets above made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis crewcap-demo
