@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / "requirements.lock"
 DEV = ROOT / "requirements-dev.lock"
+FOR_EDITABLE = ("editables>=0.5",)  # what hatchling asks for beside itself when a project is installed in place
 _FLAGS = (
     "--universal", "--python-version=3.11", "--generate-hashes", "--no-header", "--no-annotate",
     "--no-emit-index-url", "--no-emit-find-links", "--quiet",
@@ -43,7 +44,8 @@ def main(arguments: list[str]) -> int:
 def runtime_requirements(project: Mapping[str, Any]) -> list[str]:
     """What the product, its demo and its installation need."""
     extras = project["project"]["optional-dependencies"]
-    return [*project["project"]["dependencies"], *extras["claude"], *project["build-system"]["requires"]]
+    build = [*project["build-system"]["requires"], *FOR_EDITABLE]
+    return [*project["project"]["dependencies"], *extras["claude"], *build]
 
 
 def dev_requirements(project: Mapping[str, Any]) -> list[str]:
