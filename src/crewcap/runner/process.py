@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -46,17 +44,6 @@ class Site:
     binary: Path  # the agent's executable
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
 
-    def environ(self) -> dict[str, str]:
-        """What every command inside sees: nothing of ours, and what tests expect to find."""
-        return {
-            "HOME": self.layout.home,
-            "PATH": os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin", *_interpreter_folder())),
-            "LANG": "C.UTF-8",
-            "TMPDIR": f"{self.layout.home}/tmp" if not self.layout.loopback else "/tmp",  # noqa: S108  (its own tmpfs)
-            "TERM": "dumb",
-            "CI": "1",
-        }
-
     def command(
         self,
         argv: tuple[str, ...],
@@ -68,7 +55,7 @@ class Site:
         """A command with the run's own things and nothing else."""
         return Confined(
             argv=argv,
-            environ={**self.environ(), **(environ or {})},
+            environ=environ or {},
             cwd=self.layout.workspace,
             mounts=self._mounts(),
             files=files or {},
@@ -77,13 +64,11 @@ class Site:
         )
 
     def _mounts(self) -> tuple[Mount, ...]:
-        interpreter = tuple(Mount(source=path, target=str(path)) for path in _interpreter())
         return (
             Mount(source=self.workspace, target=self.layout.workspace, writable=True),
             Mount(source=self.home, target=self.layout.home, writable=True),
             Mount(source=self.objects, target=self.layout.objects),
             Mount(source=self.binary, target=self.layout.binary),
-            *interpreter,
         )
 
     async def perform(
@@ -128,13 +113,3 @@ async def last_words(child: Child, *, limit: int = 8_192) -> bytes:
         while chunk := await child.stderr.read(_CHUNK):
             kept = (kept + chunk)[-limit:]
     return kept
-
-
-def _interpreter() -> tuple[Path, ...]:
-    """The Python that runs crewcap, where it is not the system's: a project's tests may need one at all."""
-    base = Path(sys.base_prefix).resolve()
-    return () if base.is_relative_to("/usr") else (base,)
-
-
-def _interpreter_folder() -> tuple[str, ...]:
-    return tuple(str(path / "bin") for path in _interpreter())
