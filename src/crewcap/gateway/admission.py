@@ -1,0 +1,201 @@
+"""May this key ask this, and what is the most that it can cost: from bytes to a `Want`.
+
+Everything here is decided on values; only the free count call goes out, and only when a request does not fit by
+its bytes (a token is at least one byte, so bytes bound four to five times too high).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from crewcap.core import holding
+from crewcap.core.asks import Ask
+from crewcap.core.budget import BootId, HoldId
+from crewcap.core.keys import VirtualKey
+from crewcap.core.money import Money
+from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice
+from crewcap.gateway.answers import Refusal
+from crewcap.gateway.choosing import Want
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.upstream import Provider
+from crewcap.stores import HoldOrder
+
+SMALL_PROMPT = 2_000  # tokens by bytes; below this a count call, which adds 500, gains nothing
+COUNTS_KEPT = 512
+
+
+class Prices(PriceBook, Protocol):
+    """A price book that can also say what is in it."""
+
+    def models(self, provider: str) -> Iterable[str]:
+        """Full ids of every priced model of a provider."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One metered request, read and allowed, with everything that its hold rests on."""
+
+    hold: HoldId
+    key: VirtualKey
+    provider: Provider
+    ask: Ask  # with `max_output` as far as the key and the model allow
+    asked_output: int  # tokens, as the client asked
+    model: str  # full id
+    cards: tuple[RateCard, ...]
+    count: Callable[[], Awaitable[int | None]]  # prompt tokens by the provider's count call
+    agent: str = ""
+    parent_agent: str = ""
+    prompt_tokens: int | None = None  # a closer bound than bytes, once it is known
+    notes: tuple[str, ...] = ()
+
+    @property
+    def prompt_bound(self) -> int:
+        """The most prompt tokens of one run of the model, on any of the cards."""
+        if self.prompt_tokens is not None:
+            return self.prompt_tokens
+        return max(holding.prompt_bound(self.ask.bound, card) or 0 for card in self.cards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Prices and policy of one gateway."""
+
+    book: Prices
+    policy: Policy
+    boot: BootId
+
+    def admit(self, request: Request, *, is_capped: bool) -> None:
+        """Refuse what capped keys may not use, by name."""
+        if is_capped and request.ask.refusals:
+            raise Refusal("not_allowed", " ".join(request.ask.refusals))
+        limit, thinking = request.ask.max_output, request.ask.thinking_budget
+        if limit is not None and thinking and limit <= thinking:
+            raise Refusal(
+                "not_allowed",
+                f"this key allows {limit} output tokens an answer and the request's thinking budget alone is "
+                f"{thinking}; ask for less thinking, or make a key with a larger --max-output",
+            )
+
+    def model(self, key: VirtualKey, provider: Provider, name: str, *, at: datetime) -> str:
+        """The full id of the model asked for, if the key may use it and it has a price."""
+        try:
+            full = self.book.resolve(provider.prices, name, at=at)
+        except UnknownPrice as unknown:
+            raise Refusal("not_allowed", self._no_price(provider, name)) from unknown
+        if key.models and full not in key.models and name not in key.models:
+            allowed = ", ".join(key.models)
+            raise Refusal("not_allowed", f"this key may not use the model {name[:100]!r}; it may use {allowed}")
+        return full
+
+    def cards(self, provider: Provider, ask: Ask, model: str, *, at: datetime) -> tuple[RateCard, ...]:
+        """Every card that the request may meet until it must have ended."""
+        end = at + timedelta(seconds=self.policy.wait_s + self.policy.longest_s)
+        try:
+            return tuple(
+                card
+                for name in (model, *ask.other_models)
+                for card in self.book.reachable(provider.prices, name, start=at, end=end, modifiers=ask.modifiers)
+            )
+        except UnknownPrice as unknown:
+            raise Refusal("not_allowed", f"{unknown}; a price can be added in the override file") from unknown
+
+    def limited(self, key: VirtualKey, ask: Ask, cards: tuple[RateCard, ...]) -> Ask:
+        """The request with the output limit that the key and the model allow."""
+        limits = [limit for limit in (ask.max_output, key.max_output) if limit is not None]
+        known = [card.max_output for card in cards if card.max_output is not None]
+        if len(known) == len(cards) and known:
+            limits.append(max(known))
+        return replace(ask, max_output=min(limits)) if limits else ask
+
+    def want(self, request: Request) -> Want:
+        """What the purse is asked for."""
+        ask, cards, tokens = request.ask, request.cards, request.prompt_tokens
+        if ask.max_output is None:
+            raise Refusal("not_allowed", f"the output limit of {request.model} is not known; send max_tokens")
+        try:
+            floor = holding.least_output(ask, ask.max_output)
+            return Want(
+                key=request.key,
+                full=ask.max_output,
+                most=holding.hold_for(ask, cards, ask.max_output, prompt_tokens=tokens),
+                floor=floor,
+                least=holding.hold_for(ask, cards, floor, prompt_tokens=tokens),
+                clamp=lambda room: holding.clamp_for(ask, cards, room, prompt_tokens=tokens),
+                order=lambda output: self._order(request, output),
+                refine=self._refiner(request),
+            )
+        except UnknownPrice as unknown:
+            raise Refusal("not_allowed", f"{unknown}; without it the request has no known upper cost") from unknown
+
+    def _order(self, request: Request, output: int) -> HoldOrder:
+        asked = request.asked_output
+        notes = request.notes if output >= asked else (*request.notes, f"clamped {asked} -> {output}")
+        return HoldOrder(
+            hold=request.hold,
+            boot=self.boot,
+            key=request.key.id,
+            amount=self.amount(request, output),
+            model=request.model,
+            provider=request.provider.name,
+            book=self.book.hash,
+            prompt_bound=request.prompt_bound,
+            output_limit=output,
+            asked_output=asked,
+            agent=request.agent,
+            parent_agent=request.parent_agent,
+            notes=notes,
+        )
+
+    @staticmethod
+    def amount(request: Request, output: int) -> Money:
+        """The most that the request can cost with this output limit."""
+        return holding.hold_for(request.ask, request.cards, output, prompt_tokens=request.prompt_tokens)
+
+    def _refiner(self, request: Request) -> Callable[[], Awaitable[Want]] | None:
+        """A closer bound can be had once, for one run of one model over a prompt that is worth a call."""
+        if request.prompt_tokens is not None or request.ask.samplings != 1 or request.ask.other_models:
+            return None
+        by_bytes = request.prompt_bound
+        if by_bytes <= SMALL_PROMPT:
+            return None
+
+        async def refine() -> Want:
+            count = await request.count()
+            tokens = by_bytes if count is None else min(by_bytes, holding.counted_bound(count))
+            note = () if count is None else (f"bound by count call: {count} tokens",)
+            return self.want(replace(request, prompt_tokens=tokens, notes=(*request.notes, *note)))
+
+        return refine
+
+    def _no_price(self, provider: Provider, name: str) -> str:
+        """Name the nearest model that has a price."""
+        near = difflib.get_close_matches(name, list(self.book.models(provider.prices)), n=1, cutoff=0.4)
+        hint = f"; the nearest one that has is {near[0]}" if near else ""
+        return f"the model {name[:100]!r} has no price, so nothing is sent{hint}"
+
+
+class Counts:
+    """Answers of the free count call, by model and body, so that a request that waits is counted once."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, int] = OrderedDict()
+
+    async def get(self, body: bytes, call: Callable[[], Awaitable[int | None]]) -> int | None:
+        """From memory, else by the call; None (never kept) where the provider did not say."""
+        digest = hashlib.sha256(body).digest()
+        if (known := self._kept.get(digest)) is not None:
+            self._kept.move_to_end(digest)
+            return known
+        count = await call()
+        if count is not None:
+            self._kept[digest] = count
+            if len(self._kept) > COUNTS_KEPT:
+                self._kept.popitem(last=False)
+        return count

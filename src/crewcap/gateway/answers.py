@@ -1,0 +1,78 @@
+"""Refusals of the gateway's own, and how an answer becomes an HTTP response."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from crewcap.core.budget import Balance, Refused
+from crewcap.core.money import NANO_PER_USD, Money
+from crewcap.wire import Answer, Dialect, RefusalKind
+
+CENT = NANO_PER_USD // 100
+
+
+class Refusal(Exception):
+    """A request is answered by the gateway itself."""
+
+    def __init__(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.kind: RefusalKind = kind
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def answer(self, dialect: Dialect) -> Answer:
+        """In the shape that makes this family's agents do the right thing."""
+        return dialect.refuse(self.kind, self.message, retry_after_s=self.retry_after_s)
+
+
+def response(answer: Answer, extra: dict[str, str] | None = None) -> web.Response:
+    """An answer as aiohttp sends it."""
+    return web.Response(status=answer.status, headers={**answer.headers, **(extra or {})}, body=answer.body)
+
+
+def as_json(value: object, *, status: int = 200) -> web.Response:
+    """A small JSON answer."""
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
+
+
+def not_found(path: str) -> web.Response:
+    """Everything that is not on the list, in the providers' own shape."""
+    message = f"crewcap serves no {path[:200]}; what it does not know it does not forward"
+    return as_json({"type": "error", "error": {"type": "not_found_error", "message": message}}, status=404)
+
+
+def budget_message(refused: Refused) -> str:
+    """Scope, cap, spent, held, needed, and the smallest cap that would work."""
+    limit = refused.binding
+    window = "" if limit.window == "total" else f" this {limit.window}"
+    uncertain = f" and {limit.uncertain.show()} uncertain" if limit.uncertain else ""
+    return (
+        f"{limit.scope} has {limit.left.show()} left of {limit.limit.show()}{window} "
+        f"({limit.spent.show()} spent, {limit.held.show()} held{uncertain}) and this request needs at least "
+        f"{refused.needed.show()}. The smallest cap that would work is {smallest_cap(limit, refused.needed)}"
+        f"; raise it with: {_remedy(limit)}"
+    )
+
+
+def smallest_cap(limit: Balance, needed: Money) -> str:
+    """What the limit would have to be for this request, rounded up to a cent."""
+    total = limit.spent + limit.uncertain + limit.held + needed
+    return Money(-(-total.nano // CENT) * CENT).show()
+
+
+def waiting_message(refused: Refused | None, waited_s: float) -> str:
+    """The money is there, but others hold it."""
+    if refused is None:
+        return f"waited {waited_s:.0f} s behind other requests of this run; try again"
+    limit = refused.binding
+    return (
+        f"{limit.scope}: {refused.needed.show()} is needed and {limit.left.show()} of {limit.limit.show()} is free "
+        f"now; {limit.held.show()} is held by requests in flight. Waited {waited_s:.0f} s; try again"
+    )
+
+
+def _remedy(limit: Balance) -> str:
+    if limit.scope.startswith("run:"):
+        return f"crewcap resume {limit.scope.removeprefix('run:')} --add AMOUNT"
+    return f"crewcap budget set {limit.scope} {limit.window} AMOUNT"

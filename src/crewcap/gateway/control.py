@@ -1,0 +1,153 @@
+"""What the runner and the command line may ask of a running gateway, over a unix socket that its user alone opens.
+
+POST   /runs          {"run","key_id","socket","mode":"handout"|"http","uid"}   open a run's door
+DELETE /runs/{run}    close it, wait for its requests under way, {"open_holds": n}
+POST   /revoke        {"key_id"}: end a key, wait for its requests under way, {"revoked","open_holds"}
+POST   /thaw          {"provider"}: somebody has looked at an incident, {"thawed": bool}
+GET    /status        address, process, boot, doors, requests under way, what is frozen
+GET    /attach        held open for as long as somebody needs this gateway: one started by a command ends when
+its starter is gone and nobody is attached
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from aiohttp import web
+
+from crewcap.core.budget import KeyId
+from crewcap.errors import CrewcapError, UsageError
+from crewcap.gateway.answers import as_json
+
+if TYPE_CHECKING:
+    from crewcap.gateway.server import Gateway
+
+
+class OpenDoor(msgspec.Struct, forbid_unknown_fields=True):
+    """A door that a run wants."""
+
+    run: str
+    key_id: str
+    socket: str
+    mode: Literal["handout", "http"] = "http"
+    uid: int | None = None
+
+
+class Revoke(msgspec.Struct, forbid_unknown_fields=True):
+    """A key that is to end."""
+
+    key_id: str
+
+
+class Thaw(msgspec.Struct, forbid_unknown_fields=True):
+    """A provider that may be used again."""
+
+    provider: str
+
+
+class Control:
+    """The control interface of one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._runner: web.AppRunner | None = None
+        self._path: Path | None = None
+        self._is_free = asyncio.Event()
+        self._is_free.set()
+        self.attached = 0
+
+    async def listen(self, path: Path) -> None:
+        """Make the socket, for this user alone."""
+        app = web.Application()
+        app.router.add_post("/runs", _explained(self._open))
+        app.router.add_delete("/runs/{run}", _explained(self._close))
+        app.router.add_post("/revoke", _explained(self._revoke))
+        app.router.add_post("/thaw", _explained(self._thaw))
+        app.router.add_get("/status", _explained(self._status))
+        app.router.add_get("/attach", self._attach)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        await self._runner.setup()
+        path.unlink(missing_ok=True)  # noqa: ASYNC240  (one name in a local folder)
+        before = os.umask(0o177)
+        try:
+            await web.UnixSite(self._runner, path).start()
+        finally:
+            os.umask(before)
+        self._path = path
+
+    async def stop(self) -> None:
+        """Close the socket."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    async def unattached(self) -> None:
+        """Wait until nobody needs this gateway."""
+        await self._is_free.wait()
+
+    async def _open(self, http: web.Request) -> web.StreamResponse:
+        wish = msgspec.json.decode(await http.read(), type=OpenDoor)
+        doors = self._gateway.service.doors
+        await doors.open(wish.run, key=KeyId(wish.key_id), path=Path(wish.socket), mode=wish.mode, uid=wish.uid)
+        return as_json({"run": wish.run, "socket": wish.socket}, status=201)
+
+    async def _close(self, http: web.Request) -> web.StreamResponse:
+        return as_json({"open_holds": await self._gateway.close_run(http.match_info["run"])})
+
+    async def _revoke(self, http: web.Request) -> web.StreamResponse:
+        wish = msgspec.json.decode(await http.read(), type=Revoke)
+        revoked, left = await self._gateway.revoke(KeyId(wish.key_id))
+        return as_json({"revoked": revoked, "open_holds": left})
+
+    async def _thaw(self, http: web.Request) -> web.StreamResponse:
+        wish = msgspec.json.decode(await http.read(), type=Thaw)
+        return as_json({"thawed": self._gateway.freezer.thaw(wish.provider)})
+
+    async def _status(self, http: web.Request) -> web.StreamResponse:
+        del http
+        return as_json(self._gateway.status())
+
+    async def _attach(self, http: web.Request) -> web.StreamResponse:
+        """Hold on until the client goes; that is when this handler is cancelled."""
+        if self._gateway.is_ending:
+            return as_json({"error": {"code": "ending", "message": "this gateway is ending", "help": ""}}, status=503)
+        self.attached += 1
+        self._is_free.clear()
+        try:
+            response = web.StreamResponse()
+            await response.prepare(http)
+            await response.write(msgspec.json.encode(self._gateway.status()) + b"\n")
+            await asyncio.Event().wait()
+        finally:
+            self.attached -= 1
+            if not self.attached:
+                self._is_free.set()
+        return response
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _explained(handler: Handler) -> Handler:
+    """An error as every other face of crewcap tells it."""
+
+    async def wrapper(http: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(http)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            return _error(UsageError(f"the gateway does not understand this: {error}"))
+        except CrewcapError as error:
+            return _error(error)
+
+    return wrapper
+
+
+def _error(error: CrewcapError) -> web.Response:
+    said = {"code": error.code, "message": error.message, "help": error.help}
+    return as_json({"error": said}, status=error.http_status)

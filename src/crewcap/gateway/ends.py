@@ -1,0 +1,188 @@
+"""How each way in which a request can end is booked.
+
+The rule (MONEY section 3), as data per provider in `KNOWN_ENDS`:
+
+    unsent       no byte was written                         released
+    plain_error  a complete answer that is not 2xx           released   (providers do not bill plain errors)
+    no_answer    the body was sent, nothing whole came back  the whole hold is uncertain
+    cut          an answer began and did not end             the prompt exact, the output at its limit uncertain;
+                                                             the whole hold, where the prompt's split is not known
+    complete     the answer ended as the provider ends one   exact
+
+An answer settles at its *own* model, tier, speed and geo, at the dearer price if a change lies between send and
+end. Where an answer breaks what its hold rested on, that is an incident: it is booked in full all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from crewcap.core.budget import HoldId
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice, Usage, Write, worst_case
+from crewcap.stores import Settlement
+from crewcap.wire import Reading
+
+End = Literal["unsent", "plain_error", "no_answer", "cut", "complete"]
+Booking = Literal["release", "whole", "prompt", "exact"]
+
+KNOWN_ENDS: Mapping[str, Mapping[End, Booking]] = {
+    "anthropic": {
+        "unsent": "release",
+        "plain_error": "release",
+        "no_answer": "whole",
+        "cut": "prompt",
+        "complete": "exact",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One request as it was held and sent: everything that its end is measured by."""
+
+    hold: HoldId
+    held: Money
+    dialect: str
+    prices: str  # the provider's name in the price book
+    model: str  # full id, as held
+    cards: tuple[RateCard, ...]
+    prompt_bound: int
+    output_limit: int
+    write: Write
+    samplings: int
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Price:
+    """What some usage costs on the answer's own cards."""
+
+    cost: Money
+    card: RateCard | None
+    incident: str = ""
+
+
+def after_first_event(sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Money | None:
+    """Early release: what still has to be held once the prompt's exact split is known; None where it is not."""
+    if not reading.prompt_is_exact or reading.usage is None or sent.samplings != 1:
+        return None
+    most = replace(reading.usage, output=sent.output_limit, thinking=0, pieces={})
+    try:
+        answering = book.card(sent.prices, reading.model or sent.model, at=at, modifiers=reading.modifiers)
+    except UnknownPrice:
+        return None
+    return max(card.cost(most) for card in (answering, *sent.cards))
+
+
+def settlement(
+    sent: Sent, end: End, reading: Reading, *, book: PriceBook, at: datetime, status: int, reason: str = ""
+) -> Settlement:
+    """How this end is booked."""
+    unproven = Settlement(
+        hold=sent.hold,
+        kind="uncertain",
+        spent=ZERO,
+        uncertain=sent.held,
+        usage=reading.usage or Usage(),
+        model=reading.model,
+        request_id=reading.request_id,
+        status=status,
+        reason=reason or ("" if end == "complete" else end),
+        raw_usage=reading.raw_usage,
+    )
+    booking = KNOWN_ENDS[sent.dialect][end]
+    if booking == "release":
+        return replace(unproven, kind="released", uncertain=ZERO, usage=Usage())
+    if booking == "exact" and reading.usage is not None:
+        return _exact(unproven, sent, reading, book=book, at=at)
+    if booking == "prompt" and reading.prompt_is_exact and sent.samplings == 1:
+        return _prompt_only(unproven, sent, reading, book=book, at=at)
+    return unproven
+
+
+def _exact(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Settlement:
+    """A whole answer; where its price or its usage is in doubt, the rest of the hold stays charged beside it."""
+    usage = unproven.usage
+    price = _price(sent, reading, usage, book=book, at=at)
+    is_known = price.card is not None and not reading.doubt
+    rest = ZERO if is_known else Money(max(0, sent.held.nano - price.cost.nano))
+    return replace(
+        unproven,
+        kind="uncertain" if rest else "settled",
+        spent=price.cost,
+        uncertain=rest,
+        card=price.card.id if price.card else "",
+        incident=reading.doubt or price.incident or _broken(sent, price, usage),
+    )
+
+
+def _prompt_only(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Settlement:
+    """An answer that was cut: what was read is known, what was written may be anything up to the limit."""
+    usage = replace(unproven.usage, output=0, thinking=0)
+    prompt = _price(sent, reading, usage, book=book, at=at)
+    whole = _price(sent, reading, replace(usage, output=sent.output_limit), book=book, at=at)
+    most = max(whole.cost, sent.held) if whole.card is None else whole.cost
+    return replace(
+        unproven,
+        spent=prompt.cost,
+        uncertain=most - prompt.cost,
+        usage=usage,
+        card=prompt.card.id if prompt.card else "",
+        incident=prompt.incident or _broken(sent, prompt, usage),
+    )
+
+
+def _price(sent: Sent, reading: Reading, usage: Usage, *, book: PriceBook, at: datetime) -> _Price:
+    """The dearer of the prices at send and at end; on the held cards where the answer's own have no price."""
+    parts = reading.samplings or ((reading.model or sent.model, usage),)
+    try:
+        return max(
+            (_sum(sent, reading, parts, book=book, at=when) for when in (sent.sent_at, at)),
+            key=lambda price: price.cost,
+        )
+    except UnknownPrice as unknown:
+        cost = max(card.cost(replace(usage, pieces={})) for card in sent.cards)
+        return _Price(cost=cost, card=None, incident=f"the answer cannot be priced: {unknown}")
+
+
+def _sum(
+    sent: Sent, reading: Reading, parts: tuple[tuple[str, Usage], ...], *, book: PriceBook, at: datetime
+) -> _Price:
+    """Every sampling on its own model's card, rounded up once."""
+    cards = [book.card(sent.prices, model or sent.model, at=at, modifiers=reading.modifiers) for model, _ in parts]
+    pico = 0
+    for card, (_, part) in zip(cards, parts, strict=True):
+        pico += card.rates_for(part.prompt).pico(part)
+        for piece, number in part.pieces.items():
+            if number and piece not in card.per_piece:
+                raise UnknownPrice(f"{sent.prices}/{card.model}", f"the fee {piece!r}")
+            pico += number * card.per_piece.get(piece, 0)
+    return _Price(cost=Money.from_pico(pico), card=cards[0])
+
+
+def _broken(sent: Sent, price: _Price, usage: Usage) -> str:
+    """Which assumption of the hold an answer broke, as a sentence; '' for none."""
+    if price.cost > sent.held:
+        return f"the answer cost {price.cost.exact()} and {sent.held.exact()} was held"
+    if sent.samplings > 1:
+        return ""
+    if usage.prompt > sent.prompt_bound:
+        return f"the answer was billed {usage.prompt} prompt tokens and its bound was {sent.prompt_bound}"
+    if usage.output > sent.output_limit:
+        return f"the answer was billed {usage.output} output tokens and its limit was {sent.output_limit}"
+    if price.card is not None and _is_dearer(sent, price.card):
+        return f"the answer came from {price.card.model} at a dearer price than was held for {sent.model}"
+    return ""
+
+
+def _is_dearer(sent: Sent, card: RateCard) -> bool:
+    """Whether the same request could have cost more on this card than on any that was held."""
+
+    def most(cards: tuple[RateCard, ...]) -> Money:
+        return worst_case(cards, prompt_tokens=sent.prompt_bound, write=sent.write, output_tokens=sent.output_limit)
+
+    return most((card,)) > most(sent.cards)

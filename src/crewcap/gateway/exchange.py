@@ -1,0 +1,336 @@
+"""One metered request, from the granted hold to its settlement, whatever becomes of client or provider.
+
+The order that makes the books true:
+
+1. The hold is on the disk before the first byte goes out.
+2. Chunks pass through untouched; the meter reads them as they pass.
+3. The first event with the prompt's exact split lowers the hold, once.
+4. A client that goes, at any moment, changes nothing upstream: the answer is read to its end, for the books.
+5. Every way out, also an error of our own, ends in exactly one settlement.
+6. It is handed to the ledger's thread before the client sees the end of its answer, so that the client's next
+   request finds the money given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import aiohttp
+from aiohttp import web
+
+from crewcap.gateway import headers
+from crewcap.gateway.admission import Prices, Request
+from crewcap.gateway.answers import Refusal
+from crewcap.gateway.ends import End, Sent, after_first_event, settlement
+from crewcap.gateway.freeze import Trouble, diagnose
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.purse import Held, Purse
+from crewcap.gateway.upstream import ERROR_BYTES, Provider, Unsent, Upstream
+from crewcap.gateway.watch import Watch
+from crewcap.stores import Settlement
+from crewcap.wire import Reading
+
+log = logging.getLogger(__name__)
+
+MESSAGES = "/v1/messages"
+BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
+EVENT_STREAM = "text/event-stream"
+
+
+class Surroundings(Protocol):
+    """What an exchange needs of its gateway."""
+
+    purse: Purse
+    upstream: Upstream
+    book: Prices
+    policy: Policy
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        ...
+
+    def freeze(self, provider: Provider, trouble: Trouble) -> None:
+        """A provider's key is out of order."""
+        ...
+
+    def failed(self, request: Request, body: bytes) -> bool:
+        """The provider failed this very request once more; whether the client should stop asking."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarding:
+    """What is sent: the body as it goes out, and the client's headers and query that go with it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+
+class Exchange:
+    """One attempt; a client's retry is another one with a hold of its own."""
+
+    def __init__(self, around: Surroundings, http: web.BaseRequest, request: Request, held: Held) -> None:
+        self._around = around
+        self._http = http
+        self._request = request
+        want = held.want.order(held.output)
+        self._sent = Sent(
+            hold=held.hold,
+            held=held.amount,
+            dialect=request.provider.dialect.name,
+            prices=request.provider.prices,
+            model=request.model,
+            cards=request.cards,
+            prompt_bound=want.prompt_bound,
+            output_limit=held.output,
+            write=request.ask.write,
+            samplings=request.ask.samplings,
+            sent_at=around.now(),
+        )
+        self._extra = {headers.RUN: request.key.run or request.key.id}
+        if held.output < request.asked_output:
+            self._extra[headers.CLAMPED] = f"{request.asked_output} -> {held.output}"
+        self._reading = Reading()
+        self._settled = False
+        self._is_gone = False
+        self._upstream_answer: aiohttp.ClientResponse | None = None
+        self._expired = ""
+        self._limit = asyncio.timeout(None)  # of the time until the answer's head; `_expire` ends it
+        self._clocks: Watch | None = None
+        self.over = asyncio.Event()
+
+    async def run(self, forwarding: Forwarding) -> web.StreamResponse:
+        """Forward and answer; exactly one settlement, on every way out."""
+        try:
+            return await self._forward(forwarding)
+        finally:
+            if self._clocks is not None:
+                self._clocks.stop()
+            if not self._settled:
+                self._settle("no_answer", status=0, reason="the gateway stopped in the middle")
+            self.over.set()
+
+    def let_go(self) -> None:
+        """Give the hold back: nothing was sent."""
+        self._settle("unsent", status=0, reason="the client left before anything was sent")
+
+    def hurry(self, drain_s: float) -> None:
+        """The run or the gateway is ending: this may take no longer than `drain_s` from now."""
+        if self._clocks is not None:
+            self._clocks.hurry(drain_s)
+
+    async def _forward(self, forwarding: Forwarding) -> web.StreamResponse:
+        policy, provider = self._around.policy, self._request.provider
+        url = provider.url(MESSAGES, query=forwarding.query)
+        sent = headers.to_provider(forwarding.headers, key=self._around.upstream.key_headers(provider))
+        patience = policy.idle_s if self._request.ask.stream else 2 * policy.idle_s
+        self._clocks = Watch(policy, idle_s=patience, expire=self._expire, is_gone=self._has_left)
+        try:
+            answer = await self._around.upstream.post(url, forwarding.body, sent, limit=self._limit)
+        except Unsent as unsent:
+            self._settle("unsent", status=0, reason=str(unsent))
+            raise Refusal("provider", f"the provider could not be reached: {unsent}") from unsent
+        except BROKEN as error:
+            self._settle("no_answer", status=0, reason=type(error).__name__)
+            raise self._storm(forwarding.body, "the provider closed the connection without an answer") from error
+        self._upstream_answer = answer
+        self._clocks.last = asyncio.get_running_loop().time()
+        async with answer:
+            if not 200 <= answer.status < 300:
+                return await self._error(answer, forwarding.body)
+            if answer.content_type == EVENT_STREAM:
+                return await self._stream(answer)
+            return await self._whole(answer)
+
+    # --- a stream
+
+    async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Pass chunks on as they come, and read them."""
+        response = web.StreamResponse(
+            status=answer.status, headers={**headers.to_client(answer.headers), **self._extra}
+        )
+        try:
+            await response.prepare(self._http)
+        except OSError:  # aiohttp raises here when the client left before the first byte
+            self._leave()
+        is_broken = await self._pump(answer, response)
+        self._reading = self._meter.close()
+        end: End = "complete" if self._reading.is_complete else "cut" if self._reading.has_started else "no_answer"
+        self._settle(end, status=answer.status, reason=self._why(is_broken))
+        if end == "complete" and not self._is_gone:
+            await self._finish(response)
+        else:
+            self._drop_client()
+        return response
+
+    async def _pump(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> bool:
+        """Every chunk to the meter and to the client; whether the provider broke off."""
+        meter = self._meter = self._request.provider.dialect.meter(stream=True, write=self._request.ask.write)
+        watch, loop = self._watch(), asyncio.get_running_loop()
+        content, shrunk = answer.content, False
+        try:
+            while chunk := await content.readany():
+                watch.last = loop.time()
+                reading = meter.feed(chunk)
+                if not shrunk and reading.prompt_is_exact:
+                    shrunk = True
+                    self._shrink(reading)
+                if self._is_gone:
+                    if reading.is_complete:
+                        return False
+                    continue
+                watch.writing = True
+                try:
+                    await response.write(chunk)
+                except OSError:
+                    self._leave()
+                watch.writing = False
+        except BROKEN:
+            return True
+        return False
+
+    def _shrink(self, reading: Reading) -> None:
+        """Early release: the prompt's exact price in place of its bound."""
+        around = self._around
+        most = after_first_event(self._sent, reading, book=around.book, at=around.now())
+        if most is not None and most < self._sent.held:
+            around.purse.shrink(self._sent.hold, most)
+
+    # --- a whole answer
+
+    async def _whole(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """Read an answer that is one JSON text, then send it with its cost."""
+        meter = self._request.provider.dialect.meter(stream=False, write=self._request.ask.write)
+        try:
+            body = await answer.read()
+        except BROKEN as error:
+            self._settle("no_answer", status=answer.status, reason=self._why(is_broken=True))
+            raise Refusal("provider", "the provider broke off its answer") from error
+        meter.feed(body)
+        self._reading = meter.close()
+        end: End = "complete" if self._reading.is_complete else "no_answer"
+        settled = self._settle(end, status=answer.status, reason=self._why(is_broken=False))
+        cost = {headers.COST: settled.spent.exact()} if settled.kind == "settled" else {}
+        passed = headers.to_client(answer.headers)
+        return web.Response(status=answer.status, headers={**passed, **self._extra, **cost}, body=body)
+
+    # --- an error
+
+    async def _error(self, answer: aiohttp.ClientResponse, sent: bytes) -> web.StreamResponse:
+        """A plain error: unbilled if it is whole; some of them mean that the provider's key is out of order."""
+        try:
+            body = await _read_at_most(answer, ERROR_BYTES)
+        except BROKEN as error:
+            self._settle("no_answer", status=answer.status, reason="the provider broke off an error")
+            raise Refusal("provider", "the provider broke off its answer") from error
+        self._settle("plain_error", status=answer.status, reason=f"the provider answered {answer.status}")
+        trouble = diagnose(answer.status, body, model=self._request.model)
+        if trouble is not None:
+            self._around.freeze(self._request.provider, trouble)
+            raise Refusal("frozen", frozen_message(self._request.provider, trouble))
+        if answer.status in {301, 302, 303, 307, 308}:
+            raise Refusal("provider", "the provider redirects elsewhere, and redirects are not followed")
+        extra = dict(self._extra)
+        if (answer.status == 429 or answer.status >= 500) and self._around.failed(self._request, sent):
+            extra["x-should-retry"] = "false"
+        return web.Response(status=answer.status, headers={**headers.to_client(answer.headers), **extra}, body=body)
+
+    def _storm(self, sent: bytes, message: str) -> Refusal:
+        """The refusal for a provider's failure; final when the same request has failed too often."""
+        if self._around.failed(self._request, sent):
+            return Refusal("frozen", f"{message}, again and again; crewcap stops trying")
+        return Refusal("provider", message)
+
+    # --- ends
+
+    def _settle(self, end: End, *, status: int, reason: str = "") -> Settlement:
+        """Book the end, once, and hand it to the ledger."""
+        around = self._around
+        closed = settlement(
+            self._sent, end, self._reading, book=around.book, at=around.now(), status=status, reason=reason
+        )
+        if not self._settled:
+            self._settled = True
+            around.purse.settle(closed)
+            if closed.incident:
+                self._incident(closed)
+        return closed
+
+    def _incident(self, closed: Settlement) -> None:
+        """An answer broke what holds rest on: no capped request goes to this key until somebody has looked."""
+        log.error("incident at provider %s: %s", self._request.provider.name, closed.incident)
+        reason = f"an answer broke what holds rest on: {closed.incident}"
+        self._around.freeze(self._request.provider, Trouble(kind="incident", reason=reason))
+
+    def _why(self, is_broken: bool) -> str:  # noqa: FBT001  (one private question with two answers)
+        """Why an answer has no proper end, in words for the books; '' where it has one."""
+        if self._reading.is_complete:
+            return ""
+        if self._reading.error:
+            return f"error event: {self._reading.error}"
+        expired = {
+            "provider": "the provider was silent for too long",
+            "drain": "the client left and the answer did not end in time",
+        }
+        return expired.get(self._expired, "the provider broke off" if is_broken else "the answer has no end")
+
+    async def _finish(self, response: web.StreamResponse) -> None:
+        try:
+            await response.write_eof()
+        except OSError:
+            self._leave()
+
+    def _leave(self) -> None:
+        """The client is gone; go on for the books."""
+        if not self._is_gone:
+            self._is_gone = True
+            self._watch().drain()
+
+    def _drop_client(self) -> None:
+        """An answer that was cut must look cut: no proper end of the body."""
+        if self._http.transport is not None:
+            self._http.transport.abort()
+
+    def _expire(self, what: str) -> None:
+        """A clock ran out."""
+        if what == "client":
+            self._drop_client()
+            return
+        self._expired = what
+        if self._upstream_answer is not None:
+            self._upstream_answer.close()
+        else:
+            self._limit.reschedule(0)
+
+    def _has_left(self) -> bool:
+        """Whether the client's connection is gone, although nothing was written to it yet."""
+        return has_left(self._http)
+
+    def _watch(self) -> Watch:
+        assert self._clocks is not None  # noqa: S101  (made before anything is read)
+        return self._clocks
+
+
+def has_left(http: web.BaseRequest) -> bool:
+    """Whether the client's connection is gone."""
+    return http.transport is None or http.transport.is_closing()
+
+
+def frozen_message(provider: Provider, trouble: Trouble) -> str:
+    """What the client of a frozen key is told."""
+    until = f" until {trouble.until:%Y-%m-%d %H:%M} UTC" if trouble.until else ""
+    return f"provider {provider.name} is frozen{until}: {trouble.reason}"
+
+
+async def _read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """A whole body, of which no more than `limit` bytes are kept."""
+    kept = bytearray()
+    while chunk := await answer.content.readany():
+        kept += chunk[: max(0, limit - len(kept))]
+    return bytes(kept)

@@ -1,0 +1,85 @@
+"""Which headers pass. Both directions are rebuilt from a list; what is not on it does not exist.
+
+Towards a provider: what its interface is made of (version, betas, content), and who the client says it is
+(`user-agent`, `x-app`: providers treat their own agents apart). Never the client's key, Host, cookies,
+forwarding headers or `x-stainless-*` (they describe the client's machine and change no answer).
+
+Towards the client: what an agent acts on (retry advice, rate limits, the request's id). Never the organisation's
+id, cookies or hop-by-hop headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+IN_ALLOWED = frozenset({"accept", "anthropic-beta", "anthropic-version", "user-agent", "x-app"})
+OUT_ALLOWED = frozenset(
+    {
+        "cache-control",
+        "content-type",
+        "request-id",
+        "retry-after",
+        "retry-after-ms",
+        "x-request-id",
+        "x-should-retry",
+    }
+)
+OUT_PREFIXES = ("anthropic-ratelimit-",)
+JOINED = frozenset({"anthropic-beta"})  # said more than once, these are a list; others must be said once
+
+RUN = "x-crewcap-run"
+COST = "x-crewcap-cost-usd"
+CLAMPED = "x-crewcap-clamped"
+
+
+class HeaderError(ValueError):
+    """A header that decides something is said twice, or says what is not understood."""
+
+
+def read(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The client's headers by small name. Said twice, a list is joined and anything else is refused."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        small = name.lower()
+        if small not in found:
+            found[small] = value
+        elif small in JOINED:
+            found[small] = f"{found[small]},{value}"
+        elif small in _DECIDING and value != found[small]:
+            raise HeaderError(f"the header {small} is given twice with different values")
+    return found
+
+
+def to_provider(client: Mapping[str, str], *, key: Mapping[str, str]) -> dict[str, str]:
+    """What the provider is sent: the allowed ones, our content type, and the provider's own key."""
+    passed = {name: value for name, value in client.items() if name in IN_ALLOWED}
+    return {"accept": "application/json", **passed, **_FIXED, **key}
+
+
+def to_client(provider: Mapping[str, str]) -> dict[str, str]:
+    """What the client is sent of the provider's headers."""
+    return {
+        small: value
+        for name, value in provider.items()
+        if (small := name.lower()) in OUT_ALLOWED or small.startswith(OUT_PREFIXES)
+    }
+
+
+def bearer(client: Mapping[str, str]) -> str:
+    """The virtual key that the client shows, in whichever of the two ways; '' when it shows none.
+
+    Some clients send the same key both ways; two different ones are refused, so that nobody can argue which one
+    was meant.
+    """
+    plain = client.get("x-api-key", "").strip()
+    scheme, _, token = client.get("authorization", "").strip().partition(" ")
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    if plain and token and plain != token:
+        raise HeaderError("x-api-key and authorization carry two different keys; send one")
+    return plain or token
+
+
+_DECIDING = frozenset(
+    {"accept", "anthropic-version", "authorization", "content-encoding", "content-type", "user-agent", "x-api-key"}
+)
+_FIXED = {"content-type": "application/json", "accept-encoding": "identity"}

@@ -1,0 +1,22 @@
+"""What a gateway goes by: its settings, without where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Limits in seconds and bytes, and what capped keys may use beyond the known lists."""
+
+    allow: frozenset[str] = frozenset()
+    wait_s: float = 300  # for money that others hold
+    drain_s: float = 120  # an answer is read on after its client left
+    idle_s: float = 300  # a provider may be silent inside a stream; twice that before a whole answer
+    longest_s: float = 7_200  # one answer, from its first byte sent; prices of this span are held for
+    body_bytes: int = 32 * MEBIBYTE
+    counts_per_minute: int = 240  # count calls of one key that are passed on
+    probe_s: float = 60  # a frozen key is tried this often
+    beat_s: float = 60

@@ -1,0 +1,239 @@
+"""The gateway as a whole: how it starts, what goes on beside the requests, how it drains and ends.
+
+Start: keys are read from their sources, a boot is taken in the ledger (what dead gateways held becomes uncertain),
+doors and the control socket are opened, and HOME/gateway.json says where. Every minute the ledger's marker is
+written and what is frozen is probed.
+
+End (SIGTERM, or the starter of a child is gone): nothing new is accepted, everybody in the line is answered, what
+is under way is read to its end or for `drain_s`, everything is settled, the boot ends. What is still open then
+becomes uncertain, which is the safe side. A kill in place of all this is found at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from crewcap.core.budget import BootId, KeyId
+from crewcap.core.keys import VirtualKey
+from crewcap.errors import CrewcapError, SettingsError, UnsafeEnvironment
+from crewcap.gateway.admission import Prices
+from crewcap.gateway.control import Control
+from crewcap.gateway.doors import LONGEST_SOCKET_PATH
+from crewcap.gateway.exchange import Exchange
+from crewcap.gateway.freeze import Freezer, Trouble
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.purse import Purse
+from crewcap.gateway.service import Service
+from crewcap.gateway.upstream import Provider, Upstream, check_address
+from crewcap.home import Home
+from crewcap.stores import Ledger
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One running gateway; an async context manager that serves while it is open."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        ledger: Ledger,
+        book: Prices,
+        providers: Sequence[Provider],
+        policy: Policy,
+        clock: Callable[[], datetime],
+        listen: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
+        if not providers:
+            raise SettingsError("no provider is configured", help="add [providers.anthropic] to the settings")
+        for provider in providers:
+            check_address(provider)
+        self.home = home
+        self.freezer = Freezer()
+        self.url = ""
+        self.is_ending = False
+        self._ledger = ledger
+        self._book = book
+        self._providers = tuple(providers)
+        self._policy = policy
+        self._clock = clock
+        self._listen = listen
+        self._upstream = Upstream()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._boot = BootId("")
+        self._started_at = clock()
+        self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._upstream.__aenter__()
+        await self._read_keys()
+        self._purse = Purse(self._ledger, wait_s=self._policy.wait_s)
+        self._boot = await self._purse.start()
+        self.service = Service(
+            ledger=self._ledger,
+            purse=self._purse,
+            upstream=self._upstream,
+            book=self._book,
+            provider=self._providers[0],
+            policy=self._policy,
+            boot=self._boot,
+            freezer=self.freezer,
+            clock=self._clock,
+        )
+        self.control = Control(self)
+        try:
+            self.url = await self.service.doors.listen(*self._listen)
+            await self.control.listen(self._control_path())
+        except BaseException:
+            await self._close()
+            raise
+        self._write_note()
+        self._every(self._policy.beat_s, self._purse.beat)
+        self._every(self._policy.probe_s, self.probe)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Drain and end; see the top of this file."""
+        if self.is_ending:
+            return
+        self.is_ending = self.service.is_ending = True
+        self._remove_note()
+        self._purse.send_home()
+        await self.service.doors.stop_accepting()
+        await self._drained(tuple(self.service.exchanges), self._policy.drain_s)
+        await self._close()
+
+    async def close_run(self, run: str) -> int:
+        """Close a run's door and wait for its requests under way; how many holds are still open."""
+        await self.service.doors.close(run)
+        await self._drained(self._of(lambda key: key.run == run), self._policy.drain_s)
+        await self.service.doors.hang_up(run)
+        return len(await self._purse.do(self._ledger.open_holds, run=run))
+
+    async def revoke(self, key_id: KeyId) -> tuple[bool, int]:
+        """End a key and wait for its requests under way: whether it was alive, how many holds are still open."""
+        revoked = await self._purse.do(self._ledger.revoke_key, key_id)
+        self.service.forget_key(key_id)
+        await self._drained(self._of(lambda key: key.id == key_id), self._policy.drain_s)
+        holds = await self._purse.do(self._ledger.open_holds)
+        return revoked, sum(hold.key == key_id for hold in holds)
+
+    async def probe(self) -> None:
+        """Ask the providers of frozen keys, for free, whether the trouble is over."""
+        for provider in self._providers:
+            for trouble in self.freezer.to_probe().get(provider.name, ()):
+                if await self._upstream.is_well(provider, model=trouble.model):
+                    self.freezer.thaw(provider.name, trouble)
+                    log.warning("provider %s takes requests again", provider.name)
+
+    def status(self) -> dict[str, Any]:
+        """What there is to know of a running gateway."""
+        frozen = [
+            {"provider": name, "kind": each.kind, "reason": each.reason, "until": each.until, "model": each.model}
+            for name, troubles in self.freezer.all().items()
+            for each in troubles
+        ]
+        return {
+            "url": self.url,
+            "control": str(self._control),
+            "pid": os.getpid(),
+            "boot": self._boot,
+            "started_at": self._started_at.isoformat(),
+            "runs": list(self.service.doors.runs()),
+            "requests": len(self.service.exchanges),
+            "attached": self.control.attached,
+            "frozen": frozen,
+        }
+
+    # --- parts of the start
+
+    async def _read_keys(self) -> None:
+        """Every provider's key; one that cannot be read freezes its provider, none at all ends the start."""
+        errors: list[CrewcapError] = []
+        for provider in self._providers:
+            try:
+                await self._upstream.read_key(provider)
+            except CrewcapError as error:
+                errors.append(error)
+                self.freezer.freeze(provider.name, Trouble(kind="key", reason=error.message))
+        if len(errors) == len(self._providers):
+            await self._upstream.__aexit__(None, None, None)
+            raise UnsafeEnvironment(errors[0].message, help=errors[0].help)
+
+    def _control_path(self) -> Path:
+        """HOME/control.sock; in a private folder elsewhere where that is longer than the kernel takes."""
+        path = self.home.root / "control.sock"
+        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+            self._socket_folder = tempfile.TemporaryDirectory(prefix="crewcap-")
+            path = Path(self._socket_folder.name) / "control.sock"
+        self._control = path
+        return path
+
+    def _write_note(self) -> None:
+        """HOME/gateway.json, in one step, for this user alone."""
+        note = {key: value for key, value in self.status().items() if key in {"url", "control", "pid", "boot"}}
+        fresh = self.home.gateway_note.with_name(f"gateway.json.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(note, file)
+        fresh.replace(self.home.gateway_note)
+
+    def _remove_note(self) -> None:
+        """Only our own: another gateway may have written one since."""
+        try:
+            if json.loads(self.home.gateway_note.read_text())["boot"] == self._boot:
+                self.home.gateway_note.unlink()
+        except (OSError, ValueError, KeyError):
+            return
+
+    def _every(self, seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something again and again; one failure is logged and does not end it."""
+
+        async def forever() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await act()
+                except Exception:
+                    log.exception("something that is done every %s s failed", seconds)
+
+        self._tasks.append(asyncio.create_task(forever()))
+
+    # --- parts of the end
+
+    def _of(self, is_theirs: Callable[[VirtualKey], bool]) -> tuple[Exchange, ...]:
+        return tuple(exchange for exchange, key in self.service.exchanges.items() if is_theirs(key))
+
+    async def _drained(self, exchanges: Sequence[Exchange], drain_s: float) -> None:
+        """Wait until these are over; each gets `drain_s` and is then closed and kept as uncertain."""
+        for exchange in exchanges:
+            exchange.hurry(drain_s)
+        if exchanges:
+            await asyncio.wait([asyncio.ensure_future(exchange.over.wait()) for exchange in exchanges])
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.service.doors.cleanup()
+        await self.control.stop()
+        await self._upstream.__aexit__(None, None, None)
+        await self._purse.stop(self._boot)
+        if self._socket_folder is not None:
+            self._socket_folder.cleanup()

@@ -1,0 +1,163 @@
+"""The one client to providers.
+
+Fixed addresses from the settings, no redirects, no proxies from the environment, no cookies, plain http to
+loopback only. The provider's key is read here, kept here, and stands in no text: not in a repr, a log or an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from crewcap.errors import CrewcapError, SettingsError
+from crewcap.wire import Dialect, Malformed
+
+CONNECT_S = 30
+PROBE_S = 30
+KEEP_ALIVE_S = 15  # shorter than any provider's, so that a request is not written into a connection that is closing
+LARGE_BODY = 2**20
+ERROR_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One configured provider."""
+
+    name: str
+    dialect: Dialect
+    base_url: str
+    prices: str  # its name in the price book
+    read_key: Callable[[], str] = field(repr=False)
+    key_header: Callable[[str], Mapping[str, str]] = field(repr=False)
+
+    def url(self, path: str, *, query: Mapping[str, str] | None = None) -> URL:
+        """An address below the provider's base; nothing of it comes from a client."""
+        return URL(self.base_url.rstrip("/") + path).with_query(query or None)
+
+
+def anthropic_key(key: str) -> Mapping[str, str]:
+    """How Anthropic wants to see its key."""
+    return {"x-api-key": key}
+
+
+KEY_HEADERS: Mapping[str, Callable[[str], Mapping[str, str]]] = {"anthropic": anthropic_key}
+
+
+class Unsent(Exception):
+    """No byte of the request was written."""
+
+
+def check_address(provider: Provider) -> None:
+    """Accept https anywhere, and http to loopback only."""
+    url = URL(provider.base_url)
+    if url.scheme == "https" and url.host:
+        return
+    if url.scheme == "http" and url.host and is_loopback(url.host):
+        return
+    raise SettingsError(
+        f"the base_url of provider {provider.name} is not https, and plain http is for this machine alone",
+        help="write it as https://...",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Upstream:
+    """A connection pool and the providers' keys."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._keys: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return "Upstream(...)"
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            trust_env=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def read_key(self, provider: Provider) -> bool:
+        """Read a provider's key from its source (a command may take its time); whether it is another one now."""
+        key = await asyncio.to_thread(provider.read_key)
+        changed = self._keys.get(provider.name) != key
+        self._keys[provider.name] = key
+        return changed
+
+    def key_headers(self, provider: Provider) -> Mapping[str, str]:
+        """The headers that carry the provider's key."""
+        key = self._keys.get(provider.name)
+        return provider.key_header(key) if key else {}
+
+    async def post(
+        self, url: URL, body: bytes, headers: Mapping[str, str], *, limit: asyncio.Timeout
+    ) -> aiohttp.ClientResponse:
+        """Send, and return at the answer's head. `Unsent`: no byte was written; else some may have been."""
+        if self._session is None:
+            raise Unsent("the gateway is not running")
+        data: bytes | io.BytesIO = body if len(body) < LARGE_BODY else io.BytesIO(body)
+        try:
+            async with limit:
+                return await self._session.post(url, data=data, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise Unsent(_why(error)) from error
+
+    async def count(self, provider: Provider, body: bytes, headers: Mapping[str, str]) -> int | None:
+        """The free count call; None when the provider does not say."""
+        url = provider.url("/v1/messages/count_tokens")
+        try:
+            answer = await self.post(url, body, headers, limit=asyncio.timeout(PROBE_S))
+            async with answer:
+                return provider.dialect.read_count(await answer.read()) if answer.status == 200 else None
+        except (Unsent, Malformed, aiohttp.ClientError, OSError, TimeoutError):
+            return None
+
+    async def is_well(self, provider: Provider, *, model: str = "") -> bool:
+        """Whether the provider takes our key (for this model), by a call that is free."""
+        try:
+            await self.read_key(provider)
+            if self._session is None:
+                return False
+            headers = {**self.key_headers(provider), "anthropic-version": "2023-06-01"}
+            url = provider.url("/v1/models", query={"limit": "1000"})
+            async with (
+                asyncio.timeout(PROBE_S),
+                self._session.get(url, headers=headers, allow_redirects=False) as answer,
+            ):
+                body = await answer.read()
+                return answer.status == 200 and (not model or f'"{model}"'.encode() in body)
+        except (CrewcapError, aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+
+def _why(error: Exception) -> str:
+    """What hindered a connection, without the machine's own addresses."""
+    cause = getattr(error, "os_error", None)
+    return (getattr(cause, "strerror", None) or type(error).__name__) if cause else type(error).__name__
