@@ -1,0 +1,280 @@
+"""THE PROPERTY: whatever a legal request asks for and the provider's law lets it cost, the hold was at least that.
+
+The law is written here a second time, from the request as it was *built* and not from what the dialect read in its
+bytes: a token is at least one byte of text that the model is shown, an image is at most 4,800 tokens, what the body
+does not hold is at most the context window, the output limit is strict, and caches are written only where marked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crewcap import prices
+from crewcap.core.asks import Ask
+from crewcap.core.holding import clamp_for, hold_for, least_output
+from crewcap.core.money import Money, total
+from crewcap.core.pricing import Modifiers, RateCard, Rates, Tier, Usage
+from crewcap.wire.anthropic import Anthropic
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+MODELS = ("claude-haiku-5-5", "claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-5", "claude-opus-5-5")
+LONG = "context-1m-2025-08-07"
+TEXT = st.one_of(st.text('aé漢🙂\\"\n\x00', max_size=40), st.sampled_from(["", "word " * 500, "漢" * 300, "\n" * 200]))
+ROLES = st.lists(st.sampled_from(["user", "assistant", "system"]), min_size=1, max_size=3)
+TTLS = st.sampled_from([None, None, "plain", "5m", "1h"])
+TEXT_KINDS = st.lists(st.just("text"), max_size=2)
+KINDS = st.lists(st.sampled_from(["text", "image", "pdf", "paper", "use", "result", "thinking"]), max_size=3)
+WHOLE_SOURCES = (
+    {"type": "base64", "media_type": "application/pdf", "data": "AAAA"},
+    {"type": "url", "url": "https://example.org/a.pdf"},
+    {"type": "file", "file_id": "file_1"},
+)
+
+
+@dataclass
+class Built:
+    """A request, and what the provider may make of it."""
+
+    body: dict[str, Any]
+    beta: str = ""
+    shown_bytes: int = 0  # text that the model is shown
+    images: int = 0
+    whole_window: bool = False
+    lifetimes: set[str] = field(default_factory=set)
+    searches: int = 0
+    speeds: tuple[str, ...] = ("standard",)
+    geos: tuple[str, ...] = ("global", "us")
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Built:
+    built = Built(body={})
+    built.body["model"] = draw(st.sampled_from(MODELS))
+    built.body["max_tokens"] = draw(st.integers(0, 64_000))
+    if draw(st.booleans()):
+        built.body["stream"] = draw(st.booleans())
+    if draw(st.booleans()):
+        built.body["system"] = _blocks(draw, built, tools=False)
+    built.body["messages"] = [
+        {"role": role, "content": _blocks(draw, built, tools=True) if draw(st.booleans()) else _text(draw, built)}
+        for role in draw(ROLES)
+    ]
+    _tools(draw, built)
+    _knobs(draw, built)
+    return built
+
+
+def _text(draw: st.DrawFn, built: Built) -> str:
+    text = draw(TEXT)
+    built.shown_bytes += len(text.encode())
+    return text
+
+
+def _mark(draw: st.DrawFn, built: Built) -> dict[str, Any]:
+    ttl = draw(TTLS)
+    if ttl is None:
+        return {}
+    built.lifetimes.add("1h" if ttl == "1h" else "5m")
+    return {"cache_control": {"type": "ephemeral"} | ({} if ttl == "plain" else {"ttl": ttl})}
+
+
+def _blocks(draw: st.DrawFn, built: Built, *, tools: bool) -> list[dict[str, Any]]:
+    return [_block(draw, built, kind) for kind in draw(KINDS if tools else TEXT_KINDS)]
+
+
+def _block(draw: st.DrawFn, built: Built, kind: str) -> dict[str, Any]:
+    make = {"image": _image, "pdf": _whole_document, "paper": _paper, "use": _use, "result": _result}.get(kind)
+    if kind == "thinking":
+        return {"type": "thinking", "thinking": _text(draw, built), "signature": "c2ln"}  # takes no mark
+    block = make(draw, built) if make else {"type": "text", "text": _text(draw, built)}
+    return block | _mark(draw, built)
+
+
+def _whole_document(draw: st.DrawFn, built: Built) -> dict[str, Any]:
+    built.whole_window = True
+    return {"type": "document", "source": draw(st.sampled_from(WHOLE_SOURCES))}
+
+
+def _paper(draw: st.DrawFn, built: Built) -> dict[str, Any]:
+    source = {"type": "text", "media_type": "text/plain", "data": _text(draw, built)}
+    return {"type": "document", "source": source}
+
+
+def _use(draw: st.DrawFn, built: Built) -> dict[str, Any]:
+    return {
+        "type": "tool_use",
+        "id": "t1",
+        "name": "Bash",
+        "input": {"max_tokens": 7, "command": _text(draw, built)},
+    }
+
+
+def _result(draw: st.DrawFn, built: Built) -> dict[str, Any]:
+    images = [_image(draw, built) for _ in range(draw(st.integers(0, 2)))]
+    content = [{"type": "text", "text": _text(draw, built)}, *images]
+    return {"type": "tool_result", "tool_use_id": "t1", "content": content}
+
+
+def _image(draw: st.DrawFn, built: Built) -> dict[str, Any]:
+    built.images += 1
+    data = draw(st.sampled_from(["AAAA", "A" * 400]))
+    return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+
+
+def _tools(draw: st.DrawFn, built: Built) -> None:
+    tools: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(0, 3))):
+        schema = {"type": "object", "properties": {_text(draw, built): {"type": "string"}}}
+        tool = {"name": f"tool{number}", "description": _text(draw, built), "input_schema": schema}
+        tools.append(tool | ({"defer_loading": True} if draw(st.booleans()) else {}) | _mark(draw, built))
+    if draw(st.booleans()):
+        tools.append({"type": "bash_20250124", "name": "bash"})
+        built.shown_bytes += 2_048
+    if draw(st.integers(0, 5)) == 0:
+        built.searches = draw(st.integers(0, 4))
+        tools.append({"type": "web_search_20250305", "name": "web_search", "max_uses": built.searches})
+    if tools:
+        built.body["tools"] = tools
+        built.shown_bytes += 1_024
+
+
+def _knobs(draw: st.DrawFn, built: Built) -> None:
+    if draw(st.booleans()):
+        built.body["thinking"] = {"type": "enabled", "budget_tokens": draw(st.integers(1_024, 32_000))}
+    if draw(st.booleans()):
+        built.body["service_tier"] = "auto"
+    if draw(st.integers(0, 3)) == 0:
+        built.beta = LONG
+    if draw(st.booleans()):
+        built.body["inference_geo"] = draw(st.sampled_from(["global", "us"]))
+    if built.body["model"] == "claude-opus-5-5" and draw(st.booleans()):
+        built.body["speed"] = "fast"
+        built.speeds = ("fast", "standard")
+    if draw(st.booleans()):
+        schema = {"type": "json_schema", "schema": {"type": "object", "title": _text(draw, built)}}
+        built.body["output_config"] = {"format": schema}
+        built.shown_bytes += len(json.dumps(schema))  # once in the body, and once more
+
+
+def answers(built: Built, card: RateCard, limit: int) -> st.SearchStrategy[list[Usage]]:
+    """Every list of runs that the provider's law allows for this request."""
+    window = max(card.context_window or 0, 1_000_000 if built.beta == LONG else 0)
+    shown = built.shown_bytes + 256 + built.images * card.image_tokens
+    prompt = window if built.whole_window or built.searches else min(shown, window)
+    one = usages(prompt, limit, built.lifetimes | ({"5m"} if built.searches else set()))
+    runs = st.lists(one, min_size=1, max_size=built.searches + 1)
+    fees = st.integers(0, built.searches)
+    return st.builds(lambda runs, fees: [replace(runs[0], pieces={"web_search": fees}), *runs[1:]], runs, fees)
+
+
+@st.composite
+def usages(draw: st.DrawFn, prompt: int, limit: int, lifetimes: set[str]) -> Usage:
+    """Any split of any prompt up to the largest; often the largest itself, all of it in one kind."""
+    size = draw(st.one_of(st.just(prompt), st.integers(0, prompt)))
+    names = ["input", "cache_read", *sorted(f"write_{lifetime}" for lifetime in lifetimes)]
+    first = draw(st.sampled_from(names))
+    second = draw(st.sampled_from(names))
+    share = draw(st.one_of(st.just(size), st.integers(0, size)))
+    kinds = dict.fromkeys(names, 0)
+    kinds[first] += share
+    kinds[second] += size - share
+    output = draw(st.one_of(st.just(limit), st.integers(0, limit)))
+    return Usage(
+        input=kinds["input"],
+        cache_read=kinds["cache_read"],
+        write_5m=kinds.get("write_5m", 0),
+        write_1h=kinds.get("write_1h", 0),
+        output=output,
+    )
+
+
+@cache
+def _card(model: str, modifiers: Modifiers) -> RateCard:
+    return _book().card("anthropic", model, at=NOW, modifiers=modifiers)
+
+
+@cache
+def _book() -> prices.Book:
+    return prices.load()
+
+
+def _reachable(ask: Ask) -> tuple[RateCard, ...]:
+    return _book().reachable(
+        "anthropic", ask.model, start=NOW, end=NOW + timedelta(minutes=20), modifiers=ask.modifiers
+    )
+
+
+def _ask(built: Built) -> Ask:
+    body = json.dumps(built.body, ensure_ascii=False).encode()
+    ask = Anthropic().ask(body, {"anthropic-beta": built.beta}, allow=frozenset({"web_search"}))
+    assert not ask.refusals
+    return ask
+
+
+@settings(max_examples=150, deadline=None)
+@given(built=requests(), data=st.data())
+def test_no_legal_answer_costs_more_than_was_held(built: Built, data: st.DataObject) -> None:
+    """For every legal request and every usage that the providers' law allows, hold >= cost."""
+    ask = _ask(built)
+    limit = built.body["max_tokens"]
+    held = hold_for(ask, _reachable(ask), limit)
+    billed = Modifiers(speed=data.draw(st.sampled_from(built.speeds)), geo=data.draw(st.sampled_from(built.geos)))
+    card = _card(built.body["model"], billed)
+    cost = total([card.cost(usage) for usage in data.draw(answers(built, card, limit))])
+    assert cost <= held
+
+
+@settings(max_examples=150, deadline=None)
+@given(built=requests(), room=st.integers(0, 3_000_000_000), data=st.data())
+def test_a_clamped_request_costs_no_more_than_the_room_that_it_was_clamped_to(
+    built: Built, room: int, data: st.DataObject
+) -> None:
+    """A lowered output limit makes the hold fit, and the answer with it; it is never lowered below what is useful."""
+    ask = _ask(built)
+    cards = _reachable(ask)
+    limit = clamp_for(ask, cards, Money(room))
+    if limit is None:
+        assert hold_for(ask, cards, least_output(ask, built.body["max_tokens"])) > Money(room)
+        return
+    assert least_output(ask, built.body["max_tokens"]) <= limit <= built.body["max_tokens"]
+    assert hold_for(ask, cards, limit) <= Money(room)
+    billed = Modifiers(speed=data.draw(st.sampled_from(built.speeds)), geo=data.draw(st.sampled_from(built.geos)))
+    card = _card(built.body["model"], billed)
+    assert total([card.cost(usage) for usage in data.draw(answers(built, card, limit))]) <= Money(room)
+
+
+rates = st.builds(
+    Rates,
+    input=st.integers(0, 9_000_000),
+    cache_read=st.integers(0, 9_000_000),
+    write_5m=st.integers(0, 9_000_000),
+    write_1h=st.integers(0, 9_000_000),
+    output=st.integers(0, 90_000_000),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(built=requests(), base=rates, tier=rates, above=st.integers(0, 60_000), data=st.data())
+def test_the_hold_covers_the_cost_on_any_price_list(
+    built: Built, base: Rates, tier: Rates, above: int, data: st.DataObject
+) -> None:
+    """No order among prices is assumed: a read may be dearer than a write, a tier cheaper than the base."""
+    card = RateCard(
+        provider="p",
+        model="m",
+        rates=base,
+        tiers=(Tier(above=above, rates=tier),),
+        per_piece={"web_search": 10_000_000_001},
+        context_window=200_000,
+    )
+    ask = _ask(built)
+    held = hold_for(ask, [card], built.body["max_tokens"])
+    cost = total([card.cost(usage) for usage in data.draw(answers(built, card, built.body["max_tokens"]))])
+    assert cost <= held
