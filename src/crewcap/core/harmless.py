@@ -19,7 +19,7 @@ REMOVED = "[secret removed]"
 SHORTEST_SECRET = 8
 
 _ANSI = re.compile(
-    r"\x9b[0-?]*[ -/]*[@-~]|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|\Z)|[ -/]*[0-~])"
+    r"\x9b[0-?]*[ -/]*[@-~]|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile(
@@ -36,8 +36,8 @@ _HIDDEN = (
     (
         "hidden element",
         re.compile(
-            r"<(?P<tag>[a-z][a-z0-9]*)\b(?=[^>]*(?:\shidden\b|display\s*:\s*none|visibility\s*:\s*hidden|"
-            r"font-size\s*:\s*0|opacity\s*:\s*0(?![.\d])))[^>]*>.*?(?:</(?P=tag)\s*>|\Z)",
+            r"<(?P<tag>[a-z][a-z0-9]*)\b(?=[^<>]*(?:\shidden\b|display\s*:\s*none|visibility\s*:\s*hidden|"
+            r"font-size\s*:\s*0|opacity\s*:\s*0(?![.\d])))[^<>]*>.*?(?:</(?P=tag)\s*>|\Z)",
             re.DOTALL | re.IGNORECASE,
         ),
     ),
@@ -45,7 +45,7 @@ _HIDDEN = (
 _KEYS = re.compile(
     r"sk-[A-Za-z0-9_-]{16,}|ccap-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
     r"|glpat-[A-Za-z0-9_-]{16,}|lin_api_[A-Za-z0-9]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
     re.DOTALL,

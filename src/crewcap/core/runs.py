@@ -125,6 +125,7 @@ class Issue:
     author: str = ""
     cap: Money | None = None  # front matter; may only lower
     source: str = ""  # path or address, for people
+    notes: tuple[str, ...] = ()  # what reading it found worth saying: hidden text left out, unknown keys
 
     @property
     def scope_name(self) -> str:
