@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 _DATE = r"(?:\d{8}|20\d\d-\d\d-\d\d|\d\d-\d\d(?:-\d{4})?|\d\d-20\d\d)"
 _EDITION = re.compile(rf"(?:[-@](?:{_DATE}|00\d|latest|preview|default|v\d(?::\d)?))+\Z", re.ASCII)
 _DATED = re.compile(rf"(?P<stem>.+?)[-@]{_DATE}\Z", re.ASCII)
+_LONGEST_NAME = 200  # names come from strangers; cutting a longer one at each of its dashes takes real time
 _LONG_CONTEXT = "[1m]"  # Claude Code's way of asking for the long window; the model is the same
 
 
@@ -36,10 +37,9 @@ class Directory:
 
     def find(self, name: str) -> str | None:
         """The model that a plain name means, or None."""
-        if name in self._models:
-            return self._models[name]
-        ends = (i for i in range(len(name) - 1, 0, -1) if name[i] in "-@")
-        stems = (name[:i] for i in ends if name[:i] in self._models and _EDITION.match(name[i:]))
+        if name in self._models or len(name) > _LONGEST_NAME:
+            return self._models.get(name)
+        stems = (stem for stem in self._stems(name) if _EDITION.match(name[len(stem) :]))
         return next((self._models[stem] for stem in stems), None)
 
     def may_be(self, name: str) -> frozenset[str]:
@@ -47,8 +47,14 @@ class Directory:
         return self._editions.get(name, frozenset())
 
     def nearest(self, name: str, *, others: Iterable[str] = ()) -> str:
-        """The known spelling (or one of the others) that looks most like this name, or nothing."""
-        return next(iter(difflib.get_close_matches(name, [*others, *self._models], n=1, cutoff=0.5)), "")
+        """The known spelling that this name goes on from, else the one (or the other) that looks most like it."""
+        alike = difflib.get_close_matches(name, [*others, *self._models], n=1, cutoff=0.5)
+        return next(self._stems(name), None) or next(iter(alike), "")
+
+    def _stems(self, name: str) -> Iterator[str]:
+        """Known spellings that the name begins with, up to one of its dashes; the longest first."""
+        ends = (i for i in range(len(name) - 1, 0, -1) if name[i] in "-@")
+        return (name[:i] for i in ends if name[:i] in self._models)
 
 
 def _editions(models: Mapping[str, str]) -> dict[str, frozenset[str]]:
