@@ -43,6 +43,7 @@ class Site:
     objects: Path  # the mirror's objects
     binary: Path  # the agent's executable
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
+    gateway_port: int = 8787  # on the agent's own loopback
 
     def command(
         self,
@@ -60,6 +61,7 @@ class Site:
             mounts=self._mounts(),
             files=files or {},
             gateway_socket=gateway_socket,
+            gateway_port=self.gateway_port,
             limits=self.limits,
         )
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from crewcap.core.verdict import Evidence, Judgement, judge
 from crewcap.runner import checks, prompt
 from crewcap.runner.access import bring_limits, give_key, scopes_of
 from crewcap.runner.agent_turn import Patience, work
-from crewcap.runner.doors import Doors
+from crewcap.runner.doors import Door, Doors
 from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
 from crewcap.runner.ownership import clear_stop, is_stop_requested, myself
 from crewcap.runner.plan import Plan
@@ -59,7 +59,6 @@ class Tools:
     report: Callable[[Run, Totals], None]
     silent_s: float
     fix_attempts: int
-    frozen: Callable[[], Awaitable[str]]  # why the provider's key is frozen; empty = it is not
 
 
 @dataclass(slots=True)
@@ -177,7 +176,7 @@ class Workflow:
         )
         began = time.monotonic()
         async with self.tools.doors.opened(self.run.id, access.key_id, self.tools.site) as door:
-            order = self._order(access.secret, door.port, resume=session_exists)
+            order = self._order(access.secret, door, resume=session_exists)
             end, cut = await work(
                 self.tools.site,
                 self.tools.adapter,
@@ -194,7 +193,7 @@ class Workflow:
         self._keep(api_seconds=round(self.run.api_seconds + time.monotonic() - began, 3))
         self._move(RunEvent.FINISH)
 
-    def _order(self, secret: str, port: int, *, resume: bool) -> LaunchOrder:
+    def _order(self, secret: str, door: Door, *, resume: bool) -> LaunchOrder:
         """What the agent is told, by its first start or a later one."""
         layout, route = self.tools.site.layout, self.plan.route
         return LaunchOrder(
@@ -204,8 +203,8 @@ class Workflow:
             session=self.run.session,
             home=layout.home,
             workspace=layout.workspace,
-            gateway_url=f"http://127.0.0.1:{port}",
-            gateway_socket="" if layout.loopback else str(self.tools.doors.inside(self.run.id)),
+            gateway_url=f"http://127.0.0.1:{door.port}",
+            gateway_socket="" if layout.loopback else str(door.socket),
             key=secret,
             run=self.run.id,
             effort=self.run.effort,
@@ -253,6 +252,8 @@ class Workflow:
             lines_added=kept.added,
             lines_removed=kept.removed,
         )
+        for note in kept.notes:
+            self._tell("work", note)
         if kept.commits:
             self._keep(check_after=await self._check("check after"))
         judgement = judge(await self._evidence())
@@ -262,8 +263,13 @@ class Workflow:
             self._move(RunEvent.START)
             return
         if kept.commits:
-            await self.tools.tree.publish(self.run)
+            await self._publish()
         self._move(judgement.move, verdict=judgement.verdict, reason=judgement.reason)
+
+    async def _publish(self) -> None:
+        """The branch goes into the user's own repository; where it cannot, it is still in the mirror, and we say so."""
+        if reason := await self.tools.tree.publish(self.run):
+            self._tell("branch", f"{self.run.branch} is in the mirror only: {reason}")
 
     async def _evidence(self) -> Evidence:
         """Everything that was seen."""
@@ -274,7 +280,7 @@ class Workflow:
             refused_for_money=totals.refused,
             turns=totals.requests,
             max_turns=self.run.max_turns,
-            provider_frozen=await self.tools.frozen(),
+            provider_frozen=await self.tools.doors.frozen(),
             commits=self.run.commits,
             check=self.run.check_after.result,
         )

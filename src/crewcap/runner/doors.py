@@ -1,0 +1,52 @@
+"""A run's own door to the gateway: open while its agent works, and closed only when its last request is settled."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.core.budget import KeyId
+from crewcap.gateway.client import GatewayHandle
+from crewcap.runner.process import Site
+
+_PASSABLE = 0o711  # the run's user may reach the socket, and list nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where an agent finds the gateway."""
+
+    socket: Path  # on the host
+    port: int  # on the agent's own loopback, where it has one
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Doors of one gateway."""
+
+    gateway: GatewayHandle
+
+    @asynccontextmanager
+    async def opened(self, run: str, key: KeyId, site: Site) -> AsyncIterator[Door]:
+        """A door for one start of an agent. A unix socket's path is short, so it does not lie in the state directory."""
+        folder = Path(tempfile.mkdtemp(prefix="crewcap-"))
+        folder.chmod(_PASSABLE)
+        door = Door(socket=folder / "gw.sock", port=site.gateway_port)
+        try:
+            mode = "handout" if site.layout.loopback else "http"
+            await self.gateway.open_door(run, key_id=key, socket=door.socket, mode=mode, uid=site.uid)
+            try:
+                yield door
+            finally:
+                await self.gateway.close_door(run)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def frozen(self) -> str:
+        """Why the gateway froze the provider, if it did."""
+        troubles = (await self.gateway.status())["frozen"]
+        return str(troubles[0]["reason"]) if troubles else ""

@@ -1,0 +1,140 @@
+"""A run's files: how they get into its workspace, and how its work comes home."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.core.runs import Run
+from crewcap.runner.process import Outcome, Site
+from crewcap.workspaces.git import Git
+from crewcap.workspaces.harvest import harvest
+from crewcap.workspaces.repositories import Base, Repository
+from crewcap.workspaces.review import Returned, Spurned
+
+RULES = ("CLAUDE.md", "AGENTS.md")
+_GIT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laid:
+    """A workspace that is ready."""
+
+    base: str
+    base_branch: str
+    branch: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What of a run's work is in the mirror."""
+
+    commit: str = ""
+    commits: int = 0
+    files: int = 0
+    added: int = 0
+    removed: int = 0
+    notes: tuple[str, ...] = ()  # what deserves a second look, each a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """One run's side of git."""
+
+    git: Git
+    repository: Repository
+    at: str = ""  # branch, tag or commit to start from; empty = HEAD
+
+    async def lay_out(self, run: Run, site: Site) -> Laid:
+        """Make the workspace anew; what a run that was cut short before had of it is thrown away."""
+        base = await asyncio.to_thread(self.git.update, self.repository, at=run.base or self.at)
+        base = Base(commit=base.commit, branch=run.base_branch or base.branch)
+        branch = run.branch or await asyncio.to_thread(self.git.take_branch, self.repository, _slug(run), base=base)
+        if site.workspace.exists():
+            await asyncio.to_thread(shutil.rmtree, site.workspace)
+        made = await asyncio.to_thread(
+            self.git.make_workspace,
+            self.repository,
+            base=base,
+            branch=branch,
+            folder=site.workspace,
+            objects_inside=site.layout.objects,
+        )
+        site.home.mkdir(mode=0o700, exist_ok=True)
+        site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
+        return Laid(base=base.commit, base_branch=base.branch, branch=branch, files=made.files)
+
+    async def collect(self, run: Run, site: Site) -> Kept:
+        """Commit inside the sandbox, bring the bundle out, and take it into the mirror with every object checked."""
+
+        async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Outcome:
+            return await site.perform(argv, timeout_s=_GIT_S, environ=environ)
+
+        brought = await harvest(
+            perform,
+            base=run.base,
+            message=_message(run),
+            objects=site.layout.objects,
+            spare=f"{site.layout.home}/.crewcap-spare.git",
+        )
+        base = Base(commit=run.base, branch=run.base_branch)
+        taken = await asyncio.to_thread(
+            self.git.receive, self.repository, brought.bundle, base=base, branch=run.branch, message=_message(run)
+        )
+        match taken:
+            case Returned():
+                return _kept(taken, salvaged=brought.salvaged)
+            case Spurned(reason):
+                return Kept(notes=(f"its work was not taken: {reason}",))
+            case _:
+                return Kept()
+
+    async def publish(self, run: Run) -> str:
+        """Place the branch in the user's own repository; why not, where it could not be."""
+        return (await asyncio.to_thread(self.git.publish, self.repository, run.branch)).reason
+
+    def rules(self, site: Site) -> tuple[str, ...]:
+        """The project's rules files, by the names at which the agent sees them."""
+        return tuple(f"{site.layout.workspace}/{name}" for name in RULES if os.path.lexists(site.workspace / name))
+
+    def has_session(self, run: Run, site: Site) -> bool:
+        """Whether an earlier start of the agent left a session to go on in."""
+        return any(name.startswith(run.session) for name in _names_below(site.home))
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    for _, _, names in os.walk(folder, followlinks=False):
+        yield from names
+
+
+def _slug(run: Run) -> str:
+    """`fix-login` of `fix-login.2`."""
+    return run.name.rpartition(".")[0] or run.name
+
+
+def _message(run: Run) -> str:
+    """The message of the commit that gathers what the agent did not commit itself."""
+    return f"{run.issue.title}\n\nRun {run.name}, {run.agent} with {run.model}."
+
+
+def _kept(taken: Returned, *, salvaged: bool) -> Kept:
+    notes = [f"{flag.path} can do more than its words say ({flag.kind})" for flag in taken.flags]
+    if salvaged:
+        notes.append("its repository was broken; its files were taken on top of the base commit")
+    if taken.rewrote_history:
+        notes.append("it rewrote history; its tree was taken as one commit")
+    if taken.left_behind:
+        notes.append(f"{taken.left_behind} other branches with commits of their own were not taken")
+    return Kept(
+        commit=taken.commit,
+        commits=taken.commits,
+        files=taken.files_changed,
+        added=taken.lines_added,
+        removed=taken.lines_removed,
+        notes=tuple(notes),
+    )
