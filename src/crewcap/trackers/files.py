@@ -168,13 +168,18 @@ def _read(path: Path, *, where: str) -> bytes:
         raise UsageError(f"there is no file {where}", help=_near(path)) from None
     except OSError as error:
         raise UsageError(f"{where} cannot be read: {error.strerror}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _no_file(real, mode, where=where)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{where} is a folder; an issue is a file", help=_inside(real))
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{where} is not a plain file", help="to read a prompt from a pipe: crewcap run -")
         return file.read(_MOST_BYTES)
+
+
+def _no_file(real: Path, mode: int, *, where: str) -> UsageError:
+    if stat.S_ISDIR(mode):
+        return UsageError(f"{where} is a folder; an issue is a file", help=_inside(real))
+    return UsageError(f"{where} is not a plain file", help="to read a prompt from a pipe: crewcap run -")
 
 
 def _near(path: Path) -> str:

@@ -17,7 +17,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money, MoneyError
@@ -30,7 +29,7 @@ _ITEM = re.compile(r"[ \t]*-[ \t]+(?P<value>.*)$")
 _LONGEST_LINE = 1_000
 _COMMENT = re.compile(r"(?:^|[ \t])#.*$")
 
-Value = str | int | Decimal | tuple[str, ...]
+Value = str | int | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +97,7 @@ def _words(value: Value) -> Sequence[str]:
 
 def _toml(lines: Sequence[str], *, where: str) -> dict[str, Value]:
     try:
-        read = tomllib.loads("\n".join(lines), parse_float=Decimal)
+        read = tomllib.loads("\n".join(lines), parse_float=str)  # as written: 1e3 is no way to write money
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where}: its head is not TOML: {error}", help='write title = "..." and cap = 2.50') from None
     return {key: _plain(value) for key, value in read.items()}
@@ -107,7 +106,7 @@ def _toml(lines: Sequence[str], *, where: str) -> dict[str, Value]:
 def _plain(value: object) -> Value:
     if isinstance(value, list):
         return tuple(str(item) for item in value)
-    return value if isinstance(value, (str, int, Decimal)) else str(value)
+    return value if isinstance(value, (str, int)) else str(value)
 
 
 def _lines(lines: Sequence[str], *, where: str) -> dict[str, Value]:
