@@ -69,14 +69,13 @@ class Rig:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"x-api-key": (key or self.key).secret, "content-type": "application/json", **(headers or {})}
         async with self.http.post(self.gateway.url + path, data=data, headers=sent) as answer:
-            return answer.status, dict(answer.headers), await answer.read()
+            return answer.status, {name.lower(): value for name, value in answer.headers.items()}, await answer.read()
 
     async def settled(self) -> None:
         """Wait until nothing is under way and everything is booked."""
         await self.simulator.idle()
         async with asyncio.timeout(10):
-            while self.gateway.service.exchanges:
-                await asyncio.sleep(0.005)
+            await asyncio.gather(*(exchange.over.wait() for exchange in tuple(self.gateway.service.exchanges)))
         await self.gateway.service.purse.do(lambda: None)
 
     def balance(self, key: Key | None = None) -> Balance:
@@ -100,7 +99,7 @@ def add_key(ledger: SqliteLedger, cap: str | None, **row: Any) -> Key:
     run = row.get("run", "")
     scopes = (Scope(f"key:{id_}"), *((Scope(f"run:{run}"),) if run else ()), ALL)
     key = VirtualKey(
-        **{"id": id_, "hash": hash_key(secret), "scopes": scopes, "created_at": datetime.now(UTC), **row}  # type: ignore[arg-type]  # a test names only what it cares for
+        **{"id": id_, "hash": hash_key(secret), "scopes": scopes, "created_at": datetime.now(UTC), **row}
     )
     ledger.add_key(key, cap=Money.usd(cap) if cap else None)
     return Key(secret, key)
@@ -146,7 +145,7 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
         answers: Script | None = None,
         *,
         cap: str | None = "1.00",
-        simulator: dict[str, Any] | None = None,
+        provider: dict[str, Any] | None = None,
         **policy: Any,
     ) -> AsyncIterator[Rig]:
         home = Home(tmp_path / "home")
@@ -154,19 +153,19 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
         ledger = SqliteLedger(home, clock=lambda: datetime.now(UTC), monotonic=time.monotonic)
         try:
             async with (
-                Simulator(answers or script(), book=book, **(simulator or {})) as provider,
+                Simulator(answers or script(), book=book, **(provider or {})) as simulator,
                 Gateway(
                     home=home,
                     ledger=ledger,
                     book=book,
-                    providers=[provider_for(provider.url)],
+                    providers=[provider_for(simulator.url)],
                     policy=Policy(**policy),
                     clock=lambda: datetime.now(UTC),
                 ) as gateway,
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
             ):
                 key = add_key(ledger, cap)
-                yield Rig(gateway=gateway, simulator=provider, ledger=ledger, http=http, home=home, key=key)
+                yield Rig(gateway=gateway, simulator=simulator, ledger=ledger, http=http, home=home, key=key)
         finally:
             ledger.close()
 

@@ -31,7 +31,7 @@ def test_a_stream_passes_untouched_and_is_booked_to_the_nano(rig: RigMaker) -> N
         async with rig() as r:
             status, headers, body = await r.post(r.request(stream=True))
             assert status == 200
-            assert headers["Content-Type"].startswith("text/event-stream")
+            assert headers["content-type"].startswith("text/event-stream")
             assert body.endswith(b'"type":"message_stop"}\n\n')
             await r.settled()
             assert r.charged() == r.simulator.meter.total()

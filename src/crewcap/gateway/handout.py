@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 HELLO = b"L"
 DONE = b"K"
-HELLO_S = 10
+HELLO_S = 60  # the runner connects first and starts the sandbox then
 _CREDENTIALS = struct.Struct("3i")
 
 

@@ -119,6 +119,11 @@ class Gateway:
         await self._drained(tuple(self.service.exchanges), self._policy.drain_s)
         await self._close()
 
+    def hurry(self, drain_s: float) -> None:
+        """Requests under way get no longer than this from now."""
+        for exchange in tuple(self.service.exchanges):
+            exchange.hurry(drain_s)
+
     async def close_run(self, run: str) -> int:
         """Close a run's door and wait for its requests under way; how many holds are still open."""
         await self.service.doors.close(run)

@@ -1,0 +1,204 @@
+"""`crewcap exec`: any agent or SDK program, capped.
+
+CMD runs as it would without us: its terminal, its signals, its exit status. Only its provider is another one: base
+URL and key of every provider family point at the gateway, with a key that is worth the cap and dies with CMD. The
+real keys are taken out of its environment, and so is what would lead around the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from crewcap.cli.context import Call, common, with_call
+from crewcap.core.budget import ALL, KeyId, Scope, ScopeError, parse_scope, room
+from crewcap.core.keys import PREFIX, VirtualKey, hash_key
+from crewcap.core.money import Money, MoneyError
+from crewcap.core.pricing import UnknownPrice
+from crewcap.errors import MoneyRefused, UsageError
+
+if TYPE_CHECKING:
+    from crewcap.gateway.client import GatewayHandle
+
+NOT_FOUND = 127
+NOT_RUNNABLE = 126
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+REMOVED = frozenset(
+    {
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_BEDROCK_BASE_URL",
+        "ANTHROPIC_CUSTOM_HEADERS",
+        "ANTHROPIC_FOUNDRY_API_KEY",
+        "ANTHROPIC_UNIX_SOCKET",
+        "ANTHROPIC_VERTEX_BASE_URL",
+        "ANTHROPIC_VERTEX_PROJECT_ID",
+        "AWS_BEARER_TOKEN_BEDROCK",
+        "AZURE_OPENAI_API_KEY",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "CLAUDE_CODE_USE_BEDROCK",
+        "CLAUDE_CODE_USE_FOUNDRY",
+        "CLAUDE_CODE_USE_VERTEX",
+        "CODEX_API_KEY",
+        "GEMINI_API_KEY",
+        "GOOGLE_API_KEY",
+        "GOOGLE_GEMINI_BASE_URL",
+        "GOOGLE_GENAI_USE_VERTEXAI",
+        "OPENAI_API_BASE",
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+    }
+)
+"""Real keys, and ways around the gateway, as the agents' and SDKs' own documents name them."""
+
+
+@click.command(
+    epilog='Example: crewcap exec --cap 3 -- claude -p "fix the failing test"',
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option("--cap", metavar="USD", help="The most that CMD may cost; by default the settings' cap.")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="Also count against this, such as repo:NAME.")
+@click.option("--model", "models", multiple=True, metavar="MODEL", help="Allow only this model; may be repeated.")
+@common
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="CMD...")
+@with_call
+def exec_(
+    call: Call, /, *, cap: str | None, scopes: tuple[str, ...], models: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    """Run CMD with a key that is worth the cap, and say what it cost.
+
+    This caps money. It is no sandbox: CMD can do whatever you can do.
+    """
+    from crewcap.gateway import process  # noqa: PLC0415  (only here)
+    from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy; not for --help)
+
+    process.make_unreadable()
+    held = process.forget(key_variables(call.app.settings))
+    amount = _amount(cap) if cap is not None else call.app.settings.defaults.cap
+    key, secret = _make_key(call, scopes, models)
+    call.app.ledger.add_key(key, cap=amount)
+    _refuse_without_money(call, key)
+    status = asyncio.run(_run(call, {**call.environ, **held}, key=key, secret=secret, cap=amount, command=command))
+    click.get_current_context().exit(status)
+
+
+async def _run(
+    call: Call, environ: Mapping[str, str], *, key: VirtualKey, secret: str, cap: Money, command: tuple[str, ...]
+) -> int:
+    from crewcap.gateway.client import attached  # noqa: PLC0415
+
+    async with attached(call.home, call.app.settings, call.config_path, environ) as gateway:
+        call.note(f"crewcap: {command[0]} may spend {cap.show()} (key {key.id}); money is capped, nothing is sandboxed")
+        try:
+            return await _watch(command, environment(environ, gateway.url, secret))
+        finally:
+            await _say_cost(call, gateway, key, cap)
+
+
+def environment(environ: Mapping[str, str], url: str, secret: str) -> dict[str, str]:
+    """CMD's environment: the user's own, with the gateway in the place of every provider."""
+    unproxied = environ.get("NO_PROXY", environ.get("no_proxy", "")).split(",")
+    local = ",".join(dict.fromkeys((*unproxied, "127.0.0.1")))
+    return {
+        **{name: value for name, value in environ.items() if name not in REMOVED},
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": secret,
+        "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",  # else a repository's settings can lead it elsewhere
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_KEY": secret,
+        "GOOGLE_GEMINI_BASE_URL": url,
+        "GEMINI_API_KEY": secret,
+        "NO_PROXY": local.strip(","),
+        "no_proxy": local.strip(","),
+    }
+
+
+async def _watch(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
+    """CMD from its start to its end; its exit status as a shell would tell it."""
+    try:
+        child = await asyncio.create_subprocess_exec(*command, env=environ)
+    except FileNotFoundError:
+        click.echo(f"error: {command[0]}: command not found", err=True)
+        return NOT_FOUND
+    except OSError as error:
+        click.echo(f"error: {command[0]}: {error.strerror}", err=True)
+        return NOT_RUNNABLE
+    loop = asyncio.get_running_loop()
+    for number in PASSED_ON:
+        loop.add_signal_handler(number, child.send_signal, number)
+    for number in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends these to CMD as well
+        loop.add_signal_handler(number, *((lambda: None,) if sys.stdin.isatty() else (child.send_signal, number)))
+    status = await child.wait()
+    return 128 - status if status < 0 else status
+
+
+async def _say_cost(call: Call, gateway: GatewayHandle, key: VirtualKey, cap: Money) -> None:
+    """End the key, wait for what is under way, and say what it came to: one line."""
+    left = await gateway.revoke(key.id)
+    totals = call.app.ledger.totals(key.scopes[0])
+    uncertain = f", {totals.uncertain.show()} of it uncertain" if totals.uncertain else ""
+    still = f", {left} requests still open" if left else ""
+    refused = f", {totals.refused} refused" if totals.refused else ""
+    spent = totals.spent + totals.uncertain
+    plural = "" if totals.requests == 1 else "s"
+    call.note(f"crewcap: {spent.show()} of {cap.show()} in {totals.requests} request{plural}{uncertain}{refused}{still}")
+
+
+def _make_key(call: Call, scopes: tuple[str, ...], models: tuple[str, ...]) -> tuple[VirtualKey, str]:
+    secret = PREFIX + secrets.token_urlsafe(32)
+    id_ = KeyId(secrets.token_hex(6))
+    named = tuple(dict.fromkeys(_scope(text) for text in scopes))
+    key = VirtualKey(
+        id=id_,
+        hash=hash_key(secret),
+        scopes=(Scope(f"key:{id_}"), *(scope for scope in named if scope != ALL), ALL),
+        created_at=datetime.now(UTC),
+        models=tuple(_model(call, name) for name in models),
+        label="exec",
+    )
+    return key, secret
+
+
+def _refuse_without_money(call: Call, key: VirtualKey) -> None:
+    """Nothing is started that could not send a single request."""
+    balances = call.app.ledger.balances(key.id)
+    left = room(balances)
+    if left is not None and not left:
+        binding = min(balances, key=lambda balance: balance.left)
+        raise MoneyRefused(
+            f"{binding.scope} has nothing left of {binding.limit.show()} ({binding.window})",
+            help=f"raise it with: crewcap budget set {binding.scope} {binding.window} AMOUNT",
+        )
+
+
+def _amount(text: str) -> Money:
+    try:
+        amount = Money.usd(text)
+    except MoneyError as error:
+        raise UsageError(f"--cap: {error}") from error
+    if not amount:
+        raise UsageError("--cap 0 allows nothing", help="give an amount of dollars, such as --cap 3")
+    return amount
+
+
+def _scope(text: str) -> Scope:
+    try:
+        return parse_scope(text)
+    except ScopeError as error:
+        raise UsageError(f"--scope: {error}") from error
+
+
+def _model(call: Call, name: str) -> str:
+    try:
+        return call.app.book.resolve("anthropic", name, at=call.clock())
+    except UnknownPrice as error:
+        raise UsageError(f"--model: {error}", help="crewcap price list shows every model") from error

@@ -1,0 +1,71 @@
+"""From settings to a gateway that can be started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from crewcap.config import ProviderSettings, Settings
+from crewcap.errors import UnsafeEnvironment
+from crewcap.gateway.admission import Prices
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.server import Gateway
+from crewcap.gateway.upstream import KEY_HEADERS, Provider
+from crewcap.home import Home
+from crewcap.stores import Ledger
+from crewcap.wire import DIALECTS
+
+
+def assemble(
+    *,
+    home: Home,
+    settings: Settings,
+    ledger: Ledger,
+    book: Prices,
+    environ: Mapping[str, str],
+    clock: Callable[[], datetime],
+    listen: tuple[str, int],
+) -> Gateway:
+    """The gateway that these settings describe; `environ` is where key sources of kind `env` are looked up."""
+    served = [one for one in settings.providers.values() if one.dialect in DIALECTS and one.dialect in KEY_HEADERS]
+    return Gateway(
+        home=home,
+        ledger=ledger,
+        book=book,
+        providers=[_provider(one, settings, environ) for one in served],
+        policy=_policy(settings),
+        clock=clock,
+        listen=listen,
+    )
+
+
+def key_variables(settings: Settings) -> tuple[str, ...]:
+    """Names of the environment variables that hold providers' keys."""
+    sources = [one.key for one in settings.providers.values() if one.key is not None]
+    return tuple(str(source.value) for source in sources if source.kind == "env")
+
+
+def _provider(one: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Provider:
+    gateway = settings.gateway
+
+    def read_key() -> str:
+        if one.key is None:
+            raise UnsafeEnvironment(
+                f"provider {one.name} has no key",
+                help=f'say where it is: [providers.{one.name}] key = {{ env = "..." }}',
+            )
+        return one.key.read(environ)
+
+    return Provider(
+        name=one.name,
+        dialect=DIALECTS[one.dialect](reserve_geo=gateway.geo, strict_betas=gateway.strict_betas),
+        base_url=one.base_url,
+        prices=one.prices,
+        read_key=read_key,
+        key_header=KEY_HEADERS[one.dialect],
+    )
+
+
+def _policy(settings: Settings) -> Policy:
+    gateway = settings.gateway
+    return Policy(allow=gateway.allow, wait_s=gateway.wait_s, drain_s=gateway.drain_s, idle_s=gateway.idle_s)

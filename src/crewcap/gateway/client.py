@@ -1,0 +1,241 @@
+"""Finding or starting a gateway, and talking to its control socket.
+
+    async with attached(home, settings, config_path, environ) as gateway:
+        gateway.url ... await gateway.open_door(...)
+
+A running gateway of this home is used when there is one; else one is started as a child of ours. A child gets the
+providers' keys over its standard input, never by its environment or its arguments, and lives for as long as that
+input is open or anybody is attached: so two commands that share a gateway do not take it from each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+
+from crewcap import errors
+from crewcap.config import Settings
+from crewcap.errors import CrewcapError, InternalError
+from crewcap.gateway.assemble import key_variables
+from crewcap.home import Home
+
+START_S = 60
+ANSWER_S = 30
+END_S = 5
+LOCK_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayHandle:
+    """A living gateway."""
+
+    url: str
+    control: Path
+    pid: int
+    drain_s: float = 120
+
+    async def open_door(
+        self, run: str, *, key_id: str, socket: Path, mode: Literal["handout", "http"], uid: int | None = None
+    ) -> None:
+        """Make a run's unix socket; through it only this key works, and this key only through it."""
+        wish = {"run": run, "key_id": key_id, "socket": str(socket), "mode": mode, "uid": uid}
+        await _ask(self.control, "POST", "/runs", wish, limit_s=ANSWER_S)
+
+    async def close_door(self, run: str) -> int:
+        """Close it and wait for the run's requests under way; how many holds are open after that."""
+        answer = await _ask(self.control, "DELETE", f"/runs/{run}", limit_s=self.drain_s + ANSWER_S)
+        return int(answer["open_holds"])
+
+    async def revoke(self, key_id: str) -> int:
+        """End a key and wait for its requests under way; how many holds are open after that."""
+        answer = await _ask(self.control, "POST", "/revoke", {"key_id": key_id}, limit_s=self.drain_s + ANSWER_S)
+        return int(answer["open_holds"])
+
+    async def thaw(self, provider: str) -> bool:
+        """Somebody has looked at an incident of this provider's."""
+        return bool((await _ask(self.control, "POST", "/thaw", {"provider": provider}, limit_s=ANSWER_S))["thawed"])
+
+    async def status(self) -> dict[str, Any]:
+        """Everything that the gateway tells of itself."""
+        return await _ask(self.control, "GET", "/status", limit_s=ANSWER_S)
+
+
+async def find(home: Home, *, drain_s: float = 120) -> GatewayHandle | None:
+    """The running gateway of a home, if it answers."""
+    try:
+        note = json.loads(home.gateway_note.read_text())
+        control = Path(note["control"])
+        status = await _ask(control, "GET", "/status", limit_s=ANSWER_S)
+    except (OSError, ValueError, KeyError, TypeError, aiohttp.ClientError, CrewcapError):
+        return None
+    return GatewayHandle(url=status["url"], control=control, pid=status["pid"], drain_s=drain_s)
+
+
+@asynccontextmanager
+async def attached(
+    home: Home, settings: Settings, config_path: Path | None, environ: Mapping[str, str]
+) -> AsyncIterator[GatewayHandle]:
+    """A gateway of this home, found or started, that stays for as long as this is open."""
+    home.make()
+    child: subprocess.Popen[bytes] | None = None
+    async with _starting(home):
+        held = await _hold_on(await find(home, drain_s=settings.gateway.drain_s))
+        if held is None:
+            child = _spawn(home, settings, config_path, environ)
+            try:
+                await _ready(child)
+                held = await _hold_on(await find(home, drain_s=settings.gateway.drain_s))
+            except BaseException:
+                child.kill()
+                child.wait()
+                raise
+    if held is None:
+        raise InternalError("the gateway that was just started cannot be reached")
+    handle, lease = held
+    try:
+        yield handle
+    finally:
+        await lease.close()
+        if child is not None:
+            await _leave(child)
+
+
+class _Lease:
+    """The open connection that says: somebody needs this gateway."""
+
+    def __init__(self, session: aiohttp.ClientSession, answer: aiohttp.ClientResponse) -> None:
+        self._session, self._answer = session, answer
+
+    async def close(self) -> None:
+        """Need it no longer."""
+        self._answer.close()
+        await self._session.close()
+
+
+async def _hold_on(handle: GatewayHandle | None) -> tuple[GatewayHandle, _Lease] | None:
+    """Attach; None where there is no gateway, or one that is ending."""
+    if handle is None:
+        return None
+    session = _session(handle.control, limit_s=None)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            answer = await session.get("http://gateway/attach")
+            if answer.status == 200:
+                return handle, _Lease(session, answer)
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        pass
+    await session.close()
+    return None
+
+
+@asynccontextmanager
+async def _starting(home: Home) -> AsyncIterator[None]:
+    """Two commands that start at once start one gateway."""
+    lock = os.open(home.root / "gateway.start", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        async with asyncio.timeout(START_S):
+            while not _locked(lock):  # noqa: ASYNC110  (another process holds it; no event of ours tells)
+                await asyncio.sleep(LOCK_POLL_S)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _spawn(
+    home: Home, settings: Settings, config_path: Path | None, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a gateway in a session of its own, with nothing secret in its environment or arguments."""
+    secret = key_variables(settings)
+    config = ("--config", str(config_path)) if config_path is not None else ()
+    home.logs.mkdir(mode=0o700, exist_ok=True)
+    path = home.logs / "gateway.log"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as log:
+        child = subprocess.Popen(  # noqa: S603  (our own command, in this interpreter)
+            [sys.executable, "-m", "crewcap", "gateway", "--child", "--home", str(home.root), *config],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={name: value for name, value in environ.items() if name not in secret},
+            start_new_session=True,
+        )
+    assert child.stdin is not None  # noqa: S101  (it is a pipe)
+    keys = {name: environ[name] for name in secret if name in environ}
+    child.stdin.write(json.dumps({"environ": keys}).encode() + b"\n")
+    child.stdin.flush()
+    return child
+
+
+async def _ready(child: subprocess.Popen[bytes]) -> None:
+    """Wait for its one line: where it listens, or why not."""
+    assert child.stdout is not None  # noqa: S101  (it is a pipe)
+    try:
+        async with asyncio.timeout(START_S):
+            line = await asyncio.to_thread(child.stdout.readline)
+    except TimeoutError:
+        raise InternalError(f"the gateway did not start within {START_S} s") from None
+    try:
+        said = json.loads(line)
+    except ValueError:
+        raise InternalError("the gateway ended while it started", help="see logs/gateway.log in the home") from None
+    if "error" in said:
+        raise _error(said["error"])
+
+
+async def _leave(child: subprocess.Popen[bytes]) -> None:
+    """Tell our child that we are done; it ends by itself, at once or when the last one is gone."""
+    if child.stdin is not None:
+        child.stdin.close()
+    if child.stdout is not None:
+        child.stdout.close()
+    try:
+        await asyncio.to_thread(child.wait, END_S)
+    except subprocess.TimeoutExpired:
+        child.returncode = 0  # others are attached: it is theirs now, and nobody's zombie when we end
+
+
+def _session(control: Path, *, limit_s: float | None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.UnixConnector(path=str(control)),
+        timeout=aiohttp.ClientTimeout(total=limit_s),
+        trust_env=False,
+    )
+
+
+async def _ask(
+    control: Path, method: str, path: str, body: Mapping[str, Any] | None = None, *, limit_s: float
+) -> dict[str, Any]:
+    """One call of the control interface; its errors are raised again here."""
+    async with (
+        _session(control, limit_s=limit_s) as session,
+        session.request(method, f"http://gateway{path}", json=body) as http,
+    ):
+        answer: dict[str, Any] = await http.json()
+    if "error" in answer:
+        raise _error(answer["error"])
+    return answer
+
+
+def _error(said: Mapping[str, Any]) -> CrewcapError:
+    """The class that a code stands for."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CrewcapError)]
+    kind = next((kind for kind in kinds if kind.code == said.get("code")), InternalError)
+    return kind(str(said.get("message", "")), help=str(said.get("help", "")))
