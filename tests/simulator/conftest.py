@@ -104,7 +104,7 @@ def followed(body: dict[str, Any], message: Any, *results: str) -> dict[str, Any
 class Clock:
     """A clock that a test moves."""
 
-    now: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)  # noqa: RUF009  (a value; it never changes)
+    now: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
     def __call__(self) -> datetime:
         return self.now

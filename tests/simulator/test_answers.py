@@ -88,7 +88,7 @@ steps = st.builds(
 
 @settings(max_examples=80, deadline=None)
 @given(step=steps, limit=st.integers(1, 3_000), thinks=st.booleans())
-def test_output_never_exceeds_the_limit_and_streams_as_it_is_billed(step: Step, limit: int, thinks: bool) -> None:
+def test_output_never_exceeds_the_limit_and_streams_as_it_is_billed(step: Step, limit: int, *, thinks: bool) -> None:
     """The providers' law on output, and: a stream and a message of the same answer say the same."""
     made = answer(step, max_tokens=limit, thinking={"type": "adaptive" if thinks else "disabled"})
     assert made.usage.output <= limit

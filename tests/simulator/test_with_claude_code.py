@@ -1,4 +1,4 @@
-"""The real Claude Code against the simulator alone: no gateway, no sandbox. What it is asked to do stands in the scripts."""
+"""The real Claude Code against the simulator alone: no gateway, no sandbox; what it does stands in the scripts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,6 +84,13 @@ class Bench:
         lines = [json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
         return process.returncode, [line for line in lines if line["type"] == "result"][-1]
 
+    def wait_for_transcript(self, word: str) -> None:
+        """The CLI writes its transcript some time after it says a thing; killed before, it forgets that turn."""
+        end = time.monotonic() + LIMIT_S
+        while not any(word in path.read_text(encoding="utf-8") for path in (self.root / "home").rglob("*.jsonl")):
+            assert time.monotonic() < end, f"{word} never came into the transcript"
+            time.sleep(0.01)
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
@@ -151,6 +159,7 @@ def test_an_agent_killed_in_the_middle_goes_on_where_it_stood(play: Play, bench:
     process = bench.start(simulator.url, "Fix it.", "--session-id", session)
     assert process.stdout is not None
     assert next((line for line in process.stdout if b"half way" in line), b"")
+    bench.wait_for_transcript("tool_result")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=LIMIT_S)
     simulator.idle_in_thread()
