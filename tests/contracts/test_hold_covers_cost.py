@@ -1,8 +1,8 @@
 """THE PROPERTY: whatever a legal request asks for and the provider's law lets it cost, the hold was at least that.
 
 The law is written here a second time, from the request as it was *built* and not from what the dialect read in its
-bytes: a token is at least one byte of text that the model is shown, an image is at most 4,800 tokens, what the body
-does not hold is at most the context window, the output limit is strict, and caches are written only where marked.
+bytes: a token is at least one byte of the body or of the pad, an image is at most 4,800 tokens, what the body does
+not hold is at most the context window, the output limit is strict, and caches are written only where marked.
 """
 
 from __future__ import annotations
@@ -44,13 +44,22 @@ class Built:
 
     body: dict[str, Any]
     beta: str = ""
-    shown_bytes: int = 0  # text that the model is shown
+    pad: int = 256  # what the provider may add by itself
     images: int = 0
+    image_bytes: int = 0
     whole_window: bool = False
     lifetimes: set[str] = field(default_factory=set)
     searches: int = 0
     speeds: tuple[str, ...] = ("standard",)
     geos: tuple[str, ...] = ("global", "us")
+
+    @property
+    def bytes(self) -> bytes:
+        return json.dumps(self.body, ensure_ascii=False).encode()
+
+    @property
+    def text_bytes(self) -> int:
+        return len(self.bytes) - self.image_bytes
 
 
 @st.composite
@@ -63,7 +72,7 @@ def requests(draw: st.DrawFn) -> Built:
     if draw(st.booleans()):
         built.body["system"] = _blocks(draw, built, tools=False)
     built.body["messages"] = [
-        {"role": role, "content": _blocks(draw, built, tools=True) if draw(st.booleans()) else _text(draw, built)}
+        {"role": role, "content": _blocks(draw, built, tools=True) if draw(st.booleans()) else draw(TEXT)}
         for role in draw(ROLES)
     ]
     _tools(draw, built)
@@ -71,17 +80,11 @@ def requests(draw: st.DrawFn) -> Built:
     return built
 
 
-def _text(draw: st.DrawFn, built: Built) -> str:
-    text = draw(TEXT)
-    built.shown_bytes += len(text.encode())
-    return text
-
-
 def _mark(draw: st.DrawFn, built: Built) -> dict[str, Any]:
     ttl = draw(TTLS)
     if ttl is None:
         return {}
-    built.lifetimes.add("1h" if ttl == "1h" else "5m")
+    built.lifetimes |= {"write_5m", "write_1h"} if ttl == "1h" else {"write_5m"}
     return {"cache_control": {"type": "ephemeral"} | ({} if ttl == "plain" else {"ttl": ttl})}
 
 
@@ -92,8 +95,8 @@ def _blocks(draw: st.DrawFn, built: Built, *, tools: bool) -> list[dict[str, Any
 def _block(draw: st.DrawFn, built: Built, kind: str) -> dict[str, Any]:
     make = {"image": _image, "pdf": _whole_document, "paper": _paper, "use": _use, "result": _result}.get(kind)
     if kind == "thinking":
-        return {"type": "thinking", "thinking": _text(draw, built), "signature": "c2ln"}  # takes no mark
-    block = make(draw, built) if make else {"type": "text", "text": _text(draw, built)}
+        return {"type": "thinking", "thinking": draw(TEXT), "signature": "c2ln"}  # takes no mark
+    block = make(draw, built) if make else {"type": "text", "text": draw(TEXT)}
     return block | _mark(draw, built)
 
 
@@ -102,47 +105,52 @@ def _whole_document(draw: st.DrawFn, built: Built) -> dict[str, Any]:
     return {"type": "document", "source": draw(st.sampled_from(WHOLE_SOURCES))}
 
 
-def _paper(draw: st.DrawFn, built: Built) -> dict[str, Any]:
-    source = {"type": "text", "media_type": "text/plain", "data": _text(draw, built)}
+def _paper(draw: st.DrawFn, _built: Built) -> dict[str, Any]:
+    source = {"type": "text", "media_type": "text/plain", "data": draw(TEXT)}
     return {"type": "document", "source": source}
 
 
-def _use(draw: st.DrawFn, built: Built) -> dict[str, Any]:
+def _use(draw: st.DrawFn, _built: Built) -> dict[str, Any]:
     return {
         "type": "tool_use",
         "id": "t1",
         "name": "Bash",
-        "input": {"max_tokens": 7, "command": _text(draw, built)},
+        "input": {"max_tokens": 7, "command": draw(TEXT)},
     }
 
 
 def _result(draw: st.DrawFn, built: Built) -> dict[str, Any]:
     images = [_image(draw, built) for _ in range(draw(st.integers(0, 2)))]
-    content = [{"type": "text", "text": _text(draw, built)}, *images]
+    content = [{"type": "text", "text": draw(TEXT)}, *images]
     return {"type": "tool_result", "tool_use_id": "t1", "content": content}
 
 
 def _image(draw: st.DrawFn, built: Built) -> dict[str, Any]:
-    built.images += 1
     data = draw(st.sampled_from(["AAAA", "A" * 400]))
+    built.images += 1
+    built.image_bytes += len(data)
     return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
 
 
 def _tools(draw: st.DrawFn, built: Built) -> None:
     tools: list[dict[str, Any]] = []
     for number in range(draw(st.integers(0, 3))):
-        schema = {"type": "object", "properties": {_text(draw, built): {"type": "string"}}}
-        tool = {"name": f"tool{number}", "description": _text(draw, built), "input_schema": schema}
-        tools.append(tool | ({"defer_loading": True} if draw(st.booleans()) else {}) | _mark(draw, built))
+        schema = {"type": "object", "properties": {draw(TEXT): {"type": "string"}}}
+        tool: dict[str, Any] = {"name": f"tool{number}", "description": draw(TEXT), "input_schema": schema}
+        tool |= _mark(draw, built)
+        if draw(st.booleans()):
+            tool["defer_loading"] = True
+            built.pad += len(json.dumps(tool, ensure_ascii=False).encode())
+        tools.append(tool)
     if draw(st.booleans()):
         tools.append({"type": "bash_20250124", "name": "bash"})
-        built.shown_bytes += 2_048
+        built.pad += 2_048
     if draw(st.integers(0, 5)) == 0:
         built.searches = draw(st.integers(0, 4))
         tools.append({"type": "web_search_20250305", "name": "web_search", "max_uses": built.searches})
     if tools:
         built.body["tools"] = tools
-        built.shown_bytes += 1_024
+        built.pad += 1_024
 
 
 def _knobs(draw: st.DrawFn, built: Built) -> None:
@@ -158,39 +166,46 @@ def _knobs(draw: st.DrawFn, built: Built) -> None:
         built.body["speed"] = "fast"
         built.speeds = ("fast", "standard")
     if draw(st.booleans()):
-        schema = {"type": "json_schema", "schema": {"type": "object", "title": _text(draw, built)}}
+        schema = {"type": "json_schema", "schema": {"type": "object", "title": draw(TEXT)}}
         built.body["output_config"] = {"format": schema}
-        built.shown_bytes += len(json.dumps(schema))  # once in the body, and once more
-
-
-def answers(built: Built, card: RateCard, limit: int) -> st.SearchStrategy[list[Usage]]:
-    """Every list of runs that the provider's law allows for this request."""
-    window = max(card.context_window or 0, 1_000_000 if built.beta == LONG else 0)
-    shown = built.shown_bytes + 256 + built.images * card.image_tokens
-    prompt = window if built.whole_window or built.searches else min(shown, window)
-    one = usages(prompt, limit, built.lifetimes | ({"5m"} if built.searches else set()))
-    runs = st.lists(one, min_size=1, max_size=built.searches + 1)
-    fees = st.integers(0, built.searches)
-    return st.builds(lambda runs, fees: [replace(runs[0], pieces={"web_search": fees}), *runs[1:]], runs, fees)
+        built.pad += len(json.dumps(schema, ensure_ascii=False).encode())
 
 
 @st.composite
-def usages(draw: st.DrawFn, prompt: int, limit: int, lifetimes: set[str]) -> Usage:
-    """Any split of any prompt up to the largest; often the largest itself, all of it in one kind."""
+def answers(draw: st.DrawFn, built: Built, card: RateCard, limit: int) -> list[Usage]:
+    """A list of runs that the provider's law allows for this request: half of the time the dearest there is."""
+    window = max(card.context_window or 0, 1_000_000 if built.beta == LONG else 0)
+    whole = built.whole_window or built.searches > 0
+    prompt = window if whole else built.text_bytes + built.pad + built.images * card.image_tokens
+    kinds = ["input", "cache_read", *sorted(built.lifetimes | ({"write_5m"} if built.searches else set()))]
+    if draw(st.booleans()):
+        rates = card.rates_for(prompt)
+        dearest = max(kinds, key=lambda kind: int(getattr(rates, kind)))
+        runs = [_usage({dearest: prompt}, limit)] * (built.searches + 1)
+        fees = built.searches
+    else:
+        runs = draw(st.lists(_usages(prompt, limit, kinds), min_size=1, max_size=built.searches + 1))
+        fees = draw(st.integers(0, built.searches))
+    return [replace(runs[0], pieces={"web_search": fees}), *runs[1:]]
+
+
+@st.composite
+def _usages(draw: st.DrawFn, prompt: int, limit: int, kinds: list[str]) -> Usage:
+    """Any split of any prompt up to the largest."""
     size = draw(st.one_of(st.just(prompt), st.integers(0, prompt)))
-    names = ["input", "cache_read", *sorted(f"write_{lifetime}" for lifetime in lifetimes)]
-    first = draw(st.sampled_from(names))
-    second = draw(st.sampled_from(names))
-    share = draw(st.one_of(st.just(size), st.integers(0, size)))
-    kinds = dict.fromkeys(names, 0)
-    kinds[first] += share
-    kinds[second] += size - share
-    output = draw(st.one_of(st.just(limit), st.integers(0, limit)))
+    share = draw(st.integers(0, size))
+    split = dict.fromkeys(kinds, 0)
+    split[draw(st.sampled_from(kinds))] += share
+    split[draw(st.sampled_from(kinds))] += size - share
+    return _usage(split, draw(st.one_of(st.just(limit), st.integers(0, limit))))
+
+
+def _usage(split: dict[str, int], output: int) -> Usage:
     return Usage(
-        input=kinds["input"],
-        cache_read=kinds["cache_read"],
-        write_5m=kinds.get("write_5m", 0),
-        write_1h=kinds.get("write_1h", 0),
+        input=split.get("input", 0),
+        cache_read=split.get("cache_read", 0),
+        write_5m=split.get("write_5m", 0),
+        write_1h=split.get("write_1h", 0),
         output=output,
     )
 
@@ -212,8 +227,7 @@ def _reachable(ask: Ask) -> tuple[RateCard, ...]:
 
 
 def _ask(built: Built) -> Ask:
-    body = json.dumps(built.body, ensure_ascii=False).encode()
-    ask = Anthropic().ask(body, {"anthropic-beta": built.beta}, allow=frozenset({"web_search"}))
+    ask = Anthropic().ask(built.bytes, {"anthropic-beta": built.beta}, allow=frozenset({"web_search"}))
     assert not ask.refusals
     return ask
 
