@@ -20,7 +20,8 @@ from crewcap.core.money import Money, MoneyError
 from crewcap.settings.keysource import KeySource
 
 _SECRET = re.compile(
-    r"sk-|ccap-|gh[pousr]_|github_pat_|glpat-|lin_api_|xox[a-z]-|AIza[0-9A-Za-z_-]{10}|AKIA[0-9A-Z]{12}|eyJ[\w-]{10,}\."
+    r"(?<![A-Za-z0-9])(?:sk-(?:ant|proj|or|svcacct)-|sk-[A-Za-z0-9_-]{20}|ccap-|gh[pousr]_|github_pat_|glpat-|lin_api_"
+    r"|xox[a-z]-|AIza[0-9A-Za-z_-]{10}|AKIA[0-9A-Z]{12}|eyJ[\w-]{10,}\.)"
     r"|-----BEGIN|hooks\.slack\.com/services/"
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
