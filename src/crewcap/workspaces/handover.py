@@ -1,0 +1,67 @@
+"""Showing a run's work to people: as a branch in their own repository, as a patch, as a working tree beside theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.errors import UsageError
+from crewcap.workspaces.git import FETCH, LONG_S, Git
+from crewcap.workspaces.repositories import Repository, check_branch, file_address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Whether a branch is now in the user's own repository, and why not if it is not."""
+
+    where: Path | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """From a trusted mirror to people."""
+
+    git: Git
+    mirror: Path
+    repository: Repository
+
+    def publish(self, branch: str) -> Published:
+        """Place the branch in the user's own repository: that one ref, forward only; their working folder stays."""
+        ref, git_dir = f"refs/heads/{check_branch(branch)}", self.repository.git_dir
+        if git_dir is None:
+            return Published(where=None, reason=f"{self.repository.name} is not on this machine")
+        place = (*FETCH, file_address(self.mirror), f"{ref}:{ref}")
+        done = self.git.inside(git_dir, *place, fails=True, limit_s=LONG_S)
+        if done.status == 0:
+            return Published(where=self.repository.local)
+        moved = b"non-fast-forward" in done.stderr
+        return Published(
+            where=None,
+            reason=f"{branch} has commits of its own in {self.repository.local}" if moved else done.complaint,
+        )
+
+    def diff(self, *, base: str, tip: str, stat: bool = False) -> bytes:
+        """What a run changed, as a patch or as a table of files."""
+        form = ("--stat=100", "--summary") if stat else ("--patch", "--find-renames")
+        return self._look("diff", *form, base, tip)
+
+    def log(self, *, base: str, tip: str) -> bytes:
+        """Its commits, a line each, the newest first."""
+        return self._look("log", "--format=%h %s", f"{base}..{tip}")
+
+    def checkout(self, branch: str, folder: Path) -> Path:
+        """A linked working tree: of the user's own repository, or of the mirror where they have none here."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} exists already", help="name another folder: crewcap checkout RUN FOLDER")
+        owner = self.repository.git_dir or self.mirror
+        if self.repository.git_dir is not None:
+            self.publish(branch)  # what it is refused for shows below, if the branch is not there at all
+        add = ("worktree", "add", "--quiet", "--", str(folder), check_branch(branch))
+        made = self.git.inside(owner, *add, fails=True, limit_s=LONG_S)
+        if made.status != 0:
+            raise UsageError(f"no working tree of {branch} could be made: {made.complaint}")
+        return folder
+
+    def _look(self, what: str, *rest: str) -> bytes:
+        return self.git.inside(self.mirror, what, "--no-color", "--no-ext-diff", "--no-textconv", *rest, "--").stdout

@@ -1,0 +1,303 @@
+"""Trusted mirrors: one bare repository for each repository that runs start from, which no agent can ever write.
+
+In a mirror, `refs/crewcap/bases/COMMIT` keeps every commit that a run started from, `refs/crewcap/taken/BRANCH` every
+branch name that was ever given away, `refs/heads/crewcap/...` the branches that came back. Whoever changes a mirror
+holds its lock; what a killed process left there is swept by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.errors import UnsafeEnvironment, UsageError
+from crewcap.workspaces.git import FETCH, LONG_S, Ended, Git
+from crewcap.workspaces.handover import Handover, Published
+from crewcap.workspaces.harvest import AUTHOR, EMAIL
+from crewcap.workspaces.intake import MOST_BYTES, Intake, sweep
+from crewcap.workspaces.repositories import (
+    BRANCH_PREFIX,
+    Base,
+    LeftOut,
+    Repository,
+    check_branch,
+    file_address,
+    is_address,
+    next_branch,
+    parse_address,
+)
+from crewcap.workspaces.review import NoChange, Returned, Spurned
+
+_BASES, _TAKEN = f"refs/{BRANCH_PREFIX}/bases", f"refs/{BRANCH_PREFIX}/taken"
+_OURS = f"refs/heads/{BRANCH_PREFIX}"
+_MIRROR_SETTINGS = {"core.hooksPath": "/dev/null", "gc.auto": "0", "maintenance.auto": "false"}
+_WORKSPACE_SETTINGS = {**_MIRROR_SETTINGS, "user.name": AUTHOR, "user.email": EMAIL, "advice.detachedHead": "false"}
+_UNDERWAY = {
+    "MERGE_HEAD": "a merge",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A run's own clone."""
+
+    folder: Path
+    files: int
+
+
+class Mirrors:
+    """Everything that crewcap does with repositories on the host. It blocks: call it off the event loop."""
+
+    def __init__(self, folder: Path, *, environ: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._git = Git(environ)
+
+    # --- the repository that was named --------------------------------------------------------------------------
+
+    def repository(self, where: str | Path) -> Repository:
+        """The repository at this path (or above it) or address."""
+        text = str(where)
+        path = Path(text).expanduser().absolute()
+        if is_address(text) and not path.exists():
+            return parse_address(text)
+        if not path.exists():
+            raise UsageError(f"{path} does not exist", help="name a git repository with --repo")
+        asked = ("--is-bare-repository", "--is-shallow-repository", "--show-object-format", "--git-common-dir")
+        found = self._git.run("-C", str(path), "rev-parse", *asked, fails=True)
+        if found.status != 0:
+            raise _no_repository(path, found)
+        is_bare, is_shallow, object_format, common = found.text.split("\n")
+        git_dir = (path / common).resolve()
+        if is_shallow == "true":
+            raise UsageError(f"{path} is a shallow clone, without its history", help="git fetch --unshallow")
+        if self._git.inside(git_dir, "config", "extensions.partialclone", fails=True).text:
+            raise UsageError(f"{path} is a partial clone, without all of its objects", help="clone it without --filter")
+        top = git_dir if is_bare == "true" else self._top(path, git_dir)
+        return Repository(
+            name=(git_dir.parent if git_dir.name == ".git" else git_dir).name.removesuffix(".git") or "repository",
+            address=file_address(top),
+            protocol="file",
+            identity=str(git_dir),
+            local=top,
+            git_dir=git_dir,
+            object_format=object_format,
+        )
+
+    def left_out(self, repository: Repository) -> LeftOut:
+        """What is not committed in the user's working folder, and so no part of a run."""
+        if repository.local is None or repository.local == repository.git_dir:
+            return LeftOut()
+        there = ("-C", str(repository.local))
+        form = ("--porcelain=v1", "-z", "--no-renames", "--ignore-submodules=all", "--untracked-files=normal")
+        listed = self._git.run(*there, "status", *form).stdout.decode("utf-8", "surrogateescape")
+        rows = [row for row in listed.split("\0") if row]
+        own_dir = Path(self._git.run(*there, "rev-parse", "--absolute-git-dir").text)
+        return LeftOut(
+            changed=tuple(row[3:] for row in rows if not row.startswith("??")),
+            untracked=tuple(row[3:] for row in rows if row.startswith("??")),
+            during=next((words for name, words in _UNDERWAY.items() if (own_dir / name).exists()), ""),
+        )
+
+    def _top(self, path: Path, git_dir: Path) -> Path:
+        """The working folder that this path is in; a path inside `.git` has none, and stands for the repository."""
+        found = self._git.run("-C", str(path), "rev-parse", "--show-toplevel", fails=True)
+        return Path(found.text) if found.status == 0 else git_dir
+
+    # --- before a run -------------------------------------------------------------------------------------------
+
+    def mirror(self, repository: Repository) -> Path:
+        """Its mirror; made by `update`."""
+        return self._folder / repository.mirror_name
+
+    def objects(self, repository: Repository) -> Path:
+        """What workspaces borrow."""
+        return self.mirror(repository) / "objects"
+
+    def update(self, repository: Repository, *, at: str = "") -> Base:
+        """Bring the commit that a run starts from into the mirror: of a branch, a tag, a commit, else of HEAD."""
+        base = self._base(repository, at)
+        with self._locked(repository) as mirror:
+            keep = f"{_BASES}/{base.commit}"
+            if self._git.inside(mirror, "rev-parse", "--verify", "--quiet", keep, fails=True).status != 0:
+                fetch = (f"--git-dir={mirror}", *FETCH, repository.address, f"+{base.commit}:{keep}")
+                self._git.run(*fetch, protocol=repository.protocol, limit_s=LONG_S)
+        return base
+
+    def take_branch(self, repository: Repository, name: str, *, base: Base, at_least: int = 1) -> str:
+        """A branch name of ours that was never used, here or there; taken from now on."""
+        there = self._listed(repository, _OURS, f"{_OURS}/*")
+        if _OURS in there:
+            raise UsageError(
+                f"a branch named {BRANCH_PREFIX!r} is in the way of branches like {BRANCH_PREFIX}/fix-login-1",
+                help=f"git branch -m {BRANCH_PREFIX} another-name",
+            )
+        with self._locked(repository) as mirror:
+            ours = self._git.inside(mirror, "for-each-ref", "--format=%(refname)", _OURS, _TAKEN).text.split("\n")
+            taken = {ref.removeprefix(f"{_TAKEN}/").removeprefix("refs/heads/") for ref in (*ours, *there)}
+            branch = next_branch(name, taken=taken, at_least=at_least)
+            self._git.inside(mirror, "update-ref", f"{_TAKEN}/{branch}", base.commit)
+        return branch
+
+    def make_workspace(
+        self, repository: Repository, *, base: Base, branch: str, folder: Path, objects_inside: str
+    ) -> Workspace:
+        """A clone that borrows the mirror's objects, without any remote.
+
+        Until its files are there it borrows them by their real path, and then by the one at which a sandbox shows
+        them: from there on it is the agent's, and git on the host must not even be able to read it.
+        """
+        folder.mkdir(mode=0o755, parents=True)
+        there = ("-C", str(folder))
+        shape = ("--template=", f"--object-format={repository.object_format}")
+        self._git.run("init", "--quiet", *shape, str(folder))
+        alternates = folder / ".git" / "objects" / "info" / "alternates"
+        alternates.write_text(f"{self.objects(repository)}\n", encoding="utf-8")
+        remote = [f"refs/remotes/origin/{base.branch}"] if base.branch else []
+        for ref in (f"refs/heads/{check_branch(branch)}", *remote):
+            self._git.run(*there, "update-ref", ref, base.commit)
+        self._git.run(*there, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        self._git.run(*there, "-c", "checkout.workers=0", "reset", "--quiet", "--hard", base.commit, limit_s=LONG_S)
+        files = self._git.run(*there, "ls-files", "-z").stdout.count(b"\0")
+        for key, value in _WORKSPACE_SETTINGS.items():
+            self._git.run(*there, "config", key, value)
+        alternates.write_text(f"{objects_inside}\n", encoding="utf-8")
+        return Workspace(folder=folder, files=files)
+
+    # --- after a run --------------------------------------------------------------------------------------------
+
+    def receive(
+        self,
+        repository: Repository,
+        bundle: bytes,
+        *,
+        base: Base,
+        branch: str,
+        message: str,
+        most_bytes: int = MOST_BYTES,
+    ) -> Returned | NoChange | Spurned:
+        """Take what a run's `harvest` brought into the mirror as `branch`, or say why not."""
+        with self._locked(repository) as mirror:
+            sweep(mirror)
+            intake = Intake(
+                git=self._git,
+                mirror=mirror,
+                object_format=repository.object_format,
+                base=base,
+                branch=check_branch(branch),
+                message=message,
+            )
+            return intake.take(bundle, most_bytes=most_bytes)
+
+    def publish(self, repository: Repository, branch: str) -> Published:
+        """Place a branch in the user's own repository."""
+        return self._handover(repository).publish(branch)
+
+    def diff(self, repository: Repository, *, base: str, tip: str, stat: bool = False) -> bytes:
+        """What a run changed, as a patch or as a table of files."""
+        return self._handover(repository).diff(base=base, tip=tip, stat=stat)
+
+    def log(self, repository: Repository, *, base: str, tip: str) -> bytes:
+        """Its commits, a line each."""
+        return self._handover(repository).log(base=base, tip=tip)
+
+    def checkout(self, repository: Repository, branch: str, folder: Path) -> Path:
+        """A linked working tree of the branch, for people."""
+        return self._handover(repository).checkout(branch, folder)
+
+    def _handover(self, repository: Repository) -> Handover:
+        return Handover(git=self._git, mirror=self.mirror(repository), repository=repository)
+
+    # --- reading refs, and the lock -----------------------------------------------------------------------------
+
+    def _base(self, repository: Repository, at: str) -> Base:
+        """Which commit that is, as the repository says it now."""
+        heads = self._listed(
+            repository, "HEAD", "refs/heads/*", *([f"refs/tags/{at}", f"refs/tags/{at}^{{}}"] if at else [])
+        )
+        if not at:
+            return self._head(repository, heads)
+        if commit := heads.get(f"refs/heads/{at}"):
+            return Base(commit=commit, branch=at)
+        if commit := heads.get(f"refs/tags/{at}^{{}}") or heads.get(f"refs/tags/{at}") or self._commit(repository, at):
+            return Base(commit=commit, branch="")
+        known = sorted(ref.removeprefix("refs/heads/") for ref in heads if ref.startswith("refs/heads/"))
+        raise UsageError(
+            f"{repository.name} has no branch, tag or commit {at!r}",
+            help=f"its branches: {', '.join(known[:10]) or 'none'}",
+        )
+
+    def _head(self, repository: Repository, heads: Mapping[str, str]) -> Base:
+        if commit := heads.get("HEAD"):
+            return Base(commit=commit, branch=heads.get("-> HEAD", "").removeprefix("refs/heads/"))
+        if not any(ref.startswith("refs/heads/") for ref in heads):
+            raise UsageError(
+                f"{repository.name} has no commit yet", help="commit something first: git commit -m 'first'"
+            )
+        raise UsageError(
+            f"the branch that {repository.name} is on has no commit yet",
+            help="commit something there, or switch to a branch that has commits",
+        )
+
+    def _commit(self, repository: Repository, at: str) -> str:
+        """A commit by (the beginning of) its hash; only a local repository can be asked for that."""
+        if repository.git_dir is None or not at.isalnum():
+            return ""
+        asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{at}^{{commit}}")
+        return self._git.inside(repository.git_dir, *asked, fails=True).text
+
+    def _listed(self, repository: Repository, *patterns: str) -> dict[str, str]:
+        """Ref -> commit, as the repository offers them; `-> HEAD` names the branch that HEAD stands for."""
+        words = ("ls-remote", "--symref", "--", repository.address, *patterns)
+        found: dict[str, str] = {}
+        for line in self._git.run(*words, protocol=repository.protocol).text.splitlines():
+            value, _, ref = line.partition("\t")
+            if value.startswith("ref: "):
+                found[f"-> {ref}"] = value.removeprefix("ref: ")
+            else:
+                found[ref] = value
+        return found
+
+    @contextlib.contextmanager
+    def _locked(self, repository: Repository) -> Iterator[Path]:
+        """The mirror, for us alone; made when it is not there."""
+        mirror = self.mirror(repository)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(f"{mirror}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._make(mirror, repository)
+            yield mirror
+        finally:
+            os.close(descriptor)
+
+    def _make(self, mirror: Path, repository: Repository) -> None:
+        """Make the mirror, or remove what a killed git left locked in it."""
+        if (mirror / "crewcap").exists():
+            for lock in (*mirror.glob("*.lock"), *(mirror / "refs").rglob("*.lock")):
+                lock.unlink(missing_ok=True)
+            return
+        # Objects must be readable to the run's user, whatever our umask is; the state directory above is closed.
+        shape = ("--template=", "--shared=0644", f"--object-format={repository.object_format}")
+        self._git.run("init", "--quiet", "--bare", *shape, str(mirror))
+        for key, value in _MIRROR_SETTINGS.items():
+            self._git.inside(mirror, "config", key, value)
+        (mirror / "crewcap").write_text(f"{repository.identity}\n", encoding="utf-8")
+
+
+def _no_repository(path: Path, found: Ended) -> UsageError | UnsafeEnvironment:
+    """The error for a path where git finds nothing it would work with."""
+    if b"dubious ownership" in found.stderr:
+        return UnsafeEnvironment(
+            f"the repository at {path} belongs to another user ({path.stat().st_uid})",
+            help="run crewcap as that user, or from a clone of your own",
+        )
+    if b"not a git repository" in found.stderr:
+        return UsageError(f"{path} is not in a git repository", help="name one with --repo, or make one: git init")
+    return UsageError(f"the repository at {path} cannot be read: {found.complaint}", help="git fsck says more")
