@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crewcap.prices import Book
     from crewcap.stores.sqlite import SqliteLedger
     from crewcap.stores.sqlite_runs import SqliteRuns
+    from crewcap.workspaces.git import Git
 
 
 @dataclass(kw_only=True)
@@ -73,6 +74,13 @@ class App:
 
         _ = self.ledger
         return SqliteRuns(self.home, clock=self.clock)
+
+    @cached_property
+    def git(self) -> Git:
+        """Repositories, their mirrors and workspaces."""
+        from crewcap.workspaces.git import Git  # noqa: PLC0415
+
+        return Git(self.home.mirrors, environ=self.environ)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from crewcap.core.budget import KeyId
 from crewcap.gateway.client import GatewayHandle
@@ -32,12 +33,11 @@ class Doors:
 
     @asynccontextmanager
     async def opened(self, run: str, key: KeyId, site: Site) -> AsyncIterator[Door]:
-        """A door for one start of an agent. A unix socket's path is short, so it does not lie in the state directory."""
-        folder = Path(tempfile.mkdtemp(prefix="crewcap-"))
-        folder.chmod(_PASSABLE)
+        """A door for one start of an agent; outside of the state directory, because a socket's path must be short."""
+        folder = _passable_folder()
         door = Door(socket=folder / "gw.sock", port=site.gateway_port)
         try:
-            mode = "handout" if site.layout.loopback else "http"
+            mode: Literal["handout", "http"] = "handout" if site.layout.loopback else "http"
             await self.gateway.open_door(run, key_id=key, socket=door.socket, mode=mode, uid=site.uid)
             try:
                 yield door
@@ -50,3 +50,9 @@ class Doors:
         """Why the gateway froze the provider, if it did."""
         troubles = (await self.gateway.status())["frozen"]
         return str(troubles[0]["reason"]) if troubles else ""
+
+
+def _passable_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="crewcap-"))
+    folder.chmod(_PASSABLE)
+    return folder

@@ -1,0 +1,173 @@
+"""From a plan to a run on its way: the run is written down, its tools are put together, and it is driven.
+
+    order = Order(...)                   what to run with, once for a command
+    run = write_down(order, plan)        a new run, or AlreadyOpen with the one that is there
+    await carry_out(order, plan, run)    from wherever the run is to its end
+
+A run whose process died is carried out again by the same call: see `workflow`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from crewcap.agents import AGENTS, AgentAdapter
+from crewcap.agents.find import Found, find
+from crewcap.core.runs import Run, RunId, RunState
+from crewcap.errors import UnsafeEnvironment, UsageError
+from crewcap.gateway.assemble import key_variables
+from crewcap.gateway.client import attached
+from crewcap.home import Home
+from crewcap.runner.doors import Doors
+from crewcap.runner.moments import Moment
+from crewcap.runner.plan import Plan
+from crewcap.runner.process import Site
+from crewcap.runner.tree import Tree
+from crewcap.runner.workflow import Tools, Workflow
+from crewcap.settings.models import Settings
+from crewcap.stores import Ledger, RunStore, Totals
+from crewcap.trackers.issue_text import slug
+from crewcap.workspaces import Sandbox
+from crewcap.workspaces.environs import readable_keys
+from crewcap.workspaces.git import Git
+from crewcap.workspaces.repositories import Repository
+from crewcap.workspaces.uids import lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What runs are carried out with."""
+
+    home: Home
+    config_path: Path | None
+    settings: Settings
+    environ: Mapping[str, str] = field(repr=False)  # with the providers' keys: the gateway alone is handed them
+    ledger: Ledger
+    runs: RunStore
+    clock: Callable[[], datetime]
+    sandbox: Sandbox
+    git: Git
+    repository: Repository
+    tell: Callable[[Moment], None]
+    report: Callable[[Run, Totals], None]
+
+
+def adapter_of(plan: Plan) -> AgentAdapter:
+    """The plan's agent; `UsageError` names the agents there are."""
+    make = AGENTS.get(plan.route.agent)
+    if make is None:
+        raise UsageError(f"there is no agent {plan.route.agent!r}", help=f"agents: {', '.join(AGENTS)}")
+    return make()
+
+
+def find_agent(settings: Settings, adapter: AgentAdapter, environ: Mapping[str, str]) -> Found:
+    """The agent's program: by setting, PATH, or the wheel that carries it."""
+    return find(adapter, setting=settings.defaults.agent_path.get(adapter.name, ""), path=environ.get("PATH", ""))
+
+
+def guard_keys(settings: Settings, sandbox: Sandbox, *, is_spoken: bool) -> None:
+    """Below bubblewrap a key in another process of our user could be read (MONEY 8)."""
+    if sandbox.rung == "bubblewrap" or is_spoken:
+        return
+    if pids := readable_keys(key_variables(settings)):
+        raise UnsafeEnvironment(
+            f"with {sandbox.rung} the agent could read the provider's key in process {pids[0]}'s environment",
+            help="start crewcap from a shell without the key (key = { file = ... }), or say --sandbox unconfined",
+        )
+
+
+def write_down(order: Order, plan: Plan, found: Found) -> Run:
+    """Store a new run of this plan; `AlreadyOpen` carries the one that the issue has."""
+    return order.runs.create(
+        Run(
+            id=RunId(_sortable_id(order.clock())),
+            name=slug(plan.issue.key, otherwise="run"),
+            issue=plan.issue,
+            state=RunState.QUEUED,
+            repo=plan.repo,
+            repo_path=str(plan.repo_path),
+            agent=plan.route.agent,
+            agent_version=found.version,
+            model=plan.route.model,
+            because=plan.route.because,
+            cap=plan.cap,
+            cap_because=plan.cap_because,
+            max_turns=plan.route.max_turns,
+            timeout_s=plan.route.timeout_s,
+            sandbox=order.sandbox.rung,
+            session=str(uuid.uuid4()),
+            effort=plan.route.effort,
+            created_at=order.clock(),
+        )
+    )
+
+
+async def carry_out(order: Order, plan: Plan, run: Run, found: Found) -> Run:
+    """Drive a run to its end, or to where it waits; SIGINT and SIGTERM pause it, the second one stops it."""
+    folder = order.home.run(run.id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    leased = lease(order.home.root / "uids")
+    try:
+        async with attached(order.home, order.settings, order.config_path, order.environ) as gateway:
+            tools = Tools(
+                runs=order.runs,
+                ledger=order.ledger,
+                doors=Doors(gateway),
+                adapter=adapter_of(plan),
+                site=_site(order, folder, Path(found.path), leased.uid),
+                tree=Tree(git=order.git, repository=order.repository),
+                folder=folder,
+                clock=order.clock,
+                tell=order.tell,
+                report=order.report,
+                silent_s=order.settings.defaults.no_progress_s,
+                fix_attempts=order.settings.defaults.fix_attempts,
+            )
+            return await _drive(Workflow(tools=tools, plan=plan, run=run))
+    finally:
+        leased.release()
+
+
+async def _drive(workflow: Workflow) -> Run:
+    """Drive with our signals on, and give them back."""
+    loop = asyncio.get_running_loop()
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    for number in wanted:
+        loop.add_signal_handler(number, workflow.interrupt)
+    try:
+        return await workflow.drive()
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
+
+
+def _site(order: Order, folder: Path, binary: Path, uid: int) -> Site:
+    workspace, home = folder / "workspace", folder / "home"
+    objects = order.git.objects(order.repository)
+    return Site(
+        sandbox=order.sandbox,
+        layout=order.sandbox.layout(workspace=workspace, home=home, objects=objects, binary=binary),
+        uid=uid,
+        workspace=workspace,
+        home=home,
+        objects=objects,
+        binary=binary,
+    )
+
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME_LETTERS, _RANDOM_LETTERS = 10, 10
+
+
+def _sortable_id(now: datetime) -> str:
+    """Milliseconds and chance in letters that nobody confuses: ids sort by time."""
+    milliseconds = int(now.timestamp() * 1_000)
+    when = "".join(_ALPHABET[(milliseconds >> (5 * place)) & 31] for place in reversed(range(_TIME_LETTERS)))
+    return when + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LETTERS))
