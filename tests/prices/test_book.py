@@ -365,7 +365,7 @@ def test_unknown_models_can_be_held_at_the_dearest_rates_and_never_at_nothing(no
         known = book.card("anthropic", model, at=now)
         usage = Usage(input=250_000, cache_read=10, write_5m=10, write_1h=10, output=1_000)
         assert card.cost(usage) >= known.cost(usage)
-    assert card.model == "claude-opus-9"
+    assert card.model == book.resolve("anthropic", "claude-opus-9", at=now) == "claude-opus-9"
     assert card.id.startswith("dearest-")
     held = book.reachable("anthropic", "claude-opus-9", start=now, end=now, modifiers=[STANDARD, Modifiers(geo="us")])
     assert max(each.rates.output for each in held) >= card.rates.output

@@ -96,6 +96,7 @@ def test_a_users_lines_stand_before_the_shipped_ones_and_keep_the_policy_that_th
     assert both.unknown_model == "refuse"
     assert both.checked == shipped().checked
     assert parse(WHOLE, name="mine.toml").over(shipped()).unknown_model == "reserve_dearest"
+    assert parse(WHOLE, name="mine.toml").over(shipped()).checked == date(2026, 11, 20)
 
 
 def test_an_empty_file_says_nothing() -> None:

@@ -63,7 +63,7 @@ def check(call: Call, *, overrides: str | None) -> None:
     from crewcap.prices import compare  # noqa: PLC0415
 
     book = _book(call, overrides)
-    findings = compare.check(book, at=call.clock(), names=_settings_names(call))
+    findings = compare.check(book, at=call.clock(), names=_settings_names(call, book))
     is_fit = all(finding.level != "problem" for finding in findings)
     if call.as_json:
         call.emit(
@@ -111,17 +111,17 @@ def _book(call: Call, overrides: str | None) -> Book:
     return prices.load(overrides)
 
 
-def _settings_names(call: Call) -> Iterator[tuple[str, str]]:
+def _settings_names(call: Call, book: Book) -> Iterator[tuple[str, str]]:
     """The models that the settings name; the provider is the one whose list knows them."""
     settings = call.app.settings
     lists = [each.prices for each in settings.providers.values()] or ["anthropic"]
     names = [settings.defaults.model]
     names += [name for rule in settings.routes for name in (rule.model, rule.subagent_model) if name]
     for name in names:
-        yield next((each for each in lists if _knows(call.app.book, each, name, call)), lists[0]), name
+        yield next((each for each in lists if _knows(call, book, each, name)), lists[0]), name
 
 
-def _knows(book: Book, provider: str, name: str, call: Call) -> bool:
+def _knows(call: Call, book: Book, provider: str, name: str) -> bool:
     try:
         book.resolve(provider, name, at=call.clock())
     except UnknownPrice:
@@ -167,6 +167,7 @@ def _details(call: Call, book: Book, rows: list[Row], model: str) -> Iterator[st
     for row in filter(is_standard, rows):
         known = book.describe(row["provider"], model, at=call.clock())
         fees = ", ".join(f"{name} ${short(usd)}" for name, usd in row["usd_each"].items())
+        yield f"{row['provider']}/{row['model']}"
         yield f"  sent as    {known.resolved}" + (f"   may be {', '.join(known.may_be)}" if known.may_be else "")
         yield f"  window     {_count(row['context_window'])} tokens, output {_count(row['max_output'])}"
         yield f"  an image   at most {_count(row['image_tokens'])} tokens"

@@ -140,7 +140,7 @@ class Book:
         asked = plain(name)
         alias = self._alias(provider, asked, at)
         if alias is None or "*" in alias.match:
-            self._meaning(provider, asked, at)
+            self._may_be(provider, asked, at)  # refuses what nobody knows, unless the policy holds it at the dearest
             return name.strip()
         self._meaning(alias.use_provider, alias.use, at)
         return alias.use + name.strip().lower().removeprefix(asked)

@@ -132,6 +132,8 @@ class Overrides:
             under,
             unknown_model=self.unknown_model if "unknown_model" in self.said else under.unknown_model,
             max_age_days=self.max_age_days if "max_age_days" in self.said else under.max_age_days,
+            library=self.library or under.library,
+            checked=self.checked or under.checked,
             prices=(*self.prices, *under.prices),
             factors=(*self.factors, *under.factors),
             discounts=(*self.discounts, *under.discounts),
