@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,6 @@ from crewcap.core.money import ZERO
 from crewcap.simulator.script import Script
 from crewcap.simulator.script_file import parse
 from crewcap.simulator.server import Simulator
-from crewcap.simulator.troubles import TROUBLES
 
 from .conftest import KEY, Client, Clock, asking, followed
 
@@ -107,124 +105,6 @@ def test_models_and_probes_are_answered(play: Play) -> None:
     assert [client.send(path, method="HEAD").status for path in ("/", "/api/hello")] == [200, 200]
     assert client.get("/healthz").data == {"ok": True}
     assert client.get("/v1/elsewhere").status == 404
-
-
-@pytest.mark.parametrize("name", TROUBLES)
-def test_every_refusal_is_played_in_the_providers_words(play: Play, name: str) -> None:
-    simulator, client = play("errors")
-    said = client.ask(asking(f"refuse {name}", stream=True))
-    trouble = TROUBLES[name]
-    assert (said.status, said.data["error"]["message"]) == (trouble.status, trouble.message)
-    assert simulator.meter.total() == ZERO
-
-
-def test_an_error_event_ends_a_stream(play: Play) -> None:
-    simulator, client = play("errors")
-    said = client.ask(asking("event overloaded", stream=True))
-    assert [event["type"] for event in said.data][-1] == "error"
-    assert "message_stop" not in [event["type"] for event in said.data]
-    assert simulator.log.messages()[0].ending == "error_event"
-    assert client.ask(asking("event overloaded")).status == 200
-
-
-def test_a_cut_stream_is_billed_and_the_same_request_without_a_stream_is_answered(play: Play) -> None:
-    simulator, client = play(script("say = 'hello'\noutput_tokens = 900\ncut = 5\nwhen = { stream = true }"))
-    said = client.ask(asking(stream=True))
-    assert not said.is_whole
-    assert len(said.data) == 5
-    assert client.ask(asking()).is_whole
-    simulator.idle_in_thread()
-    assert [record.ending for record in simulator.log.messages()] == ["cut", "complete"]
-    assert simulator.meter.bills[0].usage.output == 900
-
-
-def test_a_cut_at_once_sends_no_byte(play: Play) -> None:
-    simulator, client = play(script("output_tokens = 900\ncut = 0"))
-    for stream in (True, False):
-        with pytest.raises(ConnectionError):
-            client.ask(asking(stream=stream))
-    simulator.idle_in_thread()
-    assert [record.ending for record in simulator.log.messages()] == ["cut", "cut"]
-
-
-@pytest.mark.parametrize(("bill", "output"), [("all", 8_000), ("sent", 0)])
-def test_a_silent_stream_is_billed_when_the_client_leaves(play: Play, bill: str, output: int) -> None:
-    """In full, or for what was generated until then, as the simulator was told."""
-    simulator, client = play("hangup", bill=bill)
-    connection = client.open("/v1/messages", asking("silent", stream=True, thinking={"type": "adaptive"}))
-    response = connection.getresponse()
-    lines = [response.readline() for _ in range(4 * 3)]  # four events: a name, its data, an empty line
-    assert b"message_start" in lines[0]
-    connection.sock.close()
-    response.close()
-    simulator.idle_in_thread()
-    assert simulator.log.messages()[0].ending == "hung"
-    usage = simulator.meter.bills[0].usage
-    assert usage.input > 0
-    assert output <= usage.output <= max(output, 4_000)
-
-
-def test_a_client_that_hangs_up_is_noticed_at_once(play: Play) -> None:
-    simulator, client = play("hangup", bill="sent")
-    connection = client.open("/v1/messages", asking("slow", stream=True))
-    response = connection.getresponse()
-    response.readline()
-    connection.sock.close()
-    response.close()
-    simulator.idle_in_thread(timeout_s=5)
-    assert simulator.log.messages()[0].ending == "client_gone"
-    assert simulator.meter.bills[0].usage.output < 8_000
-
-
-def test_no_answer_means_no_status_line(play: Play) -> None:
-    simulator, client = play("hangup")
-    connection = client.open("/v1/messages", asking("no answer", stream=True))
-    connection.sock.settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        connection.getresponse()
-    connection.close()
-    simulator.idle_in_thread()
-    assert simulator.meter.bills[0].usage.output == 8_000
-
-
-def test_trouble_refuses_everything_until_it_ends(play: Play) -> None:
-    """An outage is a switch, not a number of attempts."""
-    simulator, client = play(PLAIN)
-    assert client.send("/_control/trouble", {"name": "spend_limit"}).data == {"trouble": "spend_limit"}
-    refused = [client.ask(asking()), client.send("/v1/messages/count_tokens", asking()), client.get("/v1/models")]
-    assert {said.status for said in refused} == {429}
-    assert refused[0].data["error"]["error_code"] == "enforced_spend_limit_reached"
-    assert client.send("/_control/trouble", {}).data == {"trouble": None}
-    assert client.ask(asking()).status == 200
-    assert client.send("/_control/trouble", {"name": "boredom"}).status == 400
-    assert simulator.trouble is None
-
-
-def test_the_control_pages_show_the_meter_and_the_log_without_keys(play: Play, tmp_path: Path) -> None:
-    file = tmp_path / "requests.jsonl"
-    simulator, client = play(PLAIN, log_file=file, keep_bodies=True)
-    client.headers["x-claude-code-session-id"] = "session-1"
-    client.ask(asking("a secret prompt", stream=True))
-    simulator.idle_in_thread()
-    stats, log = client.get("/_control/stats").data, client.get("/_control/log").data
-    assert stats["total_usd"] == simulator.meter.total().exact()
-    assert (stats["requests"], stats["in_flight"], stats["answers"]) == (1, 0, 1)
-    assert stats["sessions"] == {"session-1": stats["total_usd"]}
-    assert log.decode() == file.read_text(encoding="utf-8")
-    record = json.loads(log)
-    assert (record["step"], record["billed"], record["ending"]) == ("a", stats["total_usd"], "complete")
-    assert KEY not in log.decode() + json.dumps(stats)
-    assert "secret prompt" not in log.decode()
-    assert b"secret prompt" in simulator.log.messages()[0].body
-
-
-def test_a_reset_goes_back_to_the_start(play: Play) -> None:
-    simulator, client = play(PLAIN)
-    body = asking(system=[{"type": "text", "text": "x" * 9_000, "cache_control": {"type": "ephemeral"}}])
-    client.ask(body)
-    assert client.send("/_control/reset", {}).data == {"ok": True}
-    assert (simulator.meter.total(), simulator.log.records) == (ZERO, [])
-    assert client.ask(body).usage["cache_read_input_tokens"] == 0
 
 
 def test_a_cached_prompt_is_forgotten_when_its_time_is_over(play: Play, clock: Clock) -> None:

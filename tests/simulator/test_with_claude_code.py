@@ -131,8 +131,8 @@ def test_its_own_budget_does_not_hold_against_a_runaway(play: Play, bench: Bench
     bench.run(simulator.url, "Improve everything.", "--max-budget-usd", "0.10")
     simulator.idle_in_thread()
     assert simulator.meter.total() > Money.usd("3.00")
-    agents = {record.agent_id for record in simulator.log.messages() if record.agent == "sub"}
-    assert len(agents) == 8
+    agents = [record for record in simulator.log.messages() if record.agent == "sub"]
+    assert len({record.agent_id for record in agents}) == len({record.conversation for record in agents}) == 8
 
 
 def test_a_cut_stream_costs_more_than_the_cli_knows_of(play: Play, bench: Bench) -> None:

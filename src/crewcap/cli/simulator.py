@@ -67,7 +67,8 @@ async def _serve(call: Call, server: Simulator) -> None:
     if call.as_json:
         call.emit(server.meter.as_json())
     else:
-        call.out(f"billed {server.meter.total()} for {len(server.meter.bills)} answers (play money)")
+        answers = len(server.meter.bills)
+        call.out(f"billed {server.meter.total()} for {answers} answer{'s' * (answers != 1)} (play money)")
 
 
 def _say_start(call: Call, server: Simulator) -> None:

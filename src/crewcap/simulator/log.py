@@ -33,7 +33,8 @@ class Record:
     max_tokens: int = 0
     stream: bool = False
     agent: str = ""  # "main" or "sub"
-    agent_id: str = ""
+    agent_id: str = ""  # as the agent's header says, where the gateway let it through
+    conversation: str = ""  # which task is worked on: tells agents apart also without that header
     session: str = ""
     step: str = ""
     round: int = 0

@@ -15,6 +15,7 @@ What is promised to tests:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -213,6 +214,7 @@ class Simulator:
             max_tokens=asked.max_tokens,
             stream=asked.stream,
             agent="sub" if asked.is_subagent else "main",
+            conversation=hashlib.sha256(asked.task.encode()).hexdigest()[:10],
             step=pick.step.name,
             round=pick.round,
         )
