@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NewType
 
 from crewcap.core.money import Money
@@ -132,7 +132,11 @@ def room(balances: Iterable[Balance]) -> Money | None:
 
 
 def span_of(window: Window, at: datetime, zone: tzinfo, zone_name: str) -> Span:
-    """The window of the calendar that an instant falls in, by the zone's own midnights."""
+    """The window of the calendar that an instant falls in, by the zone's own midnights; its bounds are in UTC.
+
+    A day is as long as its zone makes it: 23 or 25 hours where clocks change. A midnight that a zone leaves out is
+    the instant at which it does so; of one that comes twice, the first.
+    """
     if window == "total":
         return Span(window=window, label="total", starts_at=_EVER, ends_at=_NEVER)
     local = at.astimezone(zone)
@@ -148,7 +152,8 @@ def span_of(window: Window, at: datetime, zone: tzinfo, zone_name: str) -> Span:
         start = midnight.replace(day=1)
         label = f"{local:%Y-%m}"
         end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    return Span(window=window, label=f"{label}@{zone_name}", starts_at=start, ends_at=end)
+    bounds = (start.astimezone(UTC), end.astimezone(UTC))
+    return Span(window=window, label=f"{label}@{zone_name}", starts_at=bounds[0], ends_at=bounds[1])
 
 
 def _midnight_after(start: datetime, *, days: int) -> datetime:

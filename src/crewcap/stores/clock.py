@@ -63,12 +63,17 @@ class ClockWatch:
         self._trust: _Trust | None = None
         self._lock = threading.Lock()
 
-    def look(self, *, recorded: datetime | None, accepts: int) -> Reading:
-        """Read the clock. `recorded` is the newest instant on record, `accepts` how often somebody accepted it."""
+    def look(self, *, recorded: datetime | None, accepts: int, doubted: str = "") -> Reading:
+        """Read the clock.
+
+        `recorded` is the newest instant on record, `accepts` how often somebody accepted the clock, and `doubted`
+        why all processes doubt it, if they do.
+        """
         with self._lock:
             wall, mono, before = self._clock(), self._monotonic(), self._trust
             if before is None:
-                trust = _first_look(wall, mono, recorded=recorded, accepts=accepts)
+                doubt = doubted or _gap(wall, recorded)
+                trust = _Trust((doubt and recorded) or wall, mono, accepts, doubt)
             elif accepts > before.accepts:
                 trust = _Trust(wall, mono, accepts)
             else:
@@ -76,12 +81,17 @@ class ClockWatch:
             self._trust = trust
         return Reading(trust.wall, trust.doubt)
 
+    def accept(self, accepts: int) -> None:
+        """An operator's word that the wall clock is right, the `accepts`th of them."""
+        with self._lock:
+            self._trust = _Trust(self._clock(), self._monotonic(), accepts)
 
-def _first_look(wall: datetime, mono: float, *, recorded: datetime | None, accepts: int) -> _Trust:
+
+def _gap(wall: datetime, recorded: datetime | None) -> str:
+    """Why the clock is not believed at the first look, if so."""
     if recorded is None or abs(wall - recorded) <= LARGEST_GAP:
-        return _Trust(wall, mono, accepts)
-    doubt = f"the clock shows {_shown(wall)}, more than 36 hours from the newest instant on record, {_shown(recorded)}"
-    return _Trust(recorded, mono, accepts, doubt)
+        return ""
+    return f"the clock shows {_shown(wall)}, more than 36 hours from the newest instant on record, {_shown(recorded)}"
 
 
 def _next_look(wall: datetime, mono: float, before: _Trust) -> _Trust:

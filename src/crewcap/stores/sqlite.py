@@ -221,7 +221,8 @@ class SqliteLedger:
     def accept_clock(self) -> None:
         """An operator's word that the clock is right although it jumped."""
         with self._books.writing(durable=True) as db:
-            db.execute(q.ACCEPT_CLOCK, {"at": micros(self._clock())})
+            accepts = db.execute(q.ACCEPT_CLOCK, {"at": micros(self._clock())}).fetchone()[0]
+        self._watch.accept(accepts)
         self.beat()
 
     def backup(self, path: str) -> None:
@@ -263,7 +264,8 @@ class SqliteLedger:
     def _time(self, db: sqlite3.Connection) -> tuple[Now, str, str]:
         """The time of a transaction, why this process doubts it, and why all of them do."""
         zone, known, accepts, newest, newest_at, newest_wall = db.execute(q.TIME).fetchone()
-        reading = self._watch.look(recorded=self._recorded(newest, newest_wall), accepts=accepts)
+        recorded = self._recorded(newest, newest_wall)
+        reading = self._watch.look(recorded=recorded, accepts=accepts, doubted=known)
         wall = micros(reading.at)
         at = max(wall, newest_at)
         return Now(at, wall, self._calendar.spans(zone, at)), reading.doubt, known

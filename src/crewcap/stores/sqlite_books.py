@@ -147,6 +147,13 @@ _EXPLAINED = (
 )
 
 
+def refuse_unreadable(path: Path) -> None:
+    """For those who open the file by other means: it must be there, ours and whole."""
+    if not _size(path):
+        raise LedgerError(f"the ledger {path} is missing or empty", help="put a backup in its place first")
+    _refuse_other_format(path, _size(path))
+
+
 def _refuse_lost(home: Home, seen: marker.Marker | None) -> bool:
     """Look at the file before SQLite does, which takes an empty one for a new one. True where it is to be made."""
     try:
@@ -180,9 +187,18 @@ def _refuse_other_format(path: Path, size: int) -> None:
         raise LedgerError(
             f"{path} is a database of another program", help="move it away, or name another folder with --home"
         )
+    if header[18:20] == b"\x01\x01" and _size(path.with_name(f"{path.name}-wal")):
+        raise LedgerError(
+            f"the ledger {path} is a copy, and {path.name}-wal beside it belongs to other books",
+            help=f"remove {path.name}-wal and {path.name}-shm: SQLite would write them into the copy",
+        )
     page = int.from_bytes(header[16:18], "big")
     if size % (65_536 if page == 1 else page):
         raise LedgerError(f"the ledger {path} was cut off: {size} bytes are not a whole number of pages", help=_RESTORE)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _refuse_foreign(db: sqlite3.Connection, home: Home, seen: marker.Marker | None) -> None:

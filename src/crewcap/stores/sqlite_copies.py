@@ -7,13 +7,23 @@ so nothing opens it as the ledger until an operator has said so, and has booked 
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import uuid
+from datetime import datetime
 from pathlib import Path
 
+from crewcap.core.budget import ALL, BootId, HoldId, KeyId, Scope
+from crewcap.core.keys import VirtualKey
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import Usage
 from crewcap.errors import LedgerError, UsageError
+from crewcap.home import Home
+from crewcap.stores import HoldOrder, Settlement, marker, sqlite_holds, sqlite_keys, sqlite_verify
 from crewcap.stores import sqlite_queries as q
-from crewcap.stores.sqlite_books import translated
+from crewcap.stores.clock import micros
+from crewcap.stores.sqlite_books import refuse_unreadable, translated
+from crewcap.stores.sqlite_windows import Calendar, Now
 
 
 def backup(db: sqlite3.Connection, path: str, *, at: int) -> None:
@@ -48,8 +58,70 @@ def _copy(db: sqlite3.Connection, target: Path, *, at: int) -> None:
         copy.close()
 
 
-def adopt(db: sqlite3.Connection) -> str:
-    """Accept a copy, or older books, as the ledger from now on, under a name that no marker knows."""
-    fresh = str(uuid.uuid4())
-    db.execute(q.ADOPT_COPY, {"uuid": fresh})
-    return fresh
+def accept(home: Home, *, at: datetime, cost: Money, word: str) -> None:
+    """Take a backup, or older books, as the ledger from now on; what the provider billed since is booked to `all`."""
+    refuse_unreadable(home.ledger)
+    with translated(home.ledger):
+        db = sqlite3.connect(home.ledger, timeout=5.0, isolation_level=None)
+        try:
+            _refuse_unfit(db, home)
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(q.ADOPT_COPY, {"uuid": str(uuid.uuid4())})
+            _book_missing(db, at, cost, word)
+            db.execute("COMMIT")
+        finally:
+            db.close()
+    home.marker.unlink(missing_ok=True)
+
+
+def _refuse_unfit(db: sqlite3.Connection, home: Home) -> None:
+    """Only a sound copy is accepted, and only where one is needed."""
+    problems = [*sqlite_verify.wrong_file(db, "integrity_check"), *sqlite_verify.wrong_schema(db)]
+    if problems:
+        raise LedgerError(f"the ledger {home.ledger} is not sound: {problems[0]}", help="use another backup")
+    found, copied_at = db.execute(q.IDENTITY).fetchone()
+    seen = marker.read(home.marker)
+    newest = db.execute(q.NEWEST_MOVEMENT).fetchone()[0]
+    if copied_at is None and (seen is None or (found == seen.uuid and newest >= seen.movement)):
+        raise UsageError(
+            f"the ledger {home.ledger} was not restored", help="crewcap ledger reconcile, without --restored"
+        )
+
+
+def _book_missing(db: sqlite3.Connection, at: datetime, cost: Money, word: str) -> None:
+    """One entry that stands for all that the copy does not know."""
+    zone, _, _, _, newest_at, _ = db.execute(q.TIME).fetchone()
+    wall = micros(at)
+    moment = max(wall, newest_at)
+    now = Now(moment, wall, Calendar().spans(zone, moment))
+    name = f"restored-{secrets.token_hex(6)}"
+    key = VirtualKey(id=KeyId(name), hash=name, scopes=(Scope(f"key:{name}"), ALL), created_at=at)
+    sqlite_keys.add(db, key, None, now)
+    db.execute(q.START_BOOT, {"boot": name, "pid": os.getpid(), "at": wall})
+    order = HoldOrder(
+        hold=HoldId(name),
+        boot=BootId(name),
+        key=key.id,
+        amount=ZERO,
+        model="",
+        provider="",
+        book="",
+        prompt_bound=0,
+        output_limit=0,
+        asked_output=0,
+    )
+    sqlite_holds.reserve(db, order, now)
+    end = Settlement(
+        hold=order.hold,
+        kind="settled",
+        spent=cost,
+        uncertain=ZERO,
+        usage=Usage(),
+        reason=word,
+        incident="booked for entries that were lost with the ledger before this one",
+    )
+    sqlite_holds.settle(db, end, now)
+    sqlite_keys.revoke(db, key.id, now)
+    sqlite_holds.lose_boot(db, order.boot, now, reason="")

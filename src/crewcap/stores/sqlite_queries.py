@@ -27,7 +27,10 @@ NEWEST_MOVEMENT = "SELECT coalesce(max(id), 0) FROM movement"
 DOUBT_CLOCK = "UPDATE ledger SET clock_doubt = :doubt"
 
 # An operator's word that the clock is right.
-ACCEPT_CLOCK = "UPDATE ledger SET clock_doubt = '', clock_accepts = clock_accepts + 1, clock_accepted_at = :at"
+ACCEPT_CLOCK = """
+UPDATE ledger SET clock_doubt = '', clock_accepts = clock_accepts + 1, clock_accepted_at = :at
+RETURNING clock_accepts
+"""
 
 # Change the calendar's zone.
 SET_ZONE = "UPDATE ledger SET zone = :zone"
@@ -115,10 +118,11 @@ WHERE c.scope = :scope AND c.window = :window AND c.id = (
 )
 """
 
-# What the settings file and the defaults say now.
+# What the settings file and the defaults say now. A default on an issue is brought along by its runs, and stays.
 SAID_BY_FILE = """
 SELECT c.scope, c.window, c.source FROM limit_change AS c
-WHERE c.source IN ('file', 'default') AND c.limit_nano IS NOT NULL AND c.id = (
+WHERE (c.source = 'file' OR (c.source = 'default' AND c.scope NOT LIKE 'issue:%'))
+    AND c.limit_nano IS NOT NULL AND c.id = (
     SELECT max(d.id) FROM limit_change AS d
     WHERE d.scope = c.scope AND d.window = c.window AND d.source = c.source
 )

@@ -1,0 +1,307 @@
+"""The law of money as a state machine: random requests, ends, crashes, limits and calendars, checked at every step.
+
+`LedgerMachine` drives the pure model alone. A store's test gives it a `system` beside the model; every decision and
+every balance must then be the model's. The law itself is checked from the machine's own notes of what was granted,
+not from what model or store believe.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.contracts.clocks import Clocks
+from tests.contracts.ledger_model import LedgerModel, ModelHold, ModelKey
+
+from crewcap.core.budget import ALL, Balance, BootId, Decision, Denied, Granted, HoldId, KeyId, Refused, Scope, Window
+from crewcap.core.keys import VirtualKey
+from crewcap.core.money import Money
+from crewcap.core.pricing import Usage
+from crewcap.stores import HoldOrder, Ledger, Limit, Settlement
+
+KEYS: dict[str, ModelKey] = {
+    "k1": ModelKey((Scope("key:k1"), Scope("run:r1"), Scope("repo:a"), Scope("team:t"), ALL)),
+    "k2": ModelKey((Scope("key:k2"), Scope("run:r2"), Scope("repo:a"), ALL)),
+    "k3": ModelKey((Scope("key:k3"), Scope("repo:b"), Scope("team:t"), ALL), max_turns=3),
+}
+SCOPES = sorted({scope for key in KEYS.values() for scope in key.scopes})
+
+keys = st.sampled_from(sorted(KEYS))
+scopes = st.sampled_from(SCOPES)
+windows: st.SearchStrategy[Window] = st.sampled_from(["total", "day", "week", "month"])
+sources = st.sampled_from(["command", "run", "file"])
+amounts = st.integers(0, 60)
+limits = st.integers(0, 120)
+zones = st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia"])
+picks = st.integers(0, 10**6)
+lapses = st.sampled_from(
+    (
+        timedelta(seconds=1),
+        timedelta(minutes=9),
+        timedelta(hours=1),
+        timedelta(hours=13),
+        timedelta(days=1, hours=3),
+        timedelta(days=9),
+        timedelta(days=31),
+    )
+)
+jumps = st.sampled_from([timedelta(minutes=-8), timedelta(minutes=8), timedelta(seconds=-1)])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Random lives of a ledger."""
+
+    system: Ledger | None = None
+    boot = BootId("none")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clocks = Clocks()
+        self.model = LedgerModel(keys={name: replace(key) for name, key in KEYS.items()})
+        self.made = 0
+
+    # what a store's machine fills in
+
+    def open_system(self) -> Ledger | None:
+        """Open, or open again, what is tested."""
+        return None
+
+    def crash_system(self) -> None:
+        """Drop it as a killed process would."""
+
+    # the story
+
+    @initialize()
+    def begin(self) -> None:
+        self._start()
+        if self.system is not None:
+            for name, key in KEYS.items():
+                self.system.add_key(_virtual_key(name, key, self.clocks), cap=None)
+
+    @rule(key=keys, amount=amounts)
+    def reserve(self, key: str, amount: int) -> None:
+        hold = self._name()
+        before = self.model.balances(self.clocks.wall, self.model.keys[key].scopes)
+        expected = self.model.reserve(hold, key, amount, self.clocks.wall)
+        if self.system is not None:
+            _agree(self.system.reserve(self._order(hold, key, amount)), expected)
+        if isinstance(expected, Granted):
+            _law(before, amount)
+
+    @rule(key=keys, amount=st.integers(1, 40), threads=st.integers(2, 5))
+    def reserve_at_once(self, key: str, amount: int, threads: int) -> None:
+        """Who wins is open; how many of equal ones win is not."""
+        names = [self._name() for _ in range(threads)]
+        if self.system is None:
+            decisions = [self.model.reserve(name, key, amount, self.clocks.wall) for name in names]
+            assert len({type(decision) for decision in decisions}) <= 2
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            orders = [self._order(name, key, amount) for name in names]
+            decisions = list(pool.map(self.system.reserve, orders))
+        won = [name for name, decision in zip(names, decisions, strict=True) if isinstance(decision, Granted)]
+        lost = [decision for decision in decisions if not isinstance(decision, Granted)]
+        for name in won:
+            before = self.model.balances(self.clocks.wall, self.model.keys[key].scopes)
+            assert isinstance(self.model.reserve(name, key, amount, self.clocks.wall), Granted)
+            _law(before, amount)
+        if lost:
+            assert not isinstance(self.model.reserve("none", key, amount, self.clocks.wall), Granted)
+
+    @precondition(lambda self: self.model.open())
+    @rule(pick=picks, spent=st.integers(0, 70), uncertain=st.sampled_from([0, 0, 5]))
+    def settle(self, pick: int, spent: int, uncertain: int) -> None:
+        """Within the hold, at it, or above it: what happened is booked."""
+        self._close(self._pick(self.model.open(), pick), "settled", spent, uncertain)
+
+    @precondition(lambda self: self.model.open())
+    @rule(pick=picks)
+    def release(self, pick: int) -> None:
+        self._close(self._pick(self.model.open(), pick), "released", 0, 0)
+
+    @precondition(lambda self: self.model.open())
+    @rule(pick=picks)
+    def lose_the_answer(self, pick: int) -> None:
+        hold = self._pick(self.model.open(), pick)
+        self._close(hold, "uncertain", 0, hold.held)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(pick=picks, spent=amounts)
+    def settle_any(self, pick: int, spent: int) -> None:
+        """Late and duplicate ends included."""
+        self._close(self._pick(list(self.model.holds.values()), pick), "settled", spent, 0)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(pick=picks, to=amounts)
+    def shrink(self, pick: int, to: int) -> None:
+        hold = self._pick(list(self.model.holds.values()), pick)
+        self.model.shrink(hold.id, to, self.clocks.wall)
+        if self.system is not None:
+            self.system.shrink(HoldId(hold.id), Money(to))
+
+    @precondition(lambda self: self.model.uncertain())
+    @rule(pick=picks, cost=amounts)
+    def reconcile(self, pick: int, cost: int) -> None:
+        hold = self._pick(self.model.uncertain(), pick)
+        self.model.reconcile(hold.id, cost, self.clocks.wall)
+        if self.system is not None:
+            self.system.reconcile(HoldId(hold.id), cost=Money(cost), word="the provider's bill")
+
+    @rule(scope=scopes, window=windows, source=sources, amount=limits)
+    def limit(self, scope: Scope, window: Window, source: Any, amount: int) -> None:
+        """Set, raise or lower, below what is spent as well."""
+        self.model.say(scope, window, source, amount)
+        if self.system is not None:
+            self.system.set_limit(Limit(scope=scope, window=window, amount=Money(amount), source=source))
+
+    @rule(scope=scopes, window=windows, source=sources)
+    def lift(self, scope: Scope, window: Window, source: Any) -> None:
+        known = self.model.unsay(scope, window, source)
+        if self.system is not None:
+            assert self.system.unset_limit(scope, window, source=source) is known
+
+    @rule(lines=st.dictionaries(st.tuples(scopes, windows), limits, max_size=3), zone=zones)
+    def read_settings(self, lines: dict[tuple[Scope, Window], int], zone: str) -> None:
+        """The file was edited: other budgets, perhaps another time zone."""
+        self.model.sync([(*about, amount) for about, amount in lines.items()], zone, self.clocks.wall)
+        if self.system is not None:
+            said = [
+                Limit(scope=scope, window=window, amount=Money(amount), source="file")
+                for (scope, window), amount in lines.items()
+            ]
+            self.system.sync_file_limits(said, zone=zone)
+
+    @rule(key=keys)
+    def revoke(self, key: str) -> None:
+        fresh = not self.model.keys[key].revoked
+        self.model.keys[key].revoked = True
+        if self.system is not None:
+            assert self.system.revoke_key(KeyId(key)) is fresh
+
+    @rule(lapse=lapses)
+    def time_passes(self, lapse: timedelta) -> None:
+        self.clocks.pass_time(lapse)
+
+    @rule(jump=jumps)
+    def the_clock_is_set_a_little(self, jump: timedelta) -> None:
+        self.clocks.jump(jump)
+
+    @rule(lapse=lapses)
+    def crash(self, lapse: timedelta) -> None:
+        """Everything in flight becomes uncertain when somebody starts again."""
+        self.crash_system()
+        self.clocks.pass_time(lapse)
+        self._start()
+
+    @rule()
+    def restart(self) -> None:
+        if self.system is not None:
+            self.system.close()
+        self._start()
+
+    # the law
+
+    @invariant()
+    def balances_are_the_sum_of_what_happened(self) -> None:
+        if self.system is None or self.boot == "none":
+            return
+        assert _comparable(self.system.all_balances()) == _comparable(self.model.balances(self.clocks.wall))
+
+    @invariant()
+    def the_books_verify(self) -> None:
+        if self.system is not None and self.boot != "none":
+            assert self.system.verify().problems == ()
+
+    @invariant()
+    def holds_are_open_or_uncertain_as_they_should_be(self) -> None:
+        if self.system is None or self.boot == "none":
+            return
+        assert {(it.hold, it.held.nano) for it in self.system.open_holds()} == {
+            (it.id, it.held) for it in self.model.open()
+        }
+        assert {(it.hold, it.uncertain.nano) for it in self.system.uncertain_holds()} == {
+            (it.id, it.uncertain) for it in self.model.uncertain()
+        }
+
+    # small things
+
+    def _start(self) -> None:
+        self.system = self.open_system()
+        self.model.lose_all(self.clocks.wall)
+        if self.system is not None:
+            self.system.accept_clock()
+            self.boot = self.system.start_boot()
+
+    def _close(self, hold: ModelHold, kind: Any, spent: int, uncertain: int) -> None:
+        expected = self.model.settle(hold.id, spent, uncertain, self.clocks.wall)
+        if self.system is not None:
+            end = Settlement(
+                hold=HoldId(hold.id), kind=kind, spent=Money(spent), uncertain=Money(uncertain), usage=Usage()
+            )
+            assert self.system.settle(end) is expected
+
+    def _name(self) -> str:
+        self.made += 1
+        return f"h{self.made}"
+
+    def _order(self, hold: str, key: str, amount: int) -> HoldOrder:
+        return order(hold, boot=self.boot, key=key, amount=Money(amount))
+
+    @staticmethod
+    def _pick(holds: list[ModelHold], pick: int) -> ModelHold:
+        return holds[pick % len(holds)]
+
+
+def order(hold: str, *, boot: BootId, key: str, amount: Money, model: str = "claude-sonnet-5") -> HoldOrder:
+    """An order of which only hold, key and amount matter."""
+    return HoldOrder(
+        hold=HoldId(hold),
+        boot=boot,
+        key=KeyId(key),
+        amount=amount,
+        model=model,
+        provider="anthropic",
+        book="b00c",
+        prompt_bound=1_000,
+        output_limit=2_000,
+        asked_output=4_000,
+    )
+
+
+def _virtual_key(name: str, key: ModelKey, clocks: Clocks) -> VirtualKey:
+    return VirtualKey(
+        id=KeyId(name), hash=f"hash-{name}", scopes=key.scopes, created_at=clocks.wall, max_turns=key.max_turns
+    )
+
+
+def _law(before: tuple[Balance, ...], amount: int) -> None:
+    """No hold is granted that takes spent + uncertain + held over any limit in force."""
+    for it in before:
+        assert not amount or it.spent.nano + it.uncertain.nano + it.held.nano + amount <= it.limit.nano, it
+
+
+def _agree(found: Decision, expected: Decision) -> None:
+    """The same answer; of a refusal also the numbers, for a refusal must be true."""
+    match expected:
+        case Granted():
+            assert found == expected
+        case Denied():
+            assert isinstance(found, Denied)
+            assert found.code == expected.code
+        case Refused():
+            assert isinstance(found, Refused)
+            assert (found.needed, found.can_wait) == (expected.needed, expected.can_wait)
+            assert _comparable(found.balances) == _comparable(expected.balances)
+            assert found.binding.left == expected.binding.left
+            assert found.needed > found.binding.left
+
+
+def _comparable(balances: tuple[Balance, ...]) -> dict[tuple[Scope, Window, str], Balance]:
+    """By name, without versions, which the model does not count."""
+    found = {(it.scope, it.window, it.label): replace(it, version=0) for it in balances}
+    assert len(found) == len(balances)
+    return found

@@ -1,0 +1,167 @@
+"""The ledger as a pure model: facts in lists, every balance added up anew each time it is asked for.
+
+It shares with the product the law on values (`admit`) and the calendar (`span_of`), and nothing else. A store is
+right when it decides and counts as this does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from crewcap.core.budget import Balance, Decision, Denied, Granted, Scope, Span, Window, admit, span_of
+from crewcap.core.money import Money
+
+RANK = ("command", "key", "run", "file", "default")
+
+
+@dataclass
+class ModelHold:
+    """One hold with all that became of it."""
+
+    id: str
+    scopes: tuple[Scope, ...]
+    booked_at: datetime
+    held: int
+    first: int
+    uncertain: int = 0
+    spent: int = 0
+    shrunk: bool = False
+    closed: bool = False
+
+
+@dataclass
+class ModelKey:
+    """A key with what it may do."""
+
+    scopes: tuple[Scope, ...]
+    max_turns: int | None = None
+    revoked: bool = False
+
+
+@dataclass
+class LedgerModel:
+    """Everything that was said and done."""
+
+    zone: str = "UTC"
+    keys: dict[str, ModelKey] = field(default_factory=dict)
+    holds: dict[str, ModelHold] = field(default_factory=dict)
+    said: dict[tuple[Scope, Window], dict[str, int]] = field(default_factory=dict)
+    old_zone: list[tuple[Scope, Window, Span]] = field(default_factory=list)
+    newest: datetime | None = None
+
+    def reserve(self, hold: str, key: str, amount: int, now: datetime) -> Decision:
+        """Decide as the law says."""
+        holder, at = self.keys[key], self._at(now)
+        if holder.revoked:
+            return Denied(code="key_revoked", message="")
+        turns = sum(key_scope in made.scopes for made in self.holds.values()) if (key_scope := holder.scopes[0]) else 0
+        if holder.max_turns is not None and turns >= holder.max_turns:
+            return Denied(code="turn_limit", message="")
+        refused = admit(Money(amount), self.balances(now, holder.scopes))
+        if refused is not None:
+            return refused
+        self.book(hold, key, amount, at)
+        return Granted(hold=hold, amount=Money(amount))  # type: ignore[arg-type]  # a plain text is enough here
+
+    def book(self, hold: str, key: str, amount: int, at: datetime) -> None:
+        """A hold was granted."""
+        self.newest = at
+        self.holds[hold] = ModelHold(hold, self.keys[key].scopes, at, amount, amount)
+
+    def shrink(self, hold: str, to: int, now: datetime) -> None:
+        """Early release."""
+        it = self.holds[hold]
+        if not it.closed and not it.shrunk and 0 <= to < it.held:
+            it.held, it.shrunk = to, True
+            self.newest = self._at(now)
+
+    def settle(self, hold: str, spent: int, uncertain: int, now: datetime) -> bool:
+        """Close."""
+        it = self.holds[hold]
+        if it.closed:
+            return False
+        it.held, it.spent, it.uncertain, it.closed = 0, spent, uncertain, True
+        self.newest = self._at(now)
+        return True
+
+    def lose_all(self, now: datetime) -> None:
+        """The gateway died or stopped."""
+        for it in self.open():
+            self.settle(it.id, 0, it.held, now)
+
+    def reconcile(self, hold: str, cost: int, now: datetime) -> None:
+        """Somebody's word."""
+        it = self.holds[hold]
+        it.uncertain, it.spent = 0, it.spent + cost
+        self.newest = self._at(now)
+
+    def say(self, scope: Scope, window: Window, source: str, amount: int) -> None:
+        """A limit."""
+        self.said.setdefault((scope, window), {})[source] = amount
+
+    def unsay(self, scope: Scope, window: Window, source: str) -> bool:
+        """No limit."""
+        words = self.said.get((scope, window), {})
+        known = words.pop(source, None) is not None
+        if not words:
+            self.said.pop((scope, window), None)
+            self.old_zone = [row for row in self.old_zone if row[:2] != (scope, window)]
+        return known
+
+    def sync(self, limits: Iterable[tuple[Scope, Window, int]], zone: str, now: datetime) -> None:
+        """What the settings file says now."""
+        if zone != self.zone:
+            self.old_zone += [(scope, window, self._span(window, now)) for scope, window in self.said]
+            self.zone = zone
+        lines = {(scope, window): amount for scope, window, amount in limits}
+        for about in self.said.keys() - lines.keys():
+            self.unsay(*about, "file")
+        for about, amount in lines.items():
+            self.say(*about, "file", amount)
+
+    def balances(self, now: datetime, scopes: Iterable[Scope] | None = None) -> tuple[Balance, ...]:
+        """Every limit in force, added up anew; those of the old zone's windows until they end."""
+        wanted, at = None if scopes is None else set(scopes), self._at(now)
+        rows = {(scope, window, self._span(window, now)) for scope, window in self.said}
+        rows |= {row for row in self.old_zone if row[2].starts_at <= at < row[2].ends_at}
+        return tuple(self._balance(*row) for row in rows if wanted is None or row[0] in wanted)
+
+    def open(self) -> list[ModelHold]:
+        """Holds in flight."""
+        return [it for it in self.holds.values() if not it.closed]
+
+    def uncertain(self) -> list[ModelHold]:
+        """Holds that wait for a word."""
+        return [it for it in self.holds.values() if it.uncertain]
+
+    def in_force(self, scope: Scope, window: Window) -> tuple[int, str]:
+        """The strongest word."""
+        words = self.said[scope, window]
+        source = min(words, key=RANK.index)
+        return words[source], source
+
+    def _balance(self, scope: Scope, window: Window, span: Span) -> Balance:
+        counted = [
+            it for it in self.holds.values() if scope in it.scopes and span.starts_at <= it.booked_at < span.ends_at
+        ]
+        limit, source = self.in_force(scope, window)
+        return Balance(
+            scope=scope,
+            window=window,
+            label=span.label,
+            limit=Money(limit),
+            spent=Money(sum(it.spent for it in counted)),
+            uncertain=Money(sum(it.uncertain for it in counted)),
+            held=Money(sum(it.held for it in counted)),
+            resets_at=None if window == "total" else span.ends_at,
+            source=source,
+        )
+
+    def _span(self, window: Window, now: datetime) -> Span:
+        return span_of(window, self._at(now), ZoneInfo(self.zone), self.zone)
+
+    def _at(self, now: datetime) -> datetime:
+        return now if self.newest is None else max(now, self.newest)
