@@ -78,6 +78,12 @@ class Rig:
             await asyncio.gather(*(exchange.over.wait() for exchange in tuple(self.gateway.service.exchanges)))
         await self.gateway.service.purse.do(lambda: None)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that no event tells, at most 10 s."""
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110  (the condition is the database's, the provider's, the kernel's)
+                await asyncio.sleep(0.002)
+
     def balance(self, key: Key | None = None) -> Balance:
         """What became of a key's own cap."""
         scope = Scope(f"key:{(key or self.key).row.id}")
@@ -98,9 +104,7 @@ def add_key(ledger: SqliteLedger, cap: str | None, **row: Any) -> Key:
     id_ = KeyId(secrets.token_hex(6))
     run = row.get("run", "")
     scopes = (Scope(f"key:{id_}"), *((Scope(f"run:{run}"),) if run else ()), ALL)
-    key = VirtualKey(
-        **{"id": id_, "hash": hash_key(secret), "scopes": scopes, "created_at": datetime.now(UTC), **row}
-    )
+    key = VirtualKey(**{"id": id_, "hash": hash_key(secret), "scopes": scopes, "created_at": datetime.now(UTC), **row})
     ledger.add_key(key, cap=Money.usd(cap) if cap else None)
     return Key(secret, key)
 

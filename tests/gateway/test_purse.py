@@ -93,9 +93,7 @@ def test_a_request_that_waited_too_long_may_come_again(rig: RigMaker) -> None:
         async with rig(answers_that_cost("0.40", pace_ms=100), wait_s=0.05) as r:
             body = r.request("cost-0.40 please", max_tokens=60_000, stream=True)
             first = asyncio.create_task(r.post(body))
-            async with asyncio.timeout(5):
-                while not r.gateway.service.exchanges:
-                    await asyncio.sleep(0)
+            await r.until(lambda: bool(r.gateway.service.exchanges))
             status, headers, answer = await r.post(body)
             assert status == 429
             assert int(headers["retry-after"]) > 0

@@ -48,8 +48,17 @@ class Trouble:
 class _Said(msgspec.Struct):
     type: str = ""
     message: str = ""
-    code: str | None = None
+    code: object = None
+    error_code: object = None
     details: object = None
+
+    @property
+    def names_spend(self) -> bool:
+        """Whether a code says that spending is limited, wherever it stands."""
+        details = list(self.details.values()) if isinstance(self.details, dict) else []
+        return any(
+            isinstance(word, str) and word in SPEND_CODES for word in (self.type, self.code, self.error_code, *details)
+        )
 
 
 class _Body(msgspec.Struct):
@@ -64,7 +73,7 @@ def diagnose(status: int, body: bytes, *, model: str) -> Trouble | None:
         return Trouble(kind="key", reason="the provider does not accept its key (401)")
     if status == 402 or (status in {400, 403, 429} and text.startswith(SPEND_TEXTS)):
         return Trouble(kind="spend", reason=said.message[:300] or "the provider wants payment (402)", until=_date(said))
-    if status == 429 and (said.type in SPEND_CODES or said.code in SPEND_CODES or _names_spend(said.details)):
+    if status == 429 and said.names_spend:
         return Trouble(kind="spend", reason=said.message[:300] or "the provider's spend limit", until=_date(said))
     if status == 403:
         return Trouble(kind="model", reason=f"the provider's key may not use {model} (403)", model=model)
@@ -122,12 +131,6 @@ def _read(body: bytes) -> _Said:
         return msgspec.json.decode(body, type=_Body).error or _Said()
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _Said()
-
-
-def _names_spend(details: object) -> bool:
-    return isinstance(details, dict) and bool(
-        SPEND_CODES & {value for value in details.values() if isinstance(value, str)}
-    )
 
 
 def _date(said: _Said) -> datetime | None:

@@ -15,6 +15,7 @@ class Policy:
     wait_s: float = 300  # for money that others hold
     drain_s: float = 120  # an answer is read on after its client left
     idle_s: float = 300  # a provider may be silent inside a stream; twice that before a whole answer
+    look_s: float = 5  # a client that is sent nothing is looked after this often
     longest_s: float = 7_200  # one answer, from its first byte sent; prices of this span are held for
     body_bytes: int = 32 * MEBIBYTE
     counts_per_minute: int = 240  # count calls of one key that are passed on

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from crewcap.gateway.policy import Policy
 
-LOOK_S = 5  # how often a client that is sent nothing is looked after
 NEVER = float("inf")
 
 
@@ -68,7 +67,7 @@ class Watch:
 
     def _arm(self) -> None:
         self.stop()
-        self._timer = self._loop.call_at(min(self._due(), self._loop.time() + LOOK_S), self._look)
+        self._timer = self._loop.call_at(min(self._due(), self._loop.time() + self._policy.look_s), self._look)
 
     def _look(self) -> None:
         now = self._loop.time()

@@ -1,0 +1,78 @@
+"""A key that can never pay again is told at once; the latch falls when its limit changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crewcap.core.budget import Balance, KeyId, Refused, Scope
+from crewcap.core.money import ZERO, Money
+from crewcap.gateway.latch import Latches
+
+KEY = KeyId("k")
+LIMIT = Balance(
+    scope=Scope("key:k"),
+    window="total",
+    label="total",
+    limit=Money(1_000),
+    spent=Money(950),
+    uncertain=ZERO,
+    held=ZERO,
+    version=1,
+)
+
+
+def refused(limit: Balance = LIMIT, needed: int = 100) -> Refused:
+    return Refused(binding=limit, needed=Money(needed), can_wait=False)
+
+
+def latched(limit: Balance = LIMIT) -> Latches:
+    latches = Latches()
+    latches.saw(KEY, Money(100))
+    latches.refused(KEY, refused(limit), by_bytes=Money(400))
+    return latches
+
+
+def test_a_final_refusal_latches_and_is_told_again() -> None:
+    latches = latched()
+    assert latches.may_hold(KEY, by_bytes=Money(400))
+    again = latches.holds(KEY, [LIMIT])
+    assert again is not None
+    assert again.needed == Money(100)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(LIMIT, version=2),
+        replace(LIMIT, label="2026-11-23@UTC", window="day"),
+        replace(LIMIT, limit=Money(2_000)),
+        replace(LIMIT, spent=Money(900)),
+    ],
+    ids=["version", "window", "amount", "money-given-back"],
+)
+def test_the_latch_falls_when_its_limit_changes(changed: Balance) -> None:
+    latches = latched()
+    assert latches.holds(KEY, [changed]) is None
+    assert not latches.may_hold(KEY, by_bytes=Money(400))
+
+
+@pytest.mark.parametrize("scope", ["all", "repo:acme/shop", "team:core", "issue:files/x"])
+def test_a_shortage_that_is_shared_never_latches(scope: str) -> None:
+    assert not latched(replace(LIMIT, scope=Scope(scope))).may_hold(KEY, by_bytes=Money(400))
+
+
+def test_nothing_latches_while_money_is_held() -> None:
+    assert not latched(replace(LIMIT, held=Money(10))).may_hold(KEY, by_bytes=Money(400))
+
+
+def test_a_large_request_does_not_latch_a_key_that_can_pay_for_a_small_one() -> None:
+    latches = Latches()
+    latches.saw(KEY, Money(20))
+    assert not latches.refused(KEY, refused(needed=500), by_bytes=Money(900))
+
+
+def test_a_smaller_request_than_any_that_was_refused_is_looked_at() -> None:
+    """A refusal must be true: by its bytes this one may fit."""
+    assert not latched().may_hold(KEY, by_bytes=Money(399))
