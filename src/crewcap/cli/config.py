@@ -55,7 +55,7 @@ def check(call: Call, *, repo_file: str | None) -> None:
 
     settings = _with_repository(call, repo_file)
     _check_key_files(call, settings)
-    _check_prices(call, settings)
+    check_prices(call, settings)
     notes = {"warnings": explain.warnings(settings), "unserved": explain.unserved(settings)}
     if call.as_json:
         call.emit({"file": settings.source, "ok": True, **notes})
@@ -98,7 +98,7 @@ def _check_key_files(call: Call, settings: Settings) -> None:
             provider.key.read(call.environ)
 
 
-def _check_prices(call: Call, settings: Settings) -> None:
+def check_prices(call: Call, settings: Settings) -> None:
     """A model without a price would be refused at its first request; say so now."""
     for provider in settings.providers.values():
         for where, model in _models(settings):

@@ -1,0 +1,232 @@
+"""`config`, `init`, `completion` and `doctor`, started as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crewcap.settings import starter
+
+Done = subprocess.CompletedProcess[str]
+Crewcap = Callable[..., Done]
+
+
+@pytest.fixture
+def crewcap(tmp_path: Path) -> Crewcap:
+    """The command, in a home of its own, with no terminal and nothing on stdin."""
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def call(*arguments: str, cwd: Path | None = None, **environ: str) -> Done:
+        return subprocess.run(
+            [sys.executable, "-m", "crewcap", *arguments],
+            env={"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environ},
+            cwd=cwd or home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return call
+
+
+def wrote(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return str(path)
+
+
+# --- config
+
+
+def test_every_value_is_shown_with_its_origin(crewcap: Crewcap, tmp_path: Path) -> None:
+    file = wrote(tmp_path, "[defaults]\ncap = 3.50\n")
+    shown = crewcap("config", "show", "--config", file)
+    assert shown.returncode == 0
+    lines = {line.split("  #")[0].rstrip(): line.rpartition("# ")[2] for line in shown.stdout.splitlines()}
+    assert lines["defaults.cap = 3.50"] == f"{file}:2"
+    assert lines["defaults.max_turns = 40"] == "default"
+    assert lines["budgets.all.day = 25.00"] == "default"
+
+
+def test_machines_get_the_same_with_money_as_a_decimal_string(crewcap: Crewcap, tmp_path: Path) -> None:
+    file = wrote(tmp_path, "[defaults]\ncap = 3.50\n")
+    rows = json.loads(crewcap("--json", "--config", file, "config", "show").stdout)
+    assert {"key": "defaults.cap", "value": "3.500000000", "origin": f"{file}:2"} in rows
+    assert {"key": "defaults.timeout", "value": "45m", "origin": "default"} in rows
+
+
+def test_what_is_wrong_is_two_lines_on_stderr_and_status_2(crewcap: Crewcap, tmp_path: Path) -> None:
+    done = crewcap("config", "check", "--config", wrote(tmp_path, "[defaults]\ncap = 5,00\n"))
+    assert (done.returncode, done.stdout) == (2, "")
+    error, help_ = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert "line 2, column 8" in error
+    assert help_ == "help: money is written with a point: 5.00"
+
+
+def test_machines_get_errors_as_an_object(crewcap: Crewcap, tmp_path: Path) -> None:
+    done = crewcap("config", "check", "--json", "--config", wrote(tmp_path, "[defaults]\ncap = -1\n"))
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] == "settings"
+
+
+def test_a_pasted_key_is_printed_nowhere(crewcap: Crewcap, tmp_path: Path) -> None:
+    file = wrote(tmp_path, '[providers.anthropic]\nkey = "sk-ant-fake-abcdef0123456789"\n')
+    for command in (("config", "show"), ("config", "check"), ("doctor",), ("--json", "doctor")):
+        done = crewcap(*command, "--config", file)
+        assert "abcdef" not in done.stdout + done.stderr
+        assert done.returncode in {2, 4}
+
+
+def test_what_is_not_served_yet_is_said(crewcap: Crewcap, tmp_path: Path) -> None:
+    file = wrote(tmp_path, '[providers.anthropic]\nbilling = "subscription"\n[budgets]\nall = { day = 5, tpm = 9 }\n')
+    done = crewcap("config", "check", "--config", file)
+    assert done.returncode == 0
+    assert "a subscription is not served yet" in done.stderr
+    assert "budgets.all.tpm is not enforced yet; money is" in done.stderr
+
+
+def test_a_model_without_a_price_is_found_before_the_first_request(crewcap: Crewcap, tmp_path: Path) -> None:
+    done = crewcap("config", "check", "--config", wrote(tmp_path, '[[routes]]\nmodel = "sonet-9"\n'))
+    assert done.returncode == 2
+    assert "routes[0].model" in done.stderr
+    assert "sonet-9" in done.stderr
+
+
+def test_a_key_file_that_others_can_read_ends_the_check_with_4(crewcap: Crewcap, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-ant-fake-abcdef0123456789")
+    key.chmod(0o644)
+    file = wrote(tmp_path, f'[providers.anthropic]\nkey = {{ file = "{key}" }}\n')
+    done = crewcap("config", "check", "--config", file)
+    assert done.returncode == 4
+    assert f"help: chmod 600 {key}" in done.stderr
+
+
+def test_a_repositorys_own_file_is_checked_as_if_merged(crewcap: Crewcap, tmp_path: Path) -> None:
+    file = tmp_path / ".crewcap.toml"
+    file.write_text('check = "make test"\n')
+    assert crewcap("config", "check", "--repo-file", str(file)).returncode == 0
+    file.write_text("[budgets]\nall = { day = 1000 }\n")
+    done = crewcap("config", "check", "--repo-file", str(file))
+    assert done.returncode == 2
+    assert "budgets: a repository's own file may not set this" in done.stderr
+
+
+def test_the_schema_is_json_and_knows_every_table(crewcap: Crewcap) -> None:
+    schema = json.loads(crewcap("config", "schema").stdout)
+    assert {"providers", "defaults", "budgets", "repos", "routes", "gateway"} <= set(schema["properties"])
+    assert schema["additionalProperties"] is False
+
+
+# --- init
+
+
+def test_init_writes_a_file_that_changes_nothing_and_never_twice(crewcap: Crewcap, tmp_path: Path) -> None:
+    """The starter file says the defaults aloud; a second call leaves the first one's file alone."""
+    before = json.loads(crewcap("--json", "config", "show").stdout)
+    assert crewcap("init").returncode == 0
+    path = tmp_path / "home" / ".config" / "crewcap" / "config.toml"
+    assert path.stat().st_mode & 0o777 == 0o600
+    after = json.loads(crewcap("--json", "config", "show").stdout)
+    assert [(row["key"], row["value"]) for row in after] == [(row["key"], row["value"]) for row in before]
+    path.write_text("# mine\n")
+    again = crewcap("init")
+    assert again.returncode == 2
+    assert "was left as it is" in again.stderr
+    assert path.read_text() == "# mine\n"
+
+
+def test_init_looks_at_the_repository(crewcap: Crewcap, tmp_path: Path) -> None:
+    repository = tmp_path / "shop"
+    (repository / ".git").mkdir(parents=True)
+    (repository / "src").mkdir()
+    (repository / "package-lock.json").touch()
+    assert crewcap("init", "--repo", cwd=repository / "src").returncode == 0
+    said = tomllib.loads((repository / ".crewcap.toml").read_text())
+    assert said == {"setup": "npm ci", "check": "npm test", "hosts": ["npm"]}
+    assert crewcap("config", "check", "--repo-file", str(repository / ".crewcap.toml")).returncode == 0
+    assert crewcap("init", "--repo", cwd=repository).returncode == 2
+
+
+def test_init_outside_of_a_repository_says_so(crewcap: Crewcap, tmp_path: Path) -> None:
+    done = crewcap("init", "--repo", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is not inside a git repository" in done.stderr
+
+
+@pytest.mark.parametrize("marks", [project.marks[:1] for project in starter.PROJECTS] + [()])
+def test_every_guess_is_a_file_that_can_be_read(marks: tuple[str, ...]) -> None:
+    text, _ = starter.repository_file(marks)
+    assert set(tomllib.loads(text)) <= {"setup", "check", "hosts"}
+
+
+# --- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(crewcap: Crewcap, shell: str) -> None:
+    done = crewcap("completion", shell)
+    assert done.returncode == 0
+    assert "_CREWCAP_COMPLETE" in done.stdout
+
+
+def test_the_script_of_bash_completes_commands(crewcap: Crewcap) -> None:
+    """What the shell asks when somebody presses the tabulator."""
+    asked = {"_CREWCAP_COMPLETE": "bash_complete", "COMP_WORDS": "crewcap conf", "COMP_CWORD": "1"}
+    assert "config" in crewcap(**asked).stdout
+
+
+# --- doctor
+
+
+def findings(done: Done) -> dict[str, dict[str, str]]:
+    return {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+
+def test_a_missing_key_makes_a_machine_unfit_and_says_how_to_give_it(crewcap: Crewcap) -> None:
+    done = crewcap("doctor")
+    assert done.returncode == 4
+    assert "fail  key" in done.stdout
+    assert "-> export ANTHROPIC_API_KEY=" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("not fit: ")
+
+
+def test_a_key_that_is_there_is_found_and_never_printed(crewcap: Crewcap) -> None:
+    done = crewcap("doctor", "--json", ANTHROPIC_API_KEY="sk-ant-fake-abcdef0123456789")
+    found = findings(done)
+    assert found["key"]["level"] == "ok"
+    assert "$ANTHROPIC_API_KEY" in found["key"]["text"]
+    assert "abcdef" not in done.stdout + done.stderr
+    assert {found[name]["level"] for name in ("python", "settings", "git", "prices", "ledger")} == {"ok"}
+
+
+def test_doctor_makes_no_ledger_and_no_folder(crewcap: Crewcap, tmp_path: Path) -> None:
+    """Looking is not using."""
+    crewcap("doctor")
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_wrong_settings_are_a_finding_like_others(crewcap: Crewcap, tmp_path: Path) -> None:
+    done = crewcap("doctor", "--json", "--config", wrote(tmp_path, "[defaults]\ncapp = 1\n"))
+    assert done.returncode == 4
+    found = findings(done)
+    assert found["settings"]["level"] == "fail"
+    assert "did you mean `cap`?" in found["settings"]["help"]
+    assert "git" in found
+
+
+def test_a_missing_git_is_a_finding_with_its_remedy(crewcap: Crewcap, tmp_path: Path) -> None:
+    found = findings(crewcap("doctor", "--json", PATH=str(tmp_path)))
+    assert (found["git"]["level"], found["git"]["text"]) == ("fail", "git is not installed")
+    assert "apt install git" in found["git"]["help"]
