@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crewcap.prices import Book
     from crewcap.stores.sqlite import SqliteLedger
     from crewcap.stores.sqlite_runs import SqliteRuns
-    from crewcap.workspaces.git import Git
+    from crewcap.workspaces.mirrors import Mirrors
 
 
 @dataclass(kw_only=True)
@@ -76,11 +76,11 @@ class App:
         return SqliteRuns(self.home, clock=self.clock)
 
     @cached_property
-    def git(self) -> Git:
-        """Repositories, their mirrors and workspaces."""
-        from crewcap.workspaces.git import Git  # noqa: PLC0415
+    def mirrors(self) -> Mirrors:
+        """Repositories, their trusted mirrors, and workspaces made from them."""
+        from crewcap.workspaces.mirrors import Mirrors  # noqa: PLC0415
 
-        return Git(self.home.mirrors, environ=self.environ)
+        return Mirrors(self.home.mirrors, environ=self.environ)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -22,7 +22,7 @@ def checkout(call: Call, *, run: str, folder: Path | None) -> None:
     if not found.commits:
         raise UsageError(f"{found.name} has no work to check out ({found.reason or found.state})")
     where = (folder or Path(found.name.replace(".", "-"))).absolute()
-    made = call.app.git.checkout(call.app.git.repository(found.repo_path), found.branch, where)
+    made = call.app.mirrors.checkout(call.app.mirrors.repository(found.repo_path), found.branch, where)
     if call.as_json:
         call.emit({"run": found.name, "branch": found.branch, "folder": str(made)})
     else:

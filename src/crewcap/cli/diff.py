@@ -19,8 +19,8 @@ def diff(call: Call, *, run: str, stat: bool) -> None:
     found = find_one(call, run)
     if not found.commits:
         raise UsageError(f"{found.name} changed nothing that was kept ({found.reason or found.state})")
-    repository = call.app.git.repository(found.repo_path)
-    patch = call.app.git.diff(repository, base=found.base, tip=found.commit, stat=stat).decode("utf-8", "replace")
+    repository = call.app.mirrors.repository(found.repo_path)
+    patch = call.app.mirrors.diff(repository, base=found.base, tip=found.commit, stat=stat).decode("utf-8", "replace")
     if call.as_json:
         call.emit({"run": found.name, "base": found.base, "commit": found.commit, "diff": patch})
     elif is_terminal():

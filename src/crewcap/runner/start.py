@@ -36,7 +36,7 @@ from crewcap.stores import Ledger, RunStore, Totals
 from crewcap.trackers.issue_text import slug
 from crewcap.workspaces import Sandbox
 from crewcap.workspaces.environs import readable_keys
-from crewcap.workspaces.git import Git
+from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Repository
 from crewcap.workspaces.uids import lease
 
@@ -53,7 +53,7 @@ class Order:
     runs: RunStore
     clock: Callable[[], datetime]
     sandbox: Sandbox
-    git: Git
+    mirrors: Mirrors
     repository: Repository
     tell: Callable[[Moment], None]
     report: Callable[[Run, Totals], None]
@@ -122,7 +122,7 @@ async def carry_out(order: Order, plan: Plan, run: Run, found: Found) -> Run:
                 doors=Doors(gateway),
                 adapter=adapter_of(plan),
                 site=_site(order, folder, Path(found.path), leased.uid),
-                tree=Tree(git=order.git, repository=order.repository),
+                tree=Tree(mirrors=order.mirrors, repository=order.repository),
                 folder=folder,
                 clock=order.clock,
                 tell=order.tell,
@@ -150,7 +150,7 @@ async def _drive(workflow: Workflow) -> Run:
 
 def _site(order: Order, folder: Path, binary: Path, uid: int) -> Site:
     workspace, home = folder / "workspace", folder / "home"
-    objects = order.git.objects(order.repository)
+    objects = order.mirrors.objects(order.repository)
     return Site(
         sandbox=order.sandbox,
         layout=order.sandbox.layout(workspace=workspace, home=home, objects=objects, binary=binary),

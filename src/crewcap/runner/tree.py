@@ -11,8 +11,8 @@ from pathlib import Path
 
 from crewcap.core.runs import Run
 from crewcap.runner.process import Outcome, Site
-from crewcap.workspaces.git import Git
 from crewcap.workspaces.harvest import harvest
+from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.review import Returned, Spurned
 
@@ -46,19 +46,19 @@ class Kept:
 class Tree:
     """One run's side of git."""
 
-    git: Git
+    mirrors: Mirrors
     repository: Repository
     at: str = ""  # branch, tag or commit to start from; empty = HEAD
 
     async def lay_out(self, run: Run, site: Site) -> Laid:
         """Make the workspace anew; what a run that was cut short before had of it is thrown away."""
-        base = await asyncio.to_thread(self.git.update, self.repository, at=run.base or self.at)
+        base = await asyncio.to_thread(self.mirrors.update, self.repository, at=run.base or self.at)
         base = Base(commit=base.commit, branch=run.base_branch or base.branch)
-        branch = run.branch or await asyncio.to_thread(self.git.take_branch, self.repository, _slug(run), base=base)
+        branch = run.branch or await asyncio.to_thread(self.mirrors.take_branch, self.repository, _slug(run), base=base)
         if site.workspace.exists():
             await asyncio.to_thread(shutil.rmtree, site.workspace)
         made = await asyncio.to_thread(
-            self.git.make_workspace,
+            self.mirrors.make_workspace,
             self.repository,
             base=base,
             branch=branch,
@@ -84,7 +84,7 @@ class Tree:
         )
         base = Base(commit=run.base, branch=run.base_branch)
         taken = await asyncio.to_thread(
-            self.git.receive, self.repository, brought.bundle, base=base, branch=run.branch, message=_message(run)
+            self.mirrors.receive, self.repository, brought.bundle, base=base, branch=run.branch, message=_message(run)
         )
         match taken:
             case Returned():
@@ -96,7 +96,7 @@ class Tree:
 
     async def publish(self, run: Run) -> str:
         """Place the branch in the user's own repository; why not, where it could not be."""
-        return (await asyncio.to_thread(self.git.publish, self.repository, run.branch)).reason
+        return (await asyncio.to_thread(self.mirrors.publish, self.repository, run.branch)).reason
 
     def rules(self, site: Site) -> tuple[str, ...]:
         """The project's rules files, by the names at which the agent sees them."""

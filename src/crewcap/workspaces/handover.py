@@ -50,6 +50,11 @@ class Handover:
         """Its commits, a line each, the newest first."""
         return self._look("log", "--format=%h %s", f"{base}..{tip}")
 
+    def file(self, *, at: str, path: str) -> bytes | None:
+        """One file of a commit; None where it has none."""
+        found = self.git.inside(self.mirror, "cat-file", "blob", f"{at}:{path}", fails=True)
+        return found.stdout if found.status == 0 else None
+
     def checkout(self, branch: str, folder: Path) -> Path:
         """A linked working tree: of the user's own repository, or of the mirror where they have none here."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

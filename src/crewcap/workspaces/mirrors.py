@@ -207,6 +207,10 @@ class Mirrors:
         """Its commits, a line each."""
         return self._handover(repository).log(base=base, tip=tip)
 
+    def file(self, repository: Repository, *, at: str, path: str) -> bytes | None:
+        """One file of a commit that is in the mirror; None where it has none."""
+        return self._handover(repository).file(at=at, path=path)
+
     def checkout(self, repository: Repository, branch: str, folder: Path) -> Path:
         """A linked working tree of the branch, for people."""
         return self._handover(repository).checkout(branch, folder)

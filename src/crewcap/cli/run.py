@@ -1,0 +1,65 @@
+"""`crewcap run`: an issue or a prompt becomes a branch, under a cap."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.run_options import read_issue, run_options
+from crewcap.core.runs import EXIT_STATUS, Run, Verdict
+
+if TYPE_CHECKING:
+    from crewcap.cli.run_job import Job
+
+
+@click.command(epilog="Example: crewcap run issues/fix-login.md --cap 2")
+@click.argument("issue", required=False)
+@run_options
+@common
+@with_call
+def run(call: Call, /, *, issue: str | None, prompt: str | None, dry_run: bool, **options: Any) -> None:
+    """Turn ISSUE (a .md file, or - for stdin) or a prompt into a branch of its own.
+
+    The agent works unattended in a sandbox, on a private clone, through the metering gateway. What it did is checked
+    by the project's own check and kept on a branch; your working folder is never touched.
+    """
+    from crewcap.cli.run_job import prepare  # noqa: PLC0415  (heavy; not for --help)
+
+    read, tracker = read_issue(issue, prompt)
+    job = prepare(call, read, tracker, _asked(options), repo=options["repo"])
+    if dry_run:
+        from crewcap.cli.run_plan import show_plan  # noqa: PLC0415  (only here)
+
+        show_plan(call, job)
+        return
+    click.get_current_context().exit(carry_out(call, job))
+
+
+def carry_out(call: Call, job: Job) -> int:
+    """Drive the run in this process and show how it goes; the exit status."""
+    from crewcap.cli.run_job import drive  # noqa: PLC0415
+
+    return exit_status(asyncio.run(drive(call, job)))
+
+
+def exit_status(run: Run) -> int:
+    """What the shell is told; a run that is still open was left by its driver."""
+    return EXIT_STATUS[run.verdict or Verdict.AGENT_ERROR]
+
+
+def _asked(options: dict[str, Any]) -> Any:
+    """The options as what a person asked for."""
+    from crewcap.runner.plan import Asked  # noqa: PLC0415
+
+    return Asked(
+        agent=options["agent"],
+        model=options["model"],
+        effort=options["effort"] or "",
+        cap=options["cap"],
+        max_turns=options["max_turns"] or 0,
+        timeout_s=options["timeout"] or 0,
+        sandbox=options["sandbox"] or "",
+    )

@@ -1,0 +1,131 @@
+"""Everything that `crewcap run` puts together before it starts, and the screen beside it while it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.agents.find import Found
+from crewcap.cli.context import Call
+from crewcap.core.runs import Issue, Run, RunState
+from crewcap.gateway import process
+from crewcap.gateway.assemble import key_variables
+from crewcap.runner import start
+from crewcap.runner.moments import Moment
+from crewcap.runner.ownership import is_driven
+from crewcap.runner.plan import Asked, Plan, make_plan
+from crewcap.settings import repository as repository_file
+from crewcap.settings.models import Settings
+from crewcap.stores import Totals
+from crewcap.stores.sqlite_runs import AlreadyOpen
+from crewcap.trackers import Tracker
+from crewcap.workspaces.ladder import choose
+from crewcap.workspaces.repositories import Base, LeftOut, Repository
+
+OWN_FILE = ".crewcap.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One `crewcap run`, ready to start."""
+
+    plan: Plan
+    settings: Settings
+    repository: Repository
+    base: Base
+    left_out: LeftOut
+    found: Found
+    tracker: Tracker
+    sandbox: str = ""  # instead of the plan's own choice: the demo takes the strongest there is
+
+
+def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: str | None) -> Job:
+    """Find the repository, read its own settings, plan, and find the agent; nothing is started."""
+    settings = call.app.settings
+    name, where = _repository(settings, issue, repo)
+    repository = call.app.mirrors.repository(where)
+    base = call.app.mirrors.update(repository)
+    name = name or _name_of(settings, repository)
+    if (own := call.app.mirrors.file(repository, at=base.commit, path=OWN_FILE)) is not None:
+        settings = repository_file.merge(settings, name, own, where=f"{OWN_FILE} of {name}")
+    plan = make_plan(
+        settings,
+        call.app.book,
+        call.app.ledger,
+        issue=issue,
+        repo=name,
+        repo_path=repository.local or Path(repository.address),
+        asked=asked,
+        now=call.clock(),
+    )
+    return Job(
+        plan=plan,
+        settings=settings,
+        repository=repository,
+        base=base,
+        left_out=call.app.mirrors.left_out(repository),
+        found=start.find_agent(settings, start.adapter_of(plan), call.environ),
+        tracker=tracker,
+    )
+
+
+def make_order(call: Call, job: Job, tell: Callable[[Moment], None]) -> start.Order:
+    """What the run is carried out with: the sandbox is chosen, and the provider's keys leave our own environment."""
+    sandbox = choose(job.plan.sandbox, state=call.home.root)  # type: ignore[arg-type]  # checked by settings and options
+    spoken = job.plan.sandbox == "unconfined"
+    names = key_variables(job.settings)
+    process.make_unreadable()
+    held = process.forget(names)
+    start.guard_keys(job.settings, sandbox, is_spoken=spoken)
+    return start.Order(
+        home=call.home,
+        config_path=call.config_path,
+        settings=job.settings,
+        environ={**call.environ, **held},
+        ledger=call.app.ledger,
+        runs=call.app.runs,
+        clock=call.clock,
+        sandbox=sandbox,
+        mirrors=call.app.mirrors,
+        repository=job.repository,
+        tell=tell,
+        report=_reporter(call, job),
+    )
+
+
+async def drive(call: Call, job: Job) -> Run:
+    """Take the issue's run to its end: the open one that nobody drives any more, else a new one."""
+    order = make_order(call, job, lambda moment: call.note(str(moment)[:300]))
+    try:
+        run = start.write_down(order, job.plan, job.found)
+    except AlreadyOpen as already:
+        if is_driven(already.run) or already.run.state == RunState.WAITING:
+            raise
+        run = already.run
+        call.note(f"{run.name} was cut short while {run.state}; going on with it")
+    return await start.carry_out(order, job.plan, run, job.found)
+
+
+def _reporter(call: Call, job: Job) -> Callable[[Run, Totals], None]:
+    def report(run: Run, totals: Totals) -> None:
+        pass
+
+    return report
+
+
+def _repository(settings: Settings, issue: Issue, repo: str | None) -> tuple[str, str]:
+    """Name and place of the repository: as said, else around the issue's file, else here."""
+    if repo in settings.repos:
+        return repo, settings.repos[repo].url or "."
+    if repo is not None:
+        return "", repo
+    return "", str(Path(issue.source).parent) if issue.source else "."
+
+
+def _name_of(settings: Settings, repository: Repository) -> str:
+    """The name that settings give to a repository, else its own."""
+    for name, known in settings.repos.items():
+        if known.url and repository.local is not None and Path(known.url).expanduser().absolute() == repository.local:
+            return name
+    return repository.name
