@@ -31,7 +31,7 @@ from crewcap.errors import UnsafeEnvironment
 
 QUICK_S, LONG_S = 60.0, 1_800.0
 FETCH = (
-    *("fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-auto-maintenance"),
+    *("fetch", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-auto-maintenance"),
     "--no-recurse-submodules",
 )
 _OLDEST = (2, 32)  # the first that can be told to read no global configuration

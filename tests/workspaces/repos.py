@@ -1,0 +1,103 @@
+"""Real repositories for the tests of everything that touches git."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.workspaces.harvest import Harvest, harvest
+from crewcap.workspaces.mirrors import Mirrors
+from crewcap.workspaces.repositories import Base, Repository
+from crewcap.workspaces.review import NoChange, Returned, Spurned
+
+PLAIN = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Ana",
+    "GIT_AUTHOR_EMAIL": "ana@example.invalid",
+    "GIT_COMMITTER_NAME": "Ana",
+    "GIT_COMMITTER_EMAIL": "ana@example.invalid",
+}
+
+
+def git(folder: Path, *words: str, fails: bool = False, environ: Mapping[str, str] | None = None) -> str:
+    """Git as a person would run it in this folder."""
+    done = subprocess.run(
+        ["git", *words], cwd=folder, env={**PLAIN, **(environ or {})}, capture_output=True, text=True, check=False
+    )
+    assert fails or done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def make_repository(folder: Path, *, branch: str = "main") -> Path:
+    """A repository with two files and one commit."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "-b", branch)
+    (folder / "adder.py").write_text("def add(a, b):\n    return a - b\n")
+    (folder / "README").write_text("A small project.\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "first")
+    return folder
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    status: int
+    stdout: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trip:
+    """One run, from a user's repository to a branch, without a sandbox around its workspace."""
+
+    mirrors: Mirrors
+    repository: Repository
+    base: Base
+    branch: str
+    folder: Path
+
+    def harvest(self) -> Harvest:
+        """The half that belongs inside a sandbox, run in the folder itself."""
+
+        def start(argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
+            done = subprocess.run(argv, cwd=self.folder, env={**PLAIN, **environ}, capture_output=True, check=False)
+            return Said(done.returncode, done.stdout)
+
+        async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
+            return start(argv, environ)
+
+        objects = str(self.mirrors.objects(self.repository))
+        spare = str(self.folder.parent / "spare.git")
+        return asyncio.run(
+            harvest(perform, base=self.base.commit, message="fix: the sum", objects=objects, spare=spare)
+        )
+
+    def receive(self, bundle: bytes) -> Returned | NoChange | Spurned:
+        """The host's half."""
+        return self.mirrors.receive(self.repository, bundle, base=self.base, branch=self.branch, message="fix: the sum")
+
+    def come_home(self) -> Returned | NoChange | Spurned:
+        """Both."""
+        return self.receive(self.harvest().bundle)
+
+    def mirror_git(self, *words: str, fails: bool = False) -> str:
+        """Look into the mirror."""
+        return git(self.mirrors.mirror(self.repository), *words, fails=fails)
+
+
+def set_out(mirrors: Mirrors, user: Path, folder: Path, *, name: str = "fix the sum") -> Trip:
+    """Everything up to the moment in which an agent would start."""
+    repository = mirrors.repository(user)
+    base = mirrors.update(repository)
+    branch = mirrors.take_branch(repository, name, base=base)
+    objects = str(mirrors.objects(repository))
+    mirrors.make_workspace(repository, base=base, branch=branch, folder=folder, objects_inside=objects)
+    return Trip(mirrors=mirrors, repository=repository, base=base, branch=branch, folder=folder)
