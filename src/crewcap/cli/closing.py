@@ -1,0 +1,177 @@
+"""The end of a run on the screen: what came of it, where the work is, what it cost, and the cheapest next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from crewcap.cli import COMMANDS
+from crewcap.cli.opening import table
+from crewcap.cli.screen import NARROW, Colour, bar, columns_of, count, duration, many, percent, wrap
+from crewcap.core.harmless import one_line
+from crewcap.core.money import Money
+from crewcap.core.runs import Check, Run, RunState, Verdict
+from crewcap.stores import Totals
+
+_GAP, _INDENT = "     ", 12
+_WORDS = {
+    Verdict.NO_CHANGES: "no change",
+    Verdict.CHECK_FAILED: "check red",
+    Verdict.TIMED_OUT: "timed out",
+    Verdict.TURN_LIMITED: "out of turns",
+    Verdict.TRUNCATED: "cut off",
+    Verdict.AGENT_ERROR: "agent failed",
+    Verdict.PROVIDER_ERROR: "provider failed",
+    Verdict.SETUP_FAILED: "setup failed",
+    Verdict.BUDGET_EXHAUSTED: "out of money",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """What a run ended with; its money is the ledger's."""
+
+    run: Run
+    totals: Totals
+    wall_s: float
+    lefts: Sequence[tuple[str, Money]] = ()
+    saved: Money | None = None  # by caching, against the same tokens without
+    needs: str = ""  # what it would take to go on: "about $0.80 more (0.40-1.90)"
+    last: str = ""  # what the agent did last
+
+
+def closing_lines(closing: Closing, columns: int) -> list[str]:
+    """The last block, as it stays on the screen."""
+    rows = _paused(closing) if closing.run.state == RunState.WAITING else _ended(closing, columns)
+    return [*_headline(closing, columns), *table(rows, columns)]
+
+
+def colour_of(run: Run) -> Colour | None:
+    """Green for a passed check, yellow for waiting, red where money ended it; nothing else is coloured."""
+    if run.state == RunState.WAITING:
+        return "yellow"
+    if run.verdict == Verdict.BUDGET_EXHAUSTED:
+        return "red"
+    return "green" if run.state == RunState.DONE and run.check_after.result == "passed" else None
+
+
+def headline(run: Run) -> str:
+    """What came of it, in a word or three."""
+    if run.state == RunState.WAITING:
+        return "paused at the cap" if run.verdict == Verdict.BUDGET_EXHAUSTED else "paused"
+    if run.state == RunState.DONE:
+        return "done"
+    if run.state == RunState.STOPPED:
+        return "stopped"
+    return _WORDS.get(run.verdict, "failed") if run.verdict else "failed"
+
+
+def _headline(closing: Closing, columns: int) -> list[str]:
+    """State, money, turns, time."""
+    run, totals = closing.run, closing.totals
+    cost = totals.spent + totals.uncertain
+    money = f"{cost.show()} of {run.cap.show()}"
+    turns, time = many(totals.requests, "turn"), duration(closing.wall_s)
+    if columns < NARROW:
+        return wrap(f"{headline(run)} {money} {percent(cost, run.cap)} {turns} {time}", columns)
+    return [f"{headline(run)}   {money} {bar(cost, run.cap)}   {turns}   {time}"]
+
+
+def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
+    """Rows of a run that is over."""
+    run, usage = closing.run, closing.totals.usage
+    if run.state != RunState.DONE and run.reason:
+        yield "why", one_line(run.reason, limit=400)
+    if run.commits:
+        yield "branch", f"{run.branch}   {_work(run)}  (not checked out)"
+    if run.check_after.result != "passed" and run.commits:
+        yield "check", _check(run.check_after, run.check_before)
+    if usage.prompt or usage.output:
+        yield "tokens", _tokens(closing)
+        yield "cache", _cache(closing)
+    yield from _uncertain(closing)
+    if run.api_seconds:
+        rest = max(0.0, closing.wall_s - run.api_seconds)
+        yield "time", f"agent {duration(run.api_seconds)}, setup and checks {duration(rest)}"
+    if closing.lefts:
+        yield "left", "   ".join(f"{name} {amount.show()}" for name, amount in closing.lefts)
+    yield from _next(run, columns)
+
+
+def _paused(closing: Closing) -> Iterator[tuple[str, str]]:
+    """Rows of a run that waits: what is kept, how it stands, what would help."""
+    run, refused = closing.run, closing.totals.refused
+    so_far = f"branch {run.branch} ({many(run.commits, 'commit')} so far), " if run.commits else ""
+    yield "kept", f"{so_far}the session, the workspace"
+    check = f"check: {_check(run.check_after, run.check_before)}" if run.check_after.result != "not_run" else ""
+    last = f"last: {one_line(closing.last, limit=100)}" if closing.last else ""
+    if check or last:
+        yield "state", "    ".join(part for part in (check, last) if part)
+    if refused:
+        yield "refused", f"{many(refused, 'request')}, before {'it' if refused == 1 else 'they'} could cost anything"
+    yield from _uncertain(closing)
+    if closing.needs:
+        yield "needs", closing.needs
+    yield "answer", _answer(run)
+
+
+def _next(run: Run, columns: int) -> Iterator[tuple[str, str]]:
+    """Commands to go on with, two beside each other where there is room."""
+    looks = (
+        [f"crewcap diff {run.name}", f"crewcap checkout {run.name}"] if run.commits else [f"crewcap logs {run.name}"]
+    )
+    row = _GAP.join(looks)
+    if columns_of(row) + _INDENT <= columns:
+        yield "next", row
+    else:
+        yield from (("next" if number == 0 else "", look) for number, look in enumerate(looks))
+    if "resume" in COMMANDS:
+        yield "", f'crewcap resume {run.name} -m "..."'
+
+
+def _answer(run: Run) -> str:
+    if "resume" not in COMMANDS:
+        return f"crewcap checkout {run.name}   or   crewcap stop {run.name}"
+    more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
+    return f"crewcap resume {run.name}{more}   or   crewcap stop {run.name}"
+
+
+def _work(run: Run) -> str:
+    files = many(run.files_changed, "file")
+    return f"{many(run.commits, 'commit')}, {files}, +{run.lines_added} -{run.lines_removed}"
+
+
+def _check(after: Check, before: Check) -> str:
+    """`40 passed, 2 failed (was 41 passed, 1 failed)`, or that nothing was checked."""
+    if after.result == "not_run":
+        return "not checked: no check is set for this repository"
+    was = f" (was {before.summary or before.result})" if before.result != "not_run" else ""
+    return f"{after.summary or after.result}{was}"
+
+
+def _tokens(closing: Closing) -> str:
+    usage = closing.totals.usage
+    thinking = f" (thinking ~{count(usage.thinking)})" if usage.thinking else ""
+    written = count(usage.write_5m + usage.write_1h)
+    prompt = f"input {count(usage.input)}  write {written}  read {count(usage.cache_read)}"
+    return f"{prompt}  output {count(usage.output)}{thinking}"
+
+
+def _cache(closing: Closing) -> str:
+    usage, saved = closing.totals.usage, closing.saved
+    hit = f"hit {percent(usage.cache_read, usage.prompt)}"
+    if saved is None or not saved:
+        return hit
+    word = "saved" if saved.nano > 0 else "cost"
+    return f"{hit}, {word} {Money(abs(saved.nano)).show()} against no caching"
+
+
+def _uncertain(closing: Closing) -> Iterator[tuple[str, str]]:
+    """Money that nobody proved is charged, and said."""
+    if closing.totals.uncertain:
+        yield (
+            "uncertain",
+            f"{closing.totals.uncertain.show()} of it: sent, and no answer tells the cost; it stays charged",
+        )
+    if closing.totals.held:
+        yield "held", f"{closing.totals.held.show()} more is still promised to requests in flight"

@@ -1,0 +1,215 @@
+"""A run while it works: a story that stays on the screen, and below it a few lines that are drawn anew.
+
+The story is the same text on a terminal and in a pipe. The lines below it exist on a terminal only; a pipe gets one
+line when nothing else was said for half a minute. Everything is fed from the run's moments; the view asks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from crewcap.cli.closing import Closing, closing_lines, colour_of
+from crewcap.cli.deeds import Deed, Deeds
+from crewcap.cli.opening import Opening, opening_lines
+from crewcap.cli.screen import NARROW, Screen, bar, columns_of, duration, fit, many, pad, percent, span, wrap
+from crewcap.core.harmless import one_line
+from crewcap.core.money import ZERO, Money
+from crewcap.core.runs import Acted, AgentEvent, Answered, Retried, Run
+from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
+
+QUIET_S = 30.0
+WIDEST = 100  # columns of a line of the story; more is hard to read
+_AT_ONCE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """What the lines below the story tell."""
+
+    run: Run
+    elapsed_s: float = 0.0
+    spent: Money = ZERO
+    held: Money = ZERO
+    turns: int = 0
+    recent: tuple[Deed, ...] = ()
+    doing: tuple[Deed, ...] = ()
+    agents: int = 1
+
+
+def step_lines(elapsed_s: float, name: str, text: str, columns: int) -> list[str]:
+    """`  0:13  check before    41 passed, 1 failed`."""
+    if columns < NARROW:
+        return wrap(f"{duration(elapsed_s)} {name}: {text}", columns, indent=" ")
+    return [fit(f"{_time(elapsed_s)}  {pad(name, 15)} {one_line(text)}", min(columns, WIDEST))]
+
+
+def deed_lines(deed: Deed, spent: Money, columns: int) -> list[str]:
+    """`  0:41  turn 4   edit   src/auth/login.py  +3 -1       $0.16`: what was done, and the cost of all so far."""
+    if columns < NARROW:
+        return wrap(f"{duration(deed.began_s)} {deed.verb} {deed.words} {spent.show()}", columns, indent=" ")
+    width, money = min(columns, WIDEST), spent.show()
+    head = f"{_time(deed.began_s)}  {pad(f'turn {deed.turn}', 8)} {pad(deed.verb, 6)} "
+    room = width - columns_of(head) - len(money) - 2
+    return [f"{head}{pad(fit(deed.words, room), room)}  {money}"]
+
+
+def status_lines(now: Now, columns: int) -> list[str]:
+    """The lines below the story; on a narrow screen what matters most of them."""
+    run = now.run
+    if columns < NARROW:
+        share = percent(now.spent, run.cap).replace(" ", "")
+        return wrap(f"{run.name} {now.spent.show()}/{run.cap.show().removeprefix('$')} {share} t{now.turns}", columns)
+    width = min(columns, WIDEST)
+    where = f"{run.repo}    {run.state}"
+    title = fit(one_line(run.issue.title), max(0, width - columns_of(f" {run.name}    {where}")))
+    lines = [
+        f" {pad(f'{run.name}  {title}', width - columns_of(where) - 2)} {where}",
+        f" {_money(now)}",
+        f" {_pace(now)}",
+    ]
+    lines += [_deed_row(deed, width) for deed in (*now.recent, *now.doing[:_AT_ONCE])]
+    if now.held and not now.spent:
+        lines.append(" held: promised to the request in flight; what it does not use comes back")
+    return [*lines, " Ctrl-C pauses and keeps everything; twice stops"]
+
+
+def quiet_line(now: Now) -> str:
+    """What a pipe gets when nothing else was said for a while."""
+    held = f", {now.held.show()} held" if now.held else ""
+    money = f"{now.spent.show()} of {now.run.cap.show()}, {percent(now.spent, now.run.cap)}{held}"
+    return f"{_time(now.elapsed_s)}  {pad('still working', 15)} {money}, turn {now.turns} of {now.run.max_turns}"
+
+
+def _time(seconds: float) -> str:
+    return f"{duration(seconds):>6}"
+
+
+def _money(now: Now) -> str:
+    cap = now.run.cap
+    held = f"  + {now.held.show()} held" if now.held else ""
+    pace = Money(now.spent.nano * 60 // max(1, round(now.elapsed_s)))
+    a_minute = f"   {pace.show()}/min" if now.spent and now.elapsed_s >= 10 else ""
+    return f"{now.spent.show()} of {cap.show()} {bar(now.spent, cap)}  {percent(now.spent, cap)}{held}{a_minute}"
+
+
+def _pace(now: Now) -> str:
+    run = now.run
+    time = f"{duration(now.elapsed_s)} of {span(run.timeout_s)}"
+    return f"turn {now.turns} of {run.max_turns}   {time}   {run.model}   {many(now.agents, 'agent')}"
+
+
+def _deed_row(deed: Deed, width: int) -> str:
+    """`  > run    pytest tests/test_login.py             9 s`: with its cost once it is done."""
+    cost = f"+{deed.cost.show()}" if deed.took_s is not None and deed.cost else ""
+    tail = f"{round(deed.took_s or 0):>4} s  {cost:>9}"
+    mark = ">" if deed.took_s is None else " "
+    room = max(10, width - columns_of(tail) - 12)
+    return f"  {mark} {pad(deed.verb, 6)} {pad(fit(deed.words, room), room)} {tail}".rstrip()
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveView:
+    """The screen of one run. `write` takes text with its line ends; a reader that has gone is no error."""
+
+    screen: Screen
+    write: Callable[[str], None]
+    monotonic: Callable[[], float]
+    opening: Opening
+    _now: Now = field(init=False)
+    _deeds: Deeds = field(init=False, default_factory=Deeds)
+    _began: float = field(init=False, default=0.0)
+    _spoke: float = field(init=False, default=0.0)
+    _drawn: int = field(init=False, default=0)  # lines below the story
+    _is_gone: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._now = Now(run=self.opening.run)
+
+    def begin(self) -> None:
+        """Print the head; time runs from here."""
+        self._began = self.monotonic()
+        self._say(opening_lines(self.opening, self.screen.columns))
+
+    def feed(self, moment: Moment) -> None:
+        """Tell what happened."""
+        self._now = replace(self._now, elapsed_s=self.monotonic() - self._began)
+        match moment:
+            case Stepped():
+                self._tell(self._deeds.flush())
+                self._step(moment.name, moment.text)
+            case Heard():
+                self._hear(moment.event, turn=moment.turn, spent=moment.spent)
+            case Counted():
+                self._now = replace(self._now, spent=moment.spent, held=moment.held, turns=moment.turns)
+            case Ended():
+                self._tell(self._deeds.give_up())
+                self._now = replace(self._now, run=moment.run)
+                self._erase()
+                return
+        self._draw()
+
+    def close(self, closing: Closing) -> None:
+        """Print the last block."""
+        self._tell(self._deeds.give_up())
+        self._erase()
+        head, *rest = self.screen.lines(closing_lines(closing, self.screen.columns))
+        self._put("\n".join(["", self.screen.paint(head, colour_of(closing.run)), *rest, ""]))
+
+    @property
+    def last_deed(self) -> str:
+        """What the agent did last, for the message of a pause."""
+        return self._deeds.last
+
+    def _hear(self, event: AgentEvent, *, turn: int, spent: Money) -> None:
+        cost, at_s = spent - self._now.spent, self._now.elapsed_s
+        self._now = replace(self._now, turns=max(turn, self._now.turns), spent=max(spent, self._now.spent))
+        match event:
+            case Acted():
+                self._deeds.begin(event, turn=self._now.turns, at_s=at_s, cost=max(ZERO, cost))
+            case Answered():
+                self._tell(self._deeds.end(event, at_s=at_s))
+            case Retried():
+                self._step("retry", f"number {event.attempt}, because of {event.reason}")
+            case _:
+                pass
+
+    def _tell(self, deeds: Iterable[Deed]) -> None:
+        for deed in deeds:
+            self._say(deed_lines(deed, self._now.spent, self.screen.columns))
+
+    def _step(self, name: str, text: str) -> None:
+        self._say(step_lines(self._now.elapsed_s, name, text, self.screen.columns))
+
+    def _draw(self) -> None:
+        """The lines below the story; a pipe gets one when it is quiet for long."""
+        if self.screen.is_terminal:
+            deeds = self._deeds
+            now = replace(self._now, recent=deeds.recent, doing=deeds.doing, agents=deeds.agents)
+            lines = self.screen.lines(status_lines(now, self.screen.columns))
+            self._erase()
+            self._drawn = len(lines)
+            self._put("".join(f"{line}\n" for line in lines))
+        elif self.monotonic() - self._spoke >= QUIET_S:
+            self._tell(self._deeds.flush())
+            self._say([quiet_line(self._now)])
+
+    def _say(self, lines: Iterable[str]) -> None:
+        """Lines of the story."""
+        self._erase()
+        self._spoke = self.monotonic()
+        self._put("".join(f"{line}\n" for line in self.screen.lines(lines)))
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._put(f"\x1b[{self._drawn}F\x1b[J")
+            self._drawn = 0
+
+    def _put(self, text: str) -> None:
+        """Write; when nobody reads any more the run goes on all the same."""
+        if self._is_gone:
+            return
+        try:
+            self.write(text)
+        except (BrokenPipeError, ValueError):
+            self._is_gone = True
