@@ -107,12 +107,11 @@ def _apply(db: sqlite3.Connection, migration: Migration) -> None:
 
 def statements(sql: str) -> list[str]:
     """Cut a script into statements; SQLite itself says where one ends (a trigger's body has semicolons, too)."""
+    *pieces, rest = sql.split(";")
     found, begun = [], ""
-    for line in sql.splitlines(keepends=True):
-        begun += line
+    for piece in pieces:
+        begun += piece + ";"
         if sqlite3.complete_statement(begun):
-            found.append(begun)
+            found.append(begun.strip())
             begun = ""
-    if begun.strip():
-        found.append(begun)
-    return found
+    return [*found, *filter(None, [(begun + rest).strip()])]

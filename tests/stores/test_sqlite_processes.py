@@ -1,0 +1,102 @@
+"""Several processes on one ledger, and processes that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.stores.books import Shelf, add_key, reserve, settle, usd
+
+from crewcap.core.budget import Granted, KeyId, Refused
+from crewcap.core.money import ZERO
+
+ROOT = Path(__file__).parents[2]
+
+
+class Others:
+    """Child processes, ended with the test."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.children: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tests.stores.ledger_process", str(self.shelf.home.root), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self.children.append(child)
+        assert _line(child) == "ready"
+        return child
+
+
+@pytest.fixture
+def others(shelf: Shelf) -> Iterator[Others]:
+    found = Others(shelf)
+    yield found
+    for child in found.children:
+        child.kill()
+        child.communicate(timeout=30)
+
+
+def _line(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def test_two_processes_take_exactly_what_there_is(shelf: Shelf, others: Others) -> None:
+    """Sixty cents for one hundred and twenty requests of a cent."""
+    ledger = shelf.open()
+    add_key(ledger, "k1", cap="0.60", at=shelf.clocks.wall)
+    takers = [others.start("take", name, "60") for name in ("a", "b")]
+    for child in takers:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    assert sum(int(_line(child)) for child in takers) == 60
+    assert all(child.wait(timeout=30) == 0 for child in takers)
+    (balance,) = ledger.balances(KeyId("k1"))
+    assert (balance.spent, balance.held, balance.uncertain) == (usd("0.60"), ZERO, ZERO)
+    assert ledger.verify().problems == ()
+    ledger.close()
+
+
+def test_a_gateway_killed_between_hold_and_settlement_leaves_the_hold_charged(shelf: Shelf, others: Others) -> None:
+    """kill -9: what was sent may have been billed, so it counts until somebody says what it cost."""
+    ledger, _ = shelf.filled()
+    child = others.start("hold", "second")
+    assert _line(child) == "held"
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(timeout=30)
+    assert [it.hold for it in ledger.open_holds()] == ["second"]
+    boot = ledger.start_boot()
+    (lost,) = ledger.uncertain_holds()
+    assert (lost.hold, lost.uncertain) == ("second", usd("0.30"))
+    assert "died before the answer was complete" in lost.reason
+    assert not settle(ledger, "second", "0.01")
+    refused = reserve(ledger, boot, "third", "0.61")
+    assert isinstance(refused, Refused)
+    assert not refused.can_wait
+    assert isinstance(reserve(ledger, boot, "fourth", "0.60"), Granted)
+    assert ledger.verify().problems == ()
+    ledger.close()
+
+
+def test_a_gateway_that_is_only_stopped_is_not_dead(shelf: Shelf, others: Others) -> None:
+    """A process that hangs may still be paying for an answer; time alone frees nothing."""
+    ledger, _ = shelf.filled()
+    child = others.start("hold", "second")
+    assert _line(child) == "held"
+    os.kill(child.pid, signal.SIGSTOP)
+    ledger.start_boot()
+    assert ledger.uncertain_holds() == ()
+    assert [it.hold for it in ledger.open_holds()] == ["second"]
+    ledger.close()
