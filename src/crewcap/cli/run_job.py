@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crewcap.agents.find import Found
 from crewcap.cli.context import Call
+from crewcap.cli.run_screen import RunScreen
 from crewcap.core.runs import Issue, Run, RunState
 from crewcap.gateway import process
 from crewcap.gateway.assemble import key_variables
@@ -36,8 +37,8 @@ class Job:
     base: Base
     left_out: LeftOut
     found: Found
+    agent_title: str  # "Claude Code"
     tracker: Tracker
-    sandbox: str = ""  # instead of the plan's own choice: the demo takes the strongest there is
 
 
 def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: str | None) -> Job:
@@ -59,13 +60,15 @@ def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: s
         asked=asked,
         now=call.clock(),
     )
+    adapter = start.adapter_of(plan)
     return Job(
         plan=plan,
         settings=settings,
         repository=repository,
         base=base,
         left_out=call.app.mirrors.left_out(repository),
-        found=start.find_agent(settings, start.adapter_of(plan), call.environ),
+        found=start.find_agent(settings, adapter, call.environ),
+        agent_title=adapter.title,
         tracker=tracker,
     )
 
@@ -89,37 +92,48 @@ def make_order(call: Call, job: Job, tell: Callable[[Moment], None]) -> start.Or
         sandbox=sandbox,
         mirrors=call.app.mirrors,
         repository=job.repository,
+        base=job.base,
         tell=tell,
-        report=_reporter(call, job),
+        report=_reporter(job),
     )
 
 
 async def drive(call: Call, job: Job) -> Run:
     """Take the issue's run to its end: the open one that nobody drives any more, else a new one."""
-    order = make_order(call, job, lambda moment: call.note(str(moment)[:300]))
+    screen = RunScreen(call)
+    order = make_order(call, job, screen.feed)
+    run = _open_or_new(call, order, job)
+    screen.begin(job, run, order.sandbox)
+    ended = await start.carry_out(order, job.plan, run, job.found)
+    screen.close(ended)
+    return ended
+
+
+def _open_or_new(call: Call, order: start.Order, job: Job) -> Run:
+    """A run that was cut short is gone on with; one that is driven or waits is left alone."""
     try:
-        run = start.write_down(order, job.plan, job.found)
+        return start.write_down(order, job.plan, job.found)
     except AlreadyOpen as already:
         if is_driven(already.run) or already.run.state == RunState.WAITING:
             raise
-        run = already.run
-        call.note(f"{run.name} was cut short while {run.state}; going on with it")
-    return await start.carry_out(order, job.plan, run, job.found)
+        call.note(f"{already.run.name} was cut short while {already.run.state}; going on with it")
+        return already.run
 
 
-def _reporter(call: Call, job: Job) -> Callable[[Run, Totals], None]:
+def _reporter(job: Job) -> Callable[[Run, Totals], None]:
+    """Where the run's report goes: back to where its issue came from."""
+
     def report(run: Run, totals: Totals) -> None:
-        pass
+        del run, totals
 
     return report
 
 
 def _repository(settings: Settings, issue: Issue, repo: str | None) -> tuple[str, str]:
     """Name and place of the repository: as said, else around the issue's file, else here."""
-    if repo in settings.repos:
-        return repo, settings.repos[repo].url or "."
     if repo is not None:
-        return "", repo
+        known = settings.repos.get(repo)
+        return (repo, known.url or ".") if known else ("", repo)
     return "", str(Path(issue.source).parent) if issue.source else "."
 
 

@@ -19,7 +19,7 @@ _DURATION = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,4})m)?(?:(\d{1,5})s)?\Z")
 _ELSEWHERE = re.compile(r"#?\d+\Z|[\w.-]+/[\w.-]+#\d+\Z|linear:|https?://")
 
 
-class Cap(click.ParamType):
+class Cap(click.ParamType[Money]):
     """An amount of money that something may cost."""
 
     name = "usd"
@@ -37,7 +37,7 @@ class Cap(click.ParamType):
         return amount
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """A stretch of time with its unit."""
 
     name = "duration"

@@ -37,7 +37,7 @@ from crewcap.trackers.issue_text import slug
 from crewcap.workspaces import Sandbox
 from crewcap.workspaces.environs import readable_keys
 from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.repositories import Repository
+from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.uids import lease
 
 
@@ -55,6 +55,7 @@ class Order:
     sandbox: Sandbox
     mirrors: Mirrors
     repository: Repository
+    base: Base  # where a new run starts
     tell: Callable[[Moment], None]
     report: Callable[[Run, Totals], None]
 
@@ -93,6 +94,8 @@ def write_down(order: Order, plan: Plan, found: Found) -> Run:
             state=RunState.QUEUED,
             repo=plan.repo,
             repo_path=str(plan.repo_path),
+            base=order.base.commit,
+            base_branch=order.base.branch,
             agent=plan.route.agent,
             agent_version=found.version,
             model=plan.route.model,

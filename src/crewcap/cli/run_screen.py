@@ -1,0 +1,112 @@
+"""What `crewcap run` shows: the live view for people, one object for machines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crewcap.cli.closing import Closing
+from crewcap.cli.context import Call
+from crewcap.cli.live import LiveView
+from crewcap.cli.opening import Opening, lefts_of
+from crewcap.cli.run_view import as_json, totals_of, wall_seconds
+from crewcap.cli.screen import Screen
+from crewcap.core.budget import Scope
+from crewcap.core.money import Money, total
+from crewcap.core.pricing import UnknownPrice, Usage
+from crewcap.core.runs import Run
+from crewcap.runner.moments import Moment
+from crewcap.stores import Entry
+from crewcap.workspaces import Sandbox
+
+if TYPE_CHECKING:
+    from crewcap.cli.run_job import Job
+
+
+@dataclass(slots=True)
+class RunScreen:
+    """One run on the screen; with --json the story goes to stderr and the object to stdout."""
+
+    call: Call
+    _view: LiveView | None = None
+    _scopes: tuple[str, ...] = ()
+
+    def begin(self, job: Job, run: Run, sandbox: Sandbox) -> None:
+        """The head; from here on moments are shown."""
+        self._scopes = tuple(balance.scope for balance in job.plan.balances)
+        opening = Opening(
+            run=run,
+            agent=f"{job.agent_title} {run.agent_version}",
+            lefts=lefts_of(job.plan.balances),
+            uncommitted=job.left_out.count,
+            sandbox=_walls(sandbox),
+            notes=(*run.issue.notes, *job.found.notes),
+        )
+        write = _say_nothing if self.call.quiet else _writer(self.call)
+        screen = Screen.of(sys.stderr if self.call.as_json else sys.stdout, self.call.environ)
+        self._view = LiveView(screen=screen, write=write, monotonic=time.monotonic, opening=opening)
+        self._view.begin()
+
+    def feed(self, moment: Moment) -> None:
+        """Something happened."""
+        if self._view is not None:
+            self._view.feed(moment)
+
+    def close(self, run: Run) -> None:
+        """The last block, or the object."""
+        totals = totals_of(self.call, run)
+        if self._view is not None:
+            self._view.write = _writer(self.call)
+            self._view.close(
+                Closing(
+                    run=run,
+                    totals=totals,
+                    wall_s=wall_seconds(run, self.call.clock()),
+                    lefts=lefts_of(one for one in self.call.app.ledger.all_balances() if one.scope in self._scopes),
+                    saved=saved_by_caching(self.call, run),
+                    last=self._view.last_deed,
+                )
+            )
+        if self.call.as_json:
+            self.call.emit(as_json(self.call, run, totals))
+
+
+def saved_by_caching(call: Call, run: Run) -> Money | None:
+    """What the same tokens would have cost without any cache, less what they cost; None where a price is gone."""
+    entries = call.app.ledger.entries(scope=Scope(f"run:{run.id}"))
+    try:
+        return total(_uncached(call, entry) for entry in entries) - total(entry.spent for entry in entries)
+    except UnknownPrice:
+        return None
+
+
+def _uncached(call: Call, entry: Entry) -> Money:
+    """One request's tokens, all of its prompt as fresh input."""
+    if not entry.usage.prompt and not entry.usage.output:
+        return entry.spent
+    card = call.app.book.card(entry.provider, entry.model, at=entry.booked_at)
+    return card.cost(Usage(input=entry.usage.prompt, output=entry.usage.output, pieces=entry.usage.pieces))
+
+
+def _walls(sandbox: Sandbox) -> str:
+    """The sandbox in words, with what it gives up."""
+    said = f"{sandbox.rung}; network: model gateway"
+    return f"{said}; gives up: {'; '.join(sandbox.loses)}" if sandbox.loses else said
+
+
+def _writer(call: Call) -> Callable[[str], None]:
+    """Where the story goes."""
+    stream = sys.stderr if call.as_json else sys.stdout
+
+    def write(text: str) -> None:
+        stream.write(text)
+        stream.flush()
+
+    return write
+
+
+def _say_nothing(text: str) -> None:
+    """With --quiet the end is all there is to see."""

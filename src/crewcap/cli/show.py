@@ -1,0 +1,42 @@
+"""`crewcap show`: everything about one run."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.run_view import as_json, find_one, totals_of, wall_seconds
+from crewcap.core.runs import OPEN_STATES, Run, RunState
+
+
+@click.command(epilog="Example: crewcap show fix-login.1 --json")
+@click.argument("run", default="")
+@common
+@with_call
+def show(call: Call, *, run: str) -> None:
+    """Show one run; RUN is a name, a unique prefix, or nothing for the latest."""
+    found = find_one(call, run)
+    if call.as_json:
+        call.emit(as_json(call, found, totals_of(call, found)))
+        return
+    for line in _lines(call, found):
+        call.out(line)
+
+
+def _lines(call: Call, run: Run) -> list[str]:
+    """How it began, and how it ended or stands."""
+    from crewcap.cli.closing import Closing, closing_lines  # noqa: PLC0415  (the screen's parts)
+    from crewcap.cli.opening import Opening, opening_lines  # noqa: PLC0415
+    from crewcap.cli.run_screen import saved_by_caching  # noqa: PLC0415
+    from crewcap.cli.screen import Screen  # noqa: PLC0415
+
+    columns = Screen.of(sys.stdout, call.environ).columns
+    head = opening_lines(Opening(run=run, agent=f"{run.agent} {run.agent_version}"), columns)
+    if run.state in OPEN_STATES - {RunState.WAITING}:
+        return [*head, f"  {run.state}   {run.reason}".rstrip(), f"  next      crewcap logs -f {run.name}"]
+    totals = totals_of(call, run)
+    wall_s = wall_seconds(run, call.clock())
+    closing = Closing(run=run, totals=totals, wall_s=wall_s, saved=saved_by_caching(call, run))
+    return [*head, "", *closing_lines(closing, columns)]
