@@ -150,11 +150,12 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
         *,
         cap: str | None = "1.00",
         provider: dict[str, Any] | None = None,
+        busy_s: float = 5.0,
         **policy: Any,
     ) -> AsyncIterator[Rig]:
         home = Home(tmp_path / "home")
         home.make()
-        ledger = SqliteLedger(home, clock=lambda: datetime.now(UTC), monotonic=time.monotonic)
+        ledger = SqliteLedger(home, clock=lambda: datetime.now(UTC), monotonic=time.monotonic, busy_s=busy_s)
         try:
             async with (
                 Simulator(answers or script(), book=book, **(provider or {})) as simulator,

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from crewcap.core.budget import Granted, HoldId
 from crewcap.core.money import Money
+from crewcap.core.pricing import Usage
 from crewcap.simulator.script import Script, Step, When
+from crewcap.stores import HoldOrder, Limit, Settlement
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Rig, RigMaker
@@ -102,5 +105,214 @@ def test_a_request_that_waited_too_long_may_come_again(rig: RigMaker) -> None:
             status, headers, _ = await r.post(body)
             assert status == 200
             assert "x-crewcap-clamped" in headers
+
+    asyncio.run(main())
+
+
+def test_an_answer_is_clamped_to_what_is_left_and_says_so(rig: RigMaker) -> None:
+    """The whole rest of the cap is usable: the answer is cut at the last cent and the agent is told."""
+
+    async def main() -> None:
+        async with rig(answers_that_cost("0.50"), cap="0.10") as r:
+            status, headers, body = await r.post(r.request("cost-0.50 please", max_tokens=33_400))
+            assert status == 200
+            asked, limit = headers["x-crewcap-clamped"].split(" -> ")
+            assert (asked, json.loads(body)["usage"]["output_tokens"]) == ("33400", int(limit))
+            await r.settled()
+            assert (
+                Money.usd("0.085") <= r.charged() == r.simulator.meter.total() <= Money.usd("0.10")
+            )  # held at 1.1, "us"
+            assert r.entries()[0].notes == (f"clamped 33400 -> {limit}",)
+
+    asyncio.run(main())
+
+
+def test_a_prompt_that_does_not_fit_by_its_bytes_is_counted_for_free(rig: RigMaker) -> None:
+    """120 KB of text would be held at $0.36 and costs a quarter of it; waiting or asking again counts it once."""
+
+    async def main() -> None:
+        async with rig(cap="0.20") as r:
+            body = r.request("word " * 24_000, max_tokens=200)
+            status, _, _ = await r.post(body)
+            assert status == 200
+            await r.settled()
+            entry = r.entries()[0]
+            assert any("count call" in note for note in entry.notes)
+            assert r.charged() == r.simulator.meter.total()
+            await r.post(body)
+            counts = [record for record in r.simulator.log.records if record.path.endswith("count_tokens")]
+            assert len(counts) == 1
+
+    asyncio.run(main())
+
+
+def test_whole_prompts_are_used_up_to_the_arithmetic_maximum(rig: RigMaker) -> None:
+    """Prompts that write a cache: spending stops only when one more worst case really does not fit."""
+
+    async def main() -> None:
+        async with rig(cap="0.50") as r:
+
+            def body(number: int) -> dict[str, Any]:
+                text = {"type": "text", "text": f"{number} " + "word " * 16_000, "cache_control": {"type": "ephemeral"}}
+                return r.request(max_tokens=100, messages=[{"role": "user", "content": [text]}])
+
+            answers = await asyncio.gather(*(r.post(body(number)) for number in range(12)))
+            await r.settled()
+            served = sum(status == 200 for status, _, _ in answers)
+            meter = r.simulator.meter.total()
+            one = Money(meter.nano // served)
+            assert r.charged() == meter
+            assert meter + one + Money(one.nano * 8 // 100) > Money.usd("0.50")  # 3 % and 500 tokens of spare
+
+    asyncio.run(main())
+
+
+def test_a_refusal_names_the_smallest_cap_that_would_work(rig: RigMaker) -> None:
+    """And that cap does work."""
+
+    async def main() -> None:
+        async with rig(cap="0.01") as r:
+            body = r.request("word " * 8_000, max_tokens=2_000)
+            status, _, answer = await r.post(body)
+            message = json.loads(answer)["error"]["message"]
+            assert status == 402
+            assert f"key:{r.key.row.id}" in message
+            for word in ("left of $0.01", "spent", "held", "needs at least"):
+                assert word in message
+            smallest = message.partition("would work is $")[2].partition(";")[0]
+            assert (await r.post(body, key=r.new_key(smallest)))[0] == 200
+            assert (await r.post(body, key=r.new_key(str(float(smallest) - 0.01)[:4])))[0] == 402
+            assert r.ledger.totals(r.key.row.scopes[0]).refused == 1
+
+    asyncio.run(main())
+
+
+def test_a_latched_key_is_refused_without_another_count_call(rig: RigMaker) -> None:
+    """Agents retry a refusal; the latch makes that cheap, and a raised cap ends it."""
+
+    async def main() -> None:
+        async with rig(cap="0.01") as r:
+            body = r.request("word " * 8_000, max_tokens=2_000)
+            for extra in range(5):
+                more = r.request("word " * (8_000 + extra), max_tokens=2_000)
+                assert (await r.post(more))[0] == 402
+            counts = [record for record in r.simulator.log.records if record.path.endswith("count_tokens")]
+            assert len(counts) == 1
+            limit = Limit(scope=r.key.row.scopes[0], window="total", amount=Money.usd("1.00"), source="command")
+            r.ledger.set_limit(limit)
+            assert (await r.post(body))[0] == 200
+
+    asyncio.run(main())
+
+
+def test_a_smaller_request_is_served_by_a_key_that_was_latched(rig: RigMaker) -> None:
+    """A refusal is true for the request that it answers."""
+
+    async def main() -> None:
+        async with rig(cap="0.02") as r:
+            assert (await r.post(r.request("word " * 8_000, max_tokens=2_000)))[0] == 402
+            assert (await r.post(r.request("hello", max_tokens=200)))[0] == 200
+
+    asyncio.run(main())
+
+
+def test_other_processes_money_is_waited_for_as_well(rig: RigMaker) -> None:
+    """Another gateway holds the money of a shared scope and gives it back: nobody tells us, so we look."""
+
+    async def main() -> None:
+        async with rig(cap="1.00") as r:
+            boot = r.ledger.start_boot()
+            order = HoldOrder(
+                hold=HoldId("elsewhere"),
+                boot=boot,
+                key=r.key.row.id,
+                amount=Money.usd("0.99"),
+                model="claude-sonnet-4-6",
+                provider="anthropic",
+                book="",
+                prompt_bound=1,
+                output_limit=1,
+                asked_output=1,
+            )
+            assert isinstance(r.ledger.reserve(order), Granted)
+            asking = asyncio.create_task(r.post(r.request(max_tokens=1_000)))
+            await r.until(lambda: bool(r.gateway.service.purse.waiting))
+            r.ledger.settle(
+                Settlement(hold=HoldId("elsewhere"), kind="released", spent=Money(0), uncertain=Money(0), usage=Usage())
+            )
+            assert (await asking)[0] == 200
+
+    asyncio.run(main())
+
+
+def test_a_client_that_leaves_the_line_costs_nothing(rig: RigMaker) -> None:
+    async def main() -> None:
+        async with rig(answers_that_cost("0.30", pace_ms=60)) as r:
+            body = r.request("cost-0.30 please", max_tokens=60_000, stream=True)
+            first = asyncio.create_task(r.post(body))
+            await r.until(lambda: bool(r.gateway.service.exchanges))
+            second = asyncio.create_task(r.post(body))
+            await r.until(lambda: bool(r.gateway.service.purse.waiting))
+            second.cancel()
+            await first
+            await r.until(lambda: not r.gateway.service.purse.waiting)
+            await r.settled()
+            assert len(r.entries()) == 1
+            assert r.balance().held == Money(0)
+
+    asyncio.run(main())
+
+
+def test_neighbours_are_not_slowed_by_a_run_that_waits_for_its_own_cap(rig: RigMaker) -> None:
+    async def main() -> None:
+        async with rig(answers_that_cost("0.30", pace_ms=60)) as r:
+            body = r.request("cost-0.30 please", max_tokens=60_000, stream=True)
+            tasks = [asyncio.create_task(r.post(body)) for _ in range(2)]
+            await r.until(lambda: bool(r.gateway.service.purse.waiting))
+            assert (await r.post(r.request(), key=r.new_key()))[0] == 200
+            assert not all(task.done() for task in tasks)
+            await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+
+
+def test_a_ledger_that_cannot_book_sends_nothing(rig: RigMaker) -> None:
+    """Fail closed: locked by somebody else, it is 503 and may be tried again."""
+
+    async def main() -> None:
+        import sqlite3  # noqa: PLC0415
+
+        async with rig(busy_s=0.05) as r:
+            other = sqlite3.connect(r.home.ledger, isolation_level=None)
+            other.execute("BEGIN EXCLUSIVE")
+            status, _, body = await r.post(r.request())
+            assert status == 503
+            assert "ledger" not in json.loads(body)["error"]["message"].lower() or "locked" in body.decode()
+            other.execute("ROLLBACK")
+            other.close()
+            assert not r.simulator.log.records
+            assert (await r.post(r.request()))[0] == 200
+
+    asyncio.run(main())
+
+
+def test_a_settlement_that_could_not_be_booked_is_booked_later(rig: RigMaker) -> None:
+    """Until then the hold stays charged; nothing is lost."""
+
+    async def main() -> None:
+        import sqlite3  # noqa: PLC0415
+
+        async with rig(answers_that_cost("0.10", pace_ms=40), busy_s=0.05) as r:
+            asking = asyncio.create_task(r.post(r.request("cost-0.10 please", max_tokens=9_000, stream=True)))
+            await r.until(lambda: bool(r.simulator.meter.bills))
+            other = sqlite3.connect(r.home.ledger, isolation_level=None)
+            other.execute("BEGIN EXCLUSIVE")
+            assert (await asking)[0] == 200
+            other.execute("ROLLBACK")
+            other.close()
+            assert r.balance().held + r.charged() >= r.simulator.meter.total()
+            await r.gateway.service.purse.beat()
+            assert r.charged() == r.simulator.meter.total()
+            assert r.balance().held == Money(0)
 
     asyncio.run(main())

@@ -71,18 +71,6 @@ class Admission:
     policy: Policy
     boot: BootId
 
-    def admit(self, request: Request, *, is_capped: bool) -> None:
-        """Refuse what capped keys may not use, by name."""
-        if is_capped and request.ask.refusals:
-            raise Refusal("not_allowed", " ".join(request.ask.refusals))
-        limit, thinking = request.ask.max_output, request.ask.thinking_budget
-        if limit is not None and thinking and limit <= thinking:
-            raise Refusal(
-                "not_allowed",
-                f"this key allows {limit} output tokens an answer and the request's thinking budget alone is "
-                f"{thinking}; ask for less thinking, or make a key with a larger --max-output",
-            )
-
     def model(self, key: VirtualKey, provider: Provider, name: str, *, at: datetime) -> str:
         """The full id of the model asked for, if the key may use it and it has a price."""
         try:
@@ -112,7 +100,14 @@ class Admission:
         known = [card.max_output for card in cards if card.max_output is not None]
         if len(known) == len(cards) and known:
             limits.append(max(known))
-        return replace(ask, max_output=min(limits)) if limits else ask
+        limit = min(limits, default=None)
+        if limit is not None and ask.thinking_budget and limit <= ask.thinking_budget:
+            raise Refusal(
+                "not_allowed",
+                f"{limit} output tokens are allowed and the request's thinking budget alone is {ask.thinking_budget}; "
+                "ask for less thinking, or make a key with a larger --max-output",
+            )
+        return replace(ask, max_output=limit)
 
     def want(self, request: Request) -> Want:
         """What the purse is asked for."""

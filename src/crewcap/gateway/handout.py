@@ -13,6 +13,7 @@ its rights), and only if it is a TCP socket that listens on a loopback address. 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -39,10 +40,8 @@ class Received:
 
     async def confirm(self) -> None:
         """Say that requests are served from now on."""
-        try:
+        with contextlib.suppress(OSError), contextlib.closing(self.launcher):  # a launcher that died asks for nothing
             await asyncio.get_running_loop().sock_sendall(self.launcher, DONE)
-        finally:
-            self.launcher.close()
 
 
 async def receive(unix: socket.socket, *, uid: int | None, unlink: Path) -> Received:
@@ -68,13 +67,12 @@ async def _take(launcher: socket.socket, uid: int | None) -> socket.socket | Non
             hello, descriptors = await _receive_descriptors(launcher)
     except (TimeoutError, OSError):
         return None
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    if hello == HELLO and len(sockets) == 1 and _is_loopback_listener(sockets[0]):
-        sockets[0].setblocking(False)
-        return sockets[0]
+    if hello == HELLO and len(descriptors) == 1 and (listener := _loopback_listener(descriptors[0])):
+        return listener
     log.warning("what was handed out is not one listener on a loopback address")
-    for each in sockets:
-        each.close()
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
     return None
 
 
@@ -103,11 +101,16 @@ def _peer_uid(launcher: socket.socket) -> int:
     return uid
 
 
-def _is_loopback_listener(found: socket.socket) -> bool:
-    """A TCP socket that listens, on an address that only its own network namespace reaches."""
+def _loopback_listener(descriptor: int) -> socket.socket | None:
+    """A TCP socket that listens, on an address that only its own network namespace reaches; else None."""
     try:
-        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-        is_tcp = found.type == socket.SOCK_STREAM and found.family in {socket.AF_INET, socket.AF_INET6}
-        return listens and is_tcp and is_loopback(found.getsockname()[0])
+        found = socket.socket(fileno=descriptor)
     except OSError:
-        return False
+        return None
+    listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    is_tcp = found.type == socket.SOCK_STREAM and found.family in {socket.AF_INET, socket.AF_INET6}
+    if listens and is_tcp and is_loopback(found.getsockname()[0]):
+        found.setblocking(False)
+        return found
+    found.detach()
+    return None

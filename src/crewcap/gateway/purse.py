@@ -99,6 +99,11 @@ class Purse:
         await self.do(self._ledger.stop_boot, boot)
         await self._writer.stop()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for money."""
+        return len(self._line)
+
     def place(self, key: VirtualKey) -> Waiter:
         """A place in the line, by the time of coming in."""
         return self._line.ticket(key.run or key.id, frozenset(key.scopes))

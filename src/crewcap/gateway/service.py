@@ -138,9 +138,11 @@ class Service:
 
     async def _messages(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         found, key, body = await self._read(door, http)
-        request = self._request(key, await self._ask(body, found), found, body)
+        ask = await self._ask(body, found)
         is_capped = await self._is_capped(key)
-        self._admission.admit(request, is_capped=is_capped)
+        if is_capped and ask.refusals:
+            raise Refusal("not_allowed", " ".join(ask.refusals))
+        request = self._request(key, ask, found, body)
         self._refuse_frozen(request.model, is_capped=is_capped)
 
         def is_gone() -> bool:
