@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, TextIO
 
 from crewcap.core.money import Money
+from crewcap.core.report import filled
 
 Colour = Literal["green", "yellow", "red", "dim", "bold"]
 """Green only for a passed check, yellow for waiting, red for money or safety."""
@@ -23,13 +24,9 @@ _CODES = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 
 
 def bar(part: Money | int, whole: Money | int, width: int = 20) -> str:
-    """`[##..................]`: a part that is not nothing shows, and only what is nearly whole fills it."""
-    done, all_ = _number(part), _number(whole)
-    if all_ <= 0:
-        filled = width if done > 0 else 0
-    else:
-        filled = min(width, max(1 if done > 0 else 0, (2 * done * width + all_) // (2 * all_)))
-    return f"[{'#' * filled}{'.' * (width - filled)}]"
+    """`[##..................]`, in ASCII everywhere: a part that is not nothing shows."""
+    cells = filled(_number(part), _number(whole), width)
+    return f"[{'#' * cells}{'.' * (width - cells)}]"
 
 
 def percent(part: Money | int, whole: Money | int) -> str:
