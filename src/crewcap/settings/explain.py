@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from crewcap.core.money import Money
 from crewcap.settings.hosts import named_lists
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import Path, dotted
 from crewcap.settings.models import DEFAULT, BudgetLine, Settings, SettingsFile
-from crewcap.settings.values import show_duration
+from crewcap.settings.values import show_duration, show_money, show_share
 from crewcap.wire import DIALECTS
 
 HIDDEN = {"source", "origins", "routes", "budgets", "rates", "timezone", "written_routes", "store_url"}
@@ -29,13 +30,24 @@ class Row:
     origin: str  # "default", or the file and its line
 
 
+class _AsWritten(GenerateJsonSchema):
+    """A default stands in the schema as it would be written: `"45m"`, not 2700 seconds."""
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        """The library's own, with the value as the field's serializer writes it."""
+        writer = schema["schema"].get("serialization", {})
+        if schema.get("default") is not None and writer.get("type") == "function-plain":
+            schema = {**schema, "default": writer["function"](schema["default"])}
+        return super().default_schema(schema)
+
+
 def rows(settings: Settings) -> tuple[Row, ...]:
     """Every value in force, in the order of the file's tables."""
     tables = list(SettingsFile.model_fields)
     return tuple(
         Row(
             key=dotted(path),
-            value=_spelled(value),
+            value=spelled(value),
             plain=_plain(value),
             origin=settings.origins.get(dotted(path), DEFAULT),
         )
@@ -47,7 +59,7 @@ def schema() -> Mapping[str, Any]:
     """JSON Schema of the settings file, for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **SettingsFile.model_json_schema(by_alias=True),
+        **SettingsFile.model_json_schema(by_alias=True, schema_generator=_AsWritten),
         "title": "crewcap settings",
     }
 
@@ -91,7 +103,7 @@ def _walk(path: Path, value: object, *, only_said: bool = False) -> Iterator[tup
                 skip = (only_said or inner in (None, "", (), {})) and name not in value.model_fields_set
                 if (not skip and inner is not None and name != "name") or (name == "name" and only_said and inner):
                     shown = show_duration(inner) if name.endswith("_s") and isinstance(inner, int) else inner
-                    shown = f"{inner}%" if name == "share" else shown
+                    shown = show_share(inner) if name == "share" else shown
                     yield from _walk((*path, field.alias or name), shown, only_said=only_said)
         case Mapping():
             for key, inner in value.items():
@@ -103,18 +115,18 @@ def _walk(path: Path, value: object, *, only_said: bool = False) -> Iterator[tup
             yield path, value
 
 
-def _spelled(value: object) -> str:
+def spelled(value: object) -> str:
+    """A value as a settings file writes it."""
     match value:
         case Money():
-            whole, _, part = value.exact().partition(".")
-            return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
+            return show_money(value)
         case KeySource():
             return value.written()
         case bool():
             return str(value).lower()
         case tuple() | frozenset():
             return (
-                f"[{', '.join(_spelled(item) for item in (sorted(value) if isinstance(value, frozenset) else value))}]"
+                f"[{', '.join(spelled(item) for item in (sorted(value) if isinstance(value, frozenset) else value))}]"
             )
         case str():
             return dotted_text(value)

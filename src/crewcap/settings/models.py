@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StrictBool, WithJsonSchema
 
 from crewcap.core.budget import Scope, Window
 from crewcap.core.money import Money
@@ -40,8 +40,10 @@ _SOURCE = {
     },
 }
 
-Amount = Annotated[Money, PlainValidator(values.read_money), WithJsonSchema(_MONEY)]
-Cap = Annotated[Money, PlainValidator(values.read_cap), WithJsonSchema(_MONEY)]
+_SHOWN = PlainSerializer(values.show_money)
+
+Amount = Annotated[Money, PlainValidator(values.read_money), _SHOWN, WithJsonSchema(_MONEY)]
+Cap = Annotated[Money, PlainValidator(values.read_cap), _SHOWN, WithJsonSchema(_MONEY)]
 Count = Annotated[int, PlainValidator(values.read_count), WithJsonSchema({"type": "integer", "minimum": 1})]
 Attempts = Annotated[
     int, PlainValidator(values.read_attempts), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 10})
@@ -49,10 +51,14 @@ Attempts = Annotated[
 Duration = Annotated[
     int,
     PlainValidator(values.read_duration),
+    PlainSerializer(values.show_duration),
     WithJsonSchema({"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "examples": ["45m", "1h30m"]}),
 ]
 Share = Annotated[
-    int, PlainValidator(values.read_share), WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}\s?%$"})
+    int,
+    PlainValidator(values.read_share),
+    PlainSerializer(values.show_share),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}\s?%$"}),
 ]
 Zone = Annotated[str, PlainValidator(values.read_zone), WithJsonSchema({**_TEXT, "examples": ["Europe/Berlin"]})]
 BaseUrl = Annotated[str, PlainValidator(values.read_base_url), WithJsonSchema({**_TEXT, "format": "uri"})]
@@ -126,25 +132,25 @@ class RouteFile(Part):
 
     name: Text | None = Field(None, description="Lets a repository's own file choose this route.")
     match: RouteMatch = Field(default_factory=RouteMatch, description="When it holds; nothing said = always.")
-    agent: Text | None = None
-    model: ModelName | None = None
-    subagent_model: ModelName | None = None
-    effort: Effort | None = None
-    thinking_tokens: Count | None = None
-    cap: Cap | None = None
-    max_turns: Count | None = None
-    timeout_s: Duration | None = Field(None, alias="timeout")
-    max_output: Count | None = None
+    agent: Text | None = Field(None, description="The agent's command line.")
+    model: ModelName | None = Field(None, description="Resolved once; the full id is kept on the run.")
+    subagent_model: ModelName | None = Field(None, description="Model of subagents.")
+    effort: Effort | None = Field(None, description="How hard the model thinks.")
+    thinking_tokens: Count | None = Field(None, description="Thinking budget of each answer.")
+    cap: Cap | None = Field(None, description="The most that one run may cost; the smallest of all caps binds.")
+    max_turns: Count | None = Field(None, description="Requests that a run may send, subagents included.")
+    timeout_s: Duration | None = Field(None, alias="timeout", description="Wall clock of one run.")
+    max_output: Count | None = Field(None, description="Output limit of one answer, in tokens.")
     check: Text | None = Field(None, description="Instead of the repository's own check.")
 
 
 class CountsPerWindow(Part):
     """How many of something in a window."""
 
-    total: Count | None = None
-    day: Count | None = None
-    week: Count | None = None
-    month: Count | None = None
+    total: Count | None = Field(None, description="Ever.")
+    day: Count | None = Field(None, description="A day of the calendar.")
+    week: Count | None = Field(None, description="A week of the calendar.")
+    month: Count | None = Field(None, description="A month of the calendar.")
 
 
 class BudgetFile(Part):
@@ -157,9 +163,9 @@ class BudgetFile(Part):
     tpm: Count | None = Field(None, description="Tokens a minute.")
     rpm: Count | None = Field(None, description="Requests a minute.")
     concurrent: Count | None = Field(None, description="Requests at the same time.")
-    runs: CountsPerWindow | None = None
-    tokens: CountsPerWindow | None = None
-    hours: CountsPerWindow | None = None
+    runs: CountsPerWindow | None = Field(None, description="Runs in a window: `{ day = 40 }`.")
+    tokens: CountsPerWindow | None = Field(None, description="Tokens in a window.")
+    hours: CountsPerWindow | None = Field(None, description="Hours of agents at work in a window.")
 
 
 class BudgetsFile(Part):
@@ -208,32 +214,32 @@ class StoreFile(Part):
 class ScheduleFile(Part):
     """A run that starts by the clock."""
 
-    name: Text
-    cron: Cron
-    repo: Text
-    prompt: Text | None = None
-    prompt_file: Text | None = None
-    cap: Cap | None = None
+    name: Text = Field(description="What its runs are called.")
+    cron: Cron = Field(description="Minute, hour, day, month, weekday, in the time zone of the budgets.")
+    repo: Text = Field(description="The repository, by its name in these settings.")
+    prompt: Text | None = Field(None, description="What is asked; this, or a file.")
+    prompt_file: Text | None = Field(None, description="A file with what is asked.")
+    cap: Cap | None = Field(None, description="The most that one such run may cost.")
 
 
 class TriggerFile(Part):
     """A tracker that starts runs."""
 
-    repos: Texts = ()
-    label: Text | None = None
-    team: Text | None = None
-    url: BaseUrl | None = None
-    token: Source | None = None
-    key: Source | None = None
+    repos: Texts = Field((), description="Repositories by their names in these settings; none = all.")
+    label: Text | None = Field(None, description="Issues with this label are taken.")
+    team: Text | None = Field(None, description="Issues of this team of the tracker are taken (Linear).")
+    url: BaseUrl | None = Field(None, description="Where the tracker is, when it is not the vendor's own.")
+    token: Source | None = Field(None, description="Where the token is kept (GitHub, GitLab).")
+    key: Source | None = Field(None, description="Where the key is kept (Linear).")
     secret: Source | None = Field(None, description="Proves that a webhook is genuine.")
 
 
 class NotifyFile(Part):
     """Who is told about what."""
 
-    on: Texts
-    webhook: Source
-    quiet: Hours | None = None
+    on: Texts = Field(description='Words: `"waiting"`, `"failed"`, `"done"`, `"budget 80%"`.')
+    webhook: Source = Field(description="Where the address is kept; it is a secret.")
+    quiet: Hours | None = Field(None, description="Hours without messages.")
 
 
 class SettingsFile(Part):

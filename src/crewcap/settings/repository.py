@@ -65,7 +65,7 @@ class RepositoryFile(Part):
     cap: Cap | None = None
     issue_cap: Cap | None = None
     defaults: LoweredDefaults = Field(default_factory=LoweredDefaults, description="The same two amounts.")
-    routes: tuple[NamedRoute, ...] = ()
+    routes: tuple[NamedRoute, ...] = Field((), description="Your routes, chosen by name for issues here.")
 
 
 def merge(settings: Settings, repo: str, data: bytes, *, where: str) -> Settings:

@@ -109,6 +109,12 @@ def read_money(value: Any) -> Money:
         raise Wrong(message, _hint(hint)) from None
 
 
+def show_money(amount: Money) -> str:
+    """An amount as a settings file writes it: `5.00`."""
+    whole, _, part = amount.exact().partition(".")
+    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
+
+
 def read_cap(value: Any) -> Money:
     """Money that a run or an issue may cost; zero would refuse everything."""
     amount = read_money(value)
@@ -167,6 +173,11 @@ def read_share(value: Any) -> int:
         hint = f'write it as "{value}%"' if isinstance(value, int) and 1 <= value <= 100 else 'write it as "50%"'
         raise Wrong(f"{quoted(value)} is not a share from 1% to 100%", hint)
     return int(match["n"])
+
+
+def show_share(percent: int) -> str:
+    """A share as a settings file writes it."""
+    return f"{percent}%"
 
 
 def read_scope(value: str) -> Scope:
