@@ -78,11 +78,13 @@ class Money:
         return f"{sign}{nano // NANO_PER_USD}.{nano % NANO_PER_USD:09d}"
 
     def show(self) -> str:
-        """Money as people read it: `$18.40` from a dollar up, `$0.0986` below, never rounded to a lie of zero."""
+        """Money as people read it: `$18.40` from a dollar up, `$0.0986` and `$0.50` below; never a lie of zero."""
         sign, nano = ("-", -self.nano) if self.nano < 0 else ("", self.nano)
         places = 2 if nano >= _SHOWN_AS_ONE_USD or nano == 0 else 4
         unit = 10 ** (9 - places)
         rounded = max(1, (nano + unit // 2) // unit) if nano else 0
+        if places == 4 and rounded % 100 == 0:
+            places, rounded = 2, rounded // 100
         return f"{sign}${rounded // 10**places:,}.{rounded % 10**places:0{places}d}"
 
     def __str__(self) -> str:
