@@ -46,6 +46,7 @@ def gateway(call: Call, /, *, listen: str, child: bool) -> None:
         if not child:
             raise
         print(json.dumps({"error": {"code": error.code, "message": error.message, "help": error.help}}), flush=True)  # noqa: T201  (the starter reads it)
+        click.get_current_context().exit(error.exit_status)
 
 
 async def _serve(call: Call, environ: Mapping[str, str], address: tuple[str, int], *, child: bool) -> None:

@@ -108,7 +108,7 @@ async def attached(
     finally:
         await lease.close()
         if child is not None:
-            await _leave(child)
+            await _leave(child, handle)
 
 
 class _Lease:
@@ -200,16 +200,21 @@ async def _ready(child: subprocess.Popen[bytes]) -> None:
         raise _error(said["error"])
 
 
-async def _leave(child: subprocess.Popen[bytes]) -> None:
+async def _leave(child: subprocess.Popen[bytes], handle: GatewayHandle) -> None:
     """Tell our child that we are done; it ends by itself, at once or when the last one is gone."""
-    if child.stdin is not None:
-        child.stdin.close()
-    if child.stdout is not None:
-        child.stdout.close()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            pipe.close()
     try:
-        await asyncio.to_thread(child.wait, END_S)
+        if not (await handle.status())["attached"]:
+            await asyncio.to_thread(child.wait, END_S)
+            return
     except subprocess.TimeoutExpired:
-        child.returncode = 0  # others are attached: it is theirs now, and nobody's zombie when we end
+        pass
+    except (aiohttp.ClientError, OSError):
+        await asyncio.to_thread(child.wait)
+        return
+    child.returncode = 0  # others need it: it is theirs now, and no object of ours may complain of it
 
 
 def _session(control: Path, *, limit_s: float | None) -> aiohttp.ClientSession:

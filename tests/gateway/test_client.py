@@ -1,0 +1,139 @@
+"""Finding, starting and sharing a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.gateway.conftest import MODEL, PROVIDER_KEY, RigMaker, add_key, provider_for, script
+from tests.gateway.test_server import Running
+
+from crewcap import config
+from crewcap.config import Settings
+from crewcap.errors import SettingsError, UnsafeEnvironment, UsageError
+from crewcap.gateway.client import attached, find
+from crewcap.gateway.upstream import check_address
+from crewcap.home import Home
+from crewcap.prices import Book
+from crewcap.simulator.server import Simulator
+
+ENVIRON = {"PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": PROVIDER_KEY}
+
+
+@pytest.fixture
+def simulator(book: Book) -> Iterator[Simulator]:
+    with Simulator.in_thread(script(), book=book) as running:
+        yield running
+
+
+@pytest.fixture
+def given(tmp_path: Path, simulator: Simulator) -> tuple[Home, Settings, Path, dict[str, str]]:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[providers.anthropic]\nkey = { env = "ANTHROPIC_API_KEY" }\n'
+        f'base_url = "{simulator.url}"\nprices = "anthropic"\n'
+    )
+    return Home(tmp_path / "home"), config.load(path, ENVIRON), path, ENVIRON
+
+
+async def ask(url: str, secret: str) -> int:
+    body: dict[str, Any] = {"model": MODEL, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/v1/messages", json=body, headers={"x-api-key": secret}) as answer,
+    ):
+        return answer.status
+
+
+def test_two_commands_share_one_gateway_and_the_last_one_ends_it(
+    given: tuple[Home, Settings, Path, dict[str, str]], simulator: Simulator
+) -> None:
+    """The one that started it may leave first."""
+
+    async def main() -> None:
+        first = attached(*given)
+        second = attached(*given)
+        one, other = await asyncio.gather(first.__aenter__(), second.__aenter__())
+        assert (one.url, one.pid) == (other.url, other.pid)
+        ledger = Running(None, "", given[0], simulator).ledger()  # type: ignore[arg-type]  # only its ledger is wanted
+        key = add_key(ledger, "1.00")
+        assert PROVIDER_KEY.encode() not in await asyncio.to_thread(Path(f"/proc/{one.pid}/environ").read_bytes)
+        await asyncio.wait_for(first.__aexit__(None, None, None), 20)
+        assert await ask(other.url, key.secret) == 200
+        await asyncio.wait_for(second.__aexit__(None, None, None), 20)
+        async with asyncio.timeout(20):
+            while await find(given[0]) is not None:  # noqa: ASYNC110  (another process ends)
+                await asyncio.sleep(0.02)
+        assert ledger.open_holds() == ()
+        ledger.close()
+
+    asyncio.run(main())
+
+
+def test_a_gateway_that_cannot_start_says_why_to_its_starter(
+    given: tuple[Home, Settings, Path, dict[str, str]],
+) -> None:
+    async def main() -> None:
+        home, settings, path, environ = given
+        without = {name: value for name, value in environ.items() if name != "ANTHROPIC_API_KEY"}
+        with pytest.raises(UnsafeEnvironment, match="ANTHROPIC_API_KEY"):
+            async with attached(home, settings, path, without):
+                pass
+
+    asyncio.run(main())
+
+
+def test_a_note_of_a_gateway_that_is_gone_is_no_gateway(tmp_path: Path) -> None:
+    async def main() -> None:
+        home = Home(tmp_path)
+        for text in ("", "{}", '{"control": "/nowhere/control.sock"}', '{"control": 7}', "[]"):
+            home.gateway_note.write_text(text)
+            assert await find(home) is None
+
+    asyncio.run(main())
+
+
+def test_what_the_control_interface_refuses_is_raised_as_it_is(rig: RigMaker, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig() as r:
+            handle = await find(r.home)
+            assert handle is not None
+            with pytest.raises(UsageError, match="longer than"):
+                await handle.open_door("r1", key_id="k", socket=tmp_path / ("x" * 120), mode="http")
+            with pytest.raises(UsageError, match="does not understand"):
+                await handle.open_door("r1", key_id="k", socket=tmp_path / "a", mode="other")  # type: ignore[arg-type]  # it must be refused
+            assert (await handle.status())["runs"] == []
+            assert not await handle.thaw("anthropic")
+
+    asyncio.run(main())
+
+
+def test_a_revoked_key_is_refused_at_once_and_its_requests_are_settled(rig: RigMaker) -> None:
+    async def main() -> None:
+        async with rig() as r:
+            assert (await r.post(r.request()))[0] == 200
+            handle = await find(r.home)
+            assert handle is not None
+            assert await handle.revoke(r.key.row.id) == 0
+            assert (await r.post(r.request()))[0] == 401
+
+    asyncio.run(main())
+
+
+def test_plain_http_to_another_machine_is_refused() -> None:
+    for url in (
+        "http://192.0.2.1",
+        "http://127.0.0.1.example.org",
+        "http://127.0.0.1@evil.example",
+        "ftp://x",
+        "http://2130706433.example",
+    ):
+        with pytest.raises(SettingsError):
+            check_address(provider_for(url))
+    for url in ("https://api.anthropic.com", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost"):
+        check_address(provider_for(url))
