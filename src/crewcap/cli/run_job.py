@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from crewcap.cli.run_screen import RunScreen
 from crewcap.core.runs import Issue, Run, RunState
 from crewcap.gateway import process
 from crewcap.gateway.assemble import key_variables
-from crewcap.runner import start
+from crewcap.runner import prompt, start
+from crewcap.runner.account import account
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
 from crewcap.runner.plan import Asked, Plan, make_plan
+from crewcap.runner.report import markdown
 from crewcap.settings import repository as repository_file
 from crewcap.settings.models import Settings
 from crewcap.stores import Totals
@@ -94,7 +96,7 @@ def make_order(call: Call, job: Job, tell: Callable[[Moment], None]) -> start.Or
         repository=job.repository,
         base=job.base,
         tell=tell,
-        report=_reporter(job),
+        report=_reporter(call, job, tuple(held.values())),
     )
 
 
@@ -120,11 +122,23 @@ def _open_or_new(call: Call, order: start.Order, job: Job) -> Run:
         return already.run
 
 
-def _reporter(job: Job) -> Callable[[Run, Totals], None]:
-    """Where the run's report goes: back to where its issue came from."""
+def _reporter(call: Call, job: Job, secrets: Collection[str]) -> Callable[[Run, Totals], None]:
+    """Where the run's report goes: back to where its issue came from, from the ledger, without our secrets."""
 
     def report(run: Run, totals: Totals) -> None:
-        del run, totals
+        del totals  # the account reads them itself, with more
+        now = call.clock()
+        books = account(call.app.ledger, call.app.book, run, issue_cap=job.plan.issue_cap, now=now)
+        text = markdown(
+            run,
+            books,
+            now=now,
+            check=prompt.check_of(job.plan),
+            told=prompt.first(job.plan, run),
+            reach=(f"sandbox: {run.sandbox}", "network: the model gateway, nothing else"),
+            secrets=secrets,
+        )
+        job.tracker.report(run.issue, run=run.name, text=text)
 
     return report
 

@@ -14,12 +14,10 @@ from crewcap.cli.live import LiveView
 from crewcap.cli.opening import Opening, lefts_of
 from crewcap.cli.run_view import as_json, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
-from crewcap.core.budget import Scope
-from crewcap.core.money import Money, total
-from crewcap.core.pricing import UnknownPrice, Usage
+from crewcap.core.money import Money
 from crewcap.core.runs import Run
+from crewcap.runner.account import account
 from crewcap.runner.moments import Moment
-from crewcap.stores import Entry
 from crewcap.workspaces import Sandbox
 
 if TYPE_CHECKING:
@@ -74,21 +72,10 @@ class RunScreen:
             self.call.emit(as_json(self.call, run, totals))
 
 
-def saved_by_caching(call: Call, run: Run) -> Money | None:
-    """What the same tokens would have cost without any cache, less what they cost; None where a price is gone."""
-    entries = call.app.ledger.entries(scope=Scope(f"run:{run.id}"))
-    try:
-        return total(_uncached(call, entry) for entry in entries) - total(entry.spent for entry in entries)
-    except UnknownPrice:
-        return None
-
-
-def _uncached(call: Call, entry: Entry) -> Money:
-    """One request's tokens, all of its prompt as fresh input."""
-    if not entry.usage.prompt and not entry.usage.output:
-        return entry.spent
-    card = call.app.book.card(entry.provider, entry.model, at=entry.booked_at)
-    return card.cost(Usage(input=entry.usage.prompt, output=entry.usage.output, pieces=entry.usage.pieces))
+def saved_by_caching(call: Call, run: Run) -> Money:
+    """What caching saved, against the same tokens without; negative where it cost."""
+    books = account(call.app.ledger, call.app.book, run, issue_cap=run.cap, now=call.clock())
+    return books.parts.saved
 
 
 def _walls(sandbox: Sandbox) -> str:
