@@ -173,5 +173,7 @@ def _uncertain(closing: Closing) -> Iterator[tuple[str, str]]:
             "uncertain",
             f"{closing.totals.uncertain.show()} of it: sent, and no answer tells the cost; it stays charged",
         )
+    if closing.totals.notional:
+        yield "notional", f"{closing.totals.notional.show()} beside it, paid by a subscription"
     if closing.totals.held:
         yield "held", f"{closing.totals.held.show()} more is still promised to requests in flight"

@@ -38,6 +38,8 @@ class Spending(Protocol):
     @property
     def uncertain(self) -> Money: ...  # noqa: D102
     @property
+    def notional(self) -> Money: ...  # noqa: D102
+    @property
     def usage(self) -> Usage: ...  # noqa: D102
     @property
     def booked_at(self) -> datetime: ...  # noqa: D102
@@ -51,6 +53,7 @@ class Row:
     requests: int = 0
     spent: Money = ZERO
     uncertain: Money = ZERO
+    notional: Money = ZERO  # under a subscription; never summed with the others
     usage: Usage = field(default_factory=Usage)
 
     @property
@@ -95,6 +98,7 @@ def total(entries: Sequence[Spending], *, key: str = "total") -> Row:
         requests=len(entries),
         spent=Money(sum(entry.spent.nano for entry in entries)),
         uncertain=Money(sum(entry.uncertain.nano for entry in entries)),
+        notional=Money(sum(entry.notional.nano for entry in entries)),
         usage=add_up(entry.usage for entry in entries),
     )
 

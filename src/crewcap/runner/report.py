@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from crewcap.core.harmless import one_line, redact
@@ -46,6 +47,8 @@ def markdown(
     secrets: Iterable[str] = (),
 ) -> str:
     """The whole report. `told` is the agent's prompt; `reach` says line by line what it could reach."""
+    secrets = tuple(secrets)
+    run, check, told = _without(run, secrets), redact(check, secrets), redact(told, secrets)
     parts = [
         _first(run, account),
         _second(run, account, now),
@@ -54,10 +57,10 @@ def markdown(
         "",
         *_notes(run, account),
         *_folded("Where the money went", _money(run, account)),
-        *_folded("What it was told, what it could reach", _told(told, reach)),
+        *_folded("What it was told, what it could reach", _told(told, [redact(line, secrets) for line in reach])),
         f"<sub>{_last(run, account)}</sub>",
     ]
-    return redact("\n".join(parts), secrets)
+    return redact("\n".join(parts), secrets)  # once more: a secret may have been in pieces
 
 
 def text(words: str, *, limit: int = 300) -> str:
@@ -68,6 +71,19 @@ def text(words: str, *, limit: int = 300) -> str:
 def code(words: str, *, limit: int = 200) -> str:
     """Words of strangers as code, inside a table too."""
     return f"`{one_line(words, limit=limit).replace('`', chr(39)).replace('|', chr(0xA6)) or ' '}`"
+
+
+def _without(run: Run, secrets: Sequence[str]) -> Run:
+    """The run without secrets in the words that strangers could write; before anything is escaped, which hides them."""
+    clean = {
+        name: redact(getattr(run, name), secrets) for name in ("reason", "branch", "model", "because", "cap_because")
+    }
+    checks = {
+        name: replace(check, summary=redact(check.summary, secrets))
+        for name, check in (("check_before", run.check_before), ("check_after", run.check_after))
+    }
+    notes = tuple(redact(note, secrets) for note in run.issue.notes)
+    return replace(run, **clean, **checks, issue=replace(run.issue, notes=notes))  # type: ignore[arg-type]  # by name
 
 
 def _first(run: Run, account: Account) -> str:
@@ -133,6 +149,8 @@ def _notes(run: Run, account: Account) -> Iterator[str]:
         notes.append(
             f"{account.totals.uncertain.show()} of it is uncertain: no answer told the cost, so it stays charged."
         )
+    if account.totals.notional:
+        notes.append(f"{account.totals.notional.show()} more is notional: a subscription paid for it.")
     if account.totals.held and run.state not in OPEN_STATES:
         notes.append(f"{account.totals.held.show()} more is still promised to requests in flight.")
     notes += [f"The issue: {text(note)}." for note in run.issue.notes]

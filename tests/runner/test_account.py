@@ -1,0 +1,82 @@
+"""What the ledger says of one run, on real books and real prices."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.contracts.clocks import Clocks
+from tests.contracts.ledger_machine import order
+
+from crewcap import prices
+from crewcap.core.budget import ALL, Granted, HoldId, KeyId, Scope
+from crewcap.core.keys import VirtualKey
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import Usage
+from crewcap.core.runs import Issue, Run, RunId, RunState
+from crewcap.home import Home
+from crewcap.runner.account import account
+from crewcap.stores import Settlement
+from crewcap.stores.sqlite import SqliteLedger
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+MODEL = "claude-sonnet-5"
+RUN = Run(
+    id=RunId("r2"), name="fix.2", issue=Issue(tracker="files", key="fix", title="Fix", body="..."),
+    state=RunState.DONE, repo="shop", repo_path="/srv/shop", model=MODEL, cap=Money.usd(3), created_at=NOW,
+)  # fmt: skip
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> SqliteLedger:
+    """Two runs of one issue: the first cost $0.10, the second two requests."""
+    clocks = Clocks(NOW)
+    ledger = SqliteLedger(Home(tmp_path), clock=clocks.clock, monotonic=clocks.monotonic)
+    boot = ledger.start_boot()
+    usages = {
+        "r1": [Usage(input=50_000)],
+        "r2": [Usage(input=100, write_5m=9_000, output=400), Usage(cache_read=9_000, input=50, output=90)],
+    }
+    book = prices.load()
+    for run, asked in usages.items():
+        scopes = (Scope(f"key:{run}"), Scope(f"run:{run}"), Scope("issue:files/fix"), ALL)
+        ledger.add_key(VirtualKey(id=KeyId(run), hash=run, scopes=scopes, created_at=NOW, run=run), cap=None)
+        for number, usage in enumerate(asked):
+            hold = HoldId(f"{run}-{number}")
+            granted = ledger.reserve(order(hold, boot=boot, key=run, amount=Money.usd(1)))
+            assert isinstance(granted, Granted)
+            cost = book.card("anthropic", MODEL, at=NOW).cost(usage)
+            ledger.settle(Settlement(hold=hold, kind="settled", spent=cost, uncertain=ZERO, usage=usage, model=MODEL))
+    return ledger
+
+
+def test_a_run_is_told_apart_from_its_issue(ledger: SqliteLedger) -> None:
+    found = account(ledger, prices.load(), RUN, issue_cap=Money.usd(10), now=NOW)
+    assert found.totals.requests == 2
+    assert found.cost == found.totals.spent
+    assert found.issue_cost == found.cost + Money.usd("0.10")
+
+
+def test_its_money_is_shared_out_and_its_dearest_request_named(ledger: SqliteLedger) -> None:
+    found = account(ledger, prices.load(), RUN, issue_cap=Money.usd(10), now=NOW)
+    parts = found.parts
+    assert (parts.input + parts.cache_read + parts.cache_write + parts.output + parts.other) == found.totals.spent
+    assert parts.cache_write > parts.cache_read > ZERO
+    assert found.dearest is not None
+    assert found.dearest.usage.write_5m == 9_000
+
+
+def test_the_same_tokens_are_priced_on_the_models_that_people_compare_with(ledger: SqliteLedger) -> None:
+    found = account(ledger, prices.load(), RUN, issue_cap=Money.usd(10), now=NOW)
+    models = [model for model, _ in found.elsewhere]
+    assert MODEL not in models
+    assert any("opus" in model for model in models)
+    assert any("haiku" in model for model in models)
+    assert all(amount > ZERO for _, amount in found.elsewhere)
+
+
+def test_a_run_without_a_request_has_an_account_too(ledger: SqliteLedger) -> None:
+    nothing = Run(**{**{name: getattr(RUN, name) for name in RUN.__slots__}, "id": RunId("r9")})
+    found = account(ledger, prices.load(), nothing, issue_cap=Money.usd(10), now=NOW)
+    assert (found.cost, found.dearest, found.elsewhere) == (ZERO, None, ())
