@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crewcap.home import Home
-from crewcap.stores import Limit, LimitSource
 
 if TYPE_CHECKING:
     from crewcap.config import Settings
@@ -52,20 +51,8 @@ class App:
 
         self.home.make()
         ledger = SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.settings.timezone)
-        ledger.sync_file_limits(self._file_limits(), zone=self.settings.timezone)
+        ledger.sync_file_limits(self.settings.limits(), zone=self.settings.timezone)
         return ledger
-
-    def _file_limits(self) -> list[Limit]:
-        """The settings' budgets as the ledger takes them."""
-        return [
-            Limit(scope=line.scope, window=line.window, amount=line.amount, source=self._source_of(line.scope))
-            for line in self.settings.budgets
-        ]
-
-    def _source_of(self, scope: str) -> LimitSource:
-        """Whether a budget was written down or is a default of ours."""
-        said = any(key.startswith(f"budgets.{scope}") for key in self.settings.origins)
-        return "file" if said and self.settings.source else "default"
 
     @cached_property
     def runs(self) -> SqliteRuns:

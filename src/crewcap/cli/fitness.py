@@ -69,7 +69,7 @@ def look_at_settings(call: Call) -> Iterator[Finding]:
 
     settings = call.app.settings
     yield Finding(name="settings", level="ok", text=settings.source or "no file; the defaults hold")
-    for text in explain.warnings(settings):
+    for text in (*explain.warnings(settings), *explain.unserved(settings)):
         yield Finding(name="settings", level="warn", text=text, help="crewcap config show")
 
 

@@ -27,7 +27,12 @@ def assemble(
     listen: tuple[str, int],
 ) -> Gateway:
     """The gateway that these settings describe; `environ` is where key sources of kind `env` are looked up."""
-    served = [one for one in settings.providers.values() if one.dialect in DIALECTS and one.dialect in KEY_HEADERS]
+    served = [
+        one
+        for one in settings.providers.values()
+        if one.dialect in DIALECTS and one.dialect in KEY_HEADERS
+        if one.billing == "metered"  # a plan's money is notional, and is never booked as billed
+    ]
     return Gateway(
         home=home,
         ledger=ledger,

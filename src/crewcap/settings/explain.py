@@ -207,10 +207,17 @@ def _unserved_rest(settings: Settings) -> Iterator[str]:
         window = (rate.window,) if rate.window else ()
         yield f"{dotted(('budgets', rate.scope, rate.kind, *window))} is not enforced yet; money is"
     for name, repo in settings.repos.items():
-        if repo.services:
-            yield f"{dotted(('repos', name, 'services'))} are not started yet"
-    if settings.store_url:
-        yield "store.url: PostgreSQL is not served yet; commands that need the ledger refuse to start"
+        for key, meanwhile in _UNSERVED_OF_A_REPOSITORY.items():
+            if getattr(repo, key):
+                yield f"{dotted(('repos', name, key))} {meanwhile}"
+
+
+_UNSERVED_OF_A_REPOSITORY = {
+    "hosts": "are not reachable yet; setup has no network",
+    "services": "are not started yet",
+    "include": "are not copied yet; a run sees what is committed",
+    "secrets": "are not given to runs yet",
+}
 
 
 def host_lists(settings: Settings) -> Mapping[str, tuple[str, ...]]:

@@ -70,6 +70,7 @@ def resolve(written: SettingsFile, *, source: str, origin: Callable[[Place], str
     _check_repos(written, providers)
     _check_agents(written)
     _check_later(written)
+    _check_store(written)
     budgets = _budgets(written)
     return Settings(
         providers=providers,
@@ -282,6 +283,16 @@ def _check_later(written: SettingsFile) -> None:
             raise Misplaced(("triggers", name), f"`{wanted}` is missing", f'write it as {wanted} = {{ env = "NAME" }}')
         for index, repo in enumerate(trigger.repos):
             _known(repo, written.repos, ("triggers", name, "repos", index), "repository")
+
+
+def _check_store(written: SettingsFile) -> None:
+    """Books that were meant to be shared must not be kept apart in silence."""
+    if written.store.url is not None:
+        raise Misplaced(
+            ("store", "url"),
+            "PostgreSQL is not served by this version; the ledger is ledger.db in the state directory",
+            "take [store] out, and share the machine's state directory instead",
+        )
 
 
 def _known(name: str, table: Iterable[str], path: Place, what: str) -> None:
