@@ -269,7 +269,8 @@ def _is_shell(node: ast.Call) -> bool:
         word.arg == "shell" and not (isinstance(word.value, ast.Constant) and not word.value.value)
         for word in node.keywords
     )
-    return spoken or called in {"os.system", "os.popen"} or called.endswith("create_subprocess_shell")
+    starts = called.startswith("subprocess.") or called.split(".")[-1] in {"Popen", "check_output", "check_call"}
+    return (spoken and starts) or called in {"os.system", "os.popen"} or called.endswith("create_subprocess_shell")
 
 
 _LISTEN = """

@@ -196,7 +196,7 @@ def _command(command: click.Command, context: click.Context, *, depth: int) -> I
     records = [
         record
         for parameter in command.params
-        if parameter.name not in _COMMON and (record := parameter.get_help_record(context))
+        if parameter.name not in _COMMON and (record := parameter.get_help_record(context)) and record[1]
     ]
     if records:
         yield from ("| option | what it does |", "|---|---|")
