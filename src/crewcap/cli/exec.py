@@ -97,7 +97,8 @@ async def _run(
     from crewcap.gateway.client import attached  # noqa: PLC0415
 
     async with attached(call.home, call.app.settings, call.config_path, environ) as gateway:
-        call.note(f"crewcap: {command[0]} may spend {cap.show()} (key {key.id}); money is capped, nothing is sandboxed")
+        name = command[0].rpartition("/")[2]
+        call.note(f"crewcap: {name} may spend {cap.show()} (key {key.id}); money is capped, nothing is sandboxed")
         try:
             return await _watch(command, environment(environ, gateway.url, secret))
         finally:
@@ -150,7 +151,9 @@ async def _say_cost(call: Call, gateway: GatewayHandle, key: VirtualKey, cap: Mo
     refused = f", {totals.refused} refused" if totals.refused else ""
     spent = totals.spent + totals.uncertain
     plural = "" if totals.requests == 1 else "s"
-    call.note(f"crewcap: {spent.show()} of {cap.show()} in {totals.requests} request{plural}{uncertain}{refused}{still}")
+    call.note(
+        f"crewcap: {spent.show()} of {cap.show()} in {totals.requests} request{plural}{uncertain}{refused}{still}"
+    )
 
 
 def _make_key(call: Call, scopes: tuple[str, ...], models: tuple[str, ...]) -> tuple[VirtualKey, str]:
