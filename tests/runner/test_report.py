@@ -69,7 +69,7 @@ def account(**said: Any) -> Account:
 def test_the_whole_report_of_a_run_that_went_well() -> None:
     said = markdown(RUN, account(), now=START, check="make test", told="Fix it.", reach=["network: model gateway"])
     assert (
-        said
+        f"{said}\n"
         == """\
 **Done**: `crewcap/fix-login-1`, checks green (42 passed), $0.2531 of $3.00
 `##..................`  8 turns, 1 min 17 s, `claude-sonnet-5`

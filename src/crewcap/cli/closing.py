@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from crewcap.cli import COMMANDS
 from crewcap.cli.opening import table
 from crewcap.cli.screen import NARROW, Colour, bar, columns_of, count, duration, many, percent, wrap
 from crewcap.core.harmless import one_line
@@ -125,13 +124,9 @@ def _next(run: Run, columns: int) -> Iterator[tuple[str, str]]:
         yield "next", row
     else:
         yield from (("next" if number == 0 else "", look) for number, look in enumerate(looks))
-    if "resume" in COMMANDS:
-        yield "", f'crewcap resume {run.name} -m "..."'
 
 
 def _answer(run: Run) -> str:
-    if "resume" not in COMMANDS:
-        return f"crewcap checkout {run.name}   or   crewcap stop {run.name}"
     more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
     return f"crewcap resume {run.name}{more}   or   crewcap stop {run.name}"
 

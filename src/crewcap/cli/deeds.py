@@ -26,6 +26,7 @@ class Deed:
     began_s: float  # since the run's start
     took_s: float | None = None  # None = still at it
     cost: Money = ZERO  # of the requests since the deed before it
+    so_far: Money = ZERO  # of everything when it was done
     is_error: bool = False
 
     @property
@@ -65,15 +66,16 @@ class Deeds:
         deed = Deed(verb=event.verb, what=event.what, turn=turn, agent=name, began_s=at_s, cost=cost)
         self._open[event.agent, event.call] = deed
 
-    def end(self, event: Answered, *, at_s: float) -> tuple[Deed, ...]:
+    def end(self, event: Answered, *, at_s: float, so_far: Money) -> tuple[Deed, ...]:
         """A call has its answer; the deeds that can be told now."""
         begun = self._open.pop((event.agent, event.call), None)
         if begun is None:
             return ()
-        deed = replace(begun, what=_outcome(begun, event), took_s=at_s - begun.began_s, is_error=event.is_error)
+        what, took_s = _outcome(begun, event), at_s - begun.began_s
+        deed = replace(begun, what=what, took_s=took_s, so_far=so_far, is_error=event.is_error)
         self.recent = (*self.recent, deed)[-_RECENT:]
         if self._group is not None and _is_alike(self._group, deed):
-            self._group = replace(self._group, what=f"{self._group.what}, {deed.what}")
+            self._group = replace(self._group, what=f"{self._group.what}, {deed.what}", so_far=so_far)
             return ()
         told = self.flush()
         if deed.verb in _GROUPED and not deed.is_error:

@@ -44,11 +44,11 @@ def step_lines(elapsed_s: float, name: str, text: str, columns: int) -> list[str
     return [fit(f"{_time(elapsed_s)}  {pad(name, 15)} {one_line(text)}", min(columns, WIDEST))]
 
 
-def deed_lines(deed: Deed, spent: Money, columns: int) -> list[str]:
+def deed_lines(deed: Deed, columns: int) -> list[str]:
     """`  0:41  turn 4   edit   src/auth/login.py  +3 -1       $0.16`: what was done, and the cost of all so far."""
     if columns < NARROW:
-        return wrap(f"{duration(deed.began_s)} {deed.verb} {deed.words} {spent.show()}", columns, indent=" ")
-    width, money = min(columns, WIDEST), spent.show()
+        return wrap(f"{duration(deed.began_s)} {deed.verb} {deed.words} {deed.so_far.show()}", columns, indent=" ")
+    width, money = min(columns, WIDEST), deed.so_far.show()
     head = f"{_time(deed.began_s)}  {pad(f'turn {deed.turn}', 8)} {pad(deed.verb, 6)} "
     room = width - columns_of(head) - len(money) - 2
     return [f"{head}{pad(fit(deed.words, room), room)}  {money}"]
@@ -168,7 +168,7 @@ class LiveView:
             case Acted():
                 self._deeds.begin(event, turn=self._now.turns, at_s=at_s, cost=max(ZERO, cost))
             case Answered():
-                self._tell(self._deeds.end(event, at_s=at_s))
+                self._tell(self._deeds.end(event, at_s=at_s, so_far=self._now.spent))
             case Retried():
                 self._step("retry", f"number {event.attempt}, because of {event.reason}")
             case _:
@@ -176,7 +176,7 @@ class LiveView:
 
     def _tell(self, deeds: Iterable[Deed]) -> None:
         for deed in deeds:
-            self._say(deed_lines(deed, self._now.spent, self.screen.columns))
+            self._say(deed_lines(deed, self.screen.columns))
 
     def _step(self, name: str, text: str) -> None:
         self._say(step_lines(self._now.elapsed_s, name, text, self.screen.columns))

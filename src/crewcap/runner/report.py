@@ -215,7 +215,8 @@ def _last(run: Run, account: Account) -> str:
     """Where to look next, and how exact all of this is."""
     look = f"`crewcap diff {run.name}`, `crewcap checkout {run.name}`" if run.commits else f"`crewcap show {run.name}`"
     if run.state == RunState.WAITING:
-        look = f"`crewcap checkout {run.name}`, `crewcap stop {run.name}`"
+        more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
+        look = f"`crewcap resume {run.name}{more}`, `crewcap stop {run.name}`"
     if run.state in OPEN_STATES - {RunState.WAITING}:
         look = f"`crewcap logs -f {run.name}`, `crewcap stop {run.name}`"
     table = f", price table {account.book[:8]}" if account.book else ""

@@ -1,0 +1,239 @@
+"""A run while it works, on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from tests.cli.test_closing import PAUSED, RUN, closing
+
+from crewcap.cli.deeds import Deed
+from crewcap.cli.live import LiveView, Now, deed_lines, quiet_line, status_lines, step_lines
+from crewcap.cli.opening import Opening
+from crewcap.cli.screen import Screen, columns_of
+from crewcap.core.money import Money
+from crewcap.core.runs import Acted, AgentEvent, Answered, Retried, RunState, Said
+from crewcap.runner.moments import Counted, Ended, Heard, Stepped
+
+WORKING = replace(RUN, state=RunState.RUNNING, verdict=None, created_at=datetime(2026, 11, 22, tzinfo=UTC))
+
+
+class Watch:
+    """A clock that goes when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Paper:
+    """What was written, and what a terminal would show of it."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def __call__(self, text: str) -> None:
+        self.text += text
+
+    @property
+    def visible(self) -> list[str]:
+        """Lines after every erasure took place."""
+        lines: list[str] = [""]
+        for part in re.split(r"(\x1b\[\d+F\x1b\[J|\n)", re.sub(r"\x1b\[\d*m", "", self.text)):
+            if part == "\n":
+                lines.append("")
+            elif part.startswith("\x1b["):
+                up = int(part[2 : part.index("F")])
+                lines = [*lines[: len(lines) - 1 - up], ""]
+            else:
+                lines[-1] += part
+        return lines
+
+
+def usd(amount: str) -> Money:
+    return Money.usd(amount)
+
+
+def heard(event: AgentEvent, turn: int = 1, spent: str = "0") -> Heard:
+    return Heard(event=event, turn=turn, spent=usd(spent))
+
+
+def a_run(view: LiveView, watch: Watch) -> None:
+    """The story of EXPERIENCE 2.2."""
+    view.begin()
+    for at, moment in (
+        (2, Stepped(name="workspace", text="1,204 files")),
+        (13, Stepped(name="check before", text="41 passed, 1 failed")),
+        (19, heard(Acted(verb="read", what="src/auth/login.py", call="1"), 1, "0.06")),
+        (19, heard(Acted(verb="read", what="tests/test_login.py", call="2"), 1, "0.06")),
+        (20, heard(Answered(call="1"), 1, "0.06")),
+        (20, heard(Answered(call="2"), 1, "0.06")),
+        (30, Counted(spent=usd("0.06"), held=usd("0.11"), turns=3)),
+        (41, heard(Acted(verb="edit", what="src/auth/login.py", call="3"), 4, "0.16")),
+        (41, heard(Answered(call="3", summary="+3 -1"), 4, "0.16")),
+        (65, heard(Said(text="now the tests"), 8, "0.25")),
+        (65, heard(Acted(verb="run", what="pytest tests/test_login.py", call="4"), 8, "0.25")),
+        (68, heard(Answered(call="4", summary="9 passed"), 8, "0.25")),
+        (77, Stepped(name="check after", text="42 passed")),
+        (77, Ended(run=RUN)),
+    ):
+        watch.now = 1_000.0 + at
+        view.feed(moment)
+
+
+STORY = [
+    "  0:02  workspace       1,204 files",
+    "  0:13  check before    41 passed, 1 failed",
+    "  0:19  turn 1   read   src/auth/login.py, tests/test_login.py             $0.06",
+    "  0:41  turn 4   edit   src/auth/login.py  +3 -1                           $0.16",
+    "  1:05  turn 8   run    pytest tests/test_login.py: 9 passed               $0.25",
+    "  1:17  check after     42 passed",
+]
+
+
+def view(paper: Paper, watch: Watch, **screen: object) -> LiveView:
+    known = {"columns": 80, **screen}
+    return LiveView(
+        screen=Screen(**known),  # type: ignore[arg-type]  # short words for the tests
+        write=paper,
+        monotonic=watch,
+        opening=Opening(run=WORKING, agent="Claude Code 2.1.330"),
+    )
+
+
+def test_the_story_is_told_as_it_happens() -> None:
+    paper, watch = Paper(), Watch()
+    a_run(view(paper, watch), watch)
+    assert [line for line in paper.text.splitlines() if line[:6].strip()[:1].isdigit()] == STORY
+    assert "\x1b" not in paper.text
+
+
+def test_a_terminal_keeps_the_same_text_as_a_pipe() -> None:
+    """What is redrawn is gone at the end; what stays is what a pipe got."""
+    piped, drawn, watch = Paper(), Paper(), Watch()
+    for paper, is_terminal in ((piped, False), (drawn, True)):
+        watch.now = 1_000.0
+        shown = view(paper, watch, is_terminal=is_terminal, has_colour=is_terminal)
+        a_run(shown, watch)
+        shown.close(closing())
+    assert drawn.visible == piped.visible
+    assert "\x1b[32mdone" in drawn.text
+    assert "Ctrl-C pauses" in drawn.text
+    assert "Ctrl-C pauses" not in piped.text
+
+
+def test_the_lines_below_the_story_tell_money_first() -> None:
+    done = Deed(verb="edit", what="src/auth/login.py  +3 -1", turn=4, began_s=30, took_s=5, cost=usd("0.04"))
+    doing = Deed(verb="run", what="pytest tests/test_login.py", turn=4, began_s=36)
+    now = Now(
+        run=replace(WORKING, timeout_s=2_700),
+        elapsed_s=41,
+        spent=usd("0.16"),
+        held=usd("0.11"),
+        turns=4,
+        recent=(done,),
+        doing=(doing,),
+    )
+    assert status_lines(now, 80) == [
+        " fix-login.1  Login fails when the e-mail has capitals           shop    running",
+        " $0.16 of $3.00 [#...................]  5 %  + $0.11 held   $0.2341/min",
+        " turn 4 of 40   0:41 of 45m   claude-sonnet-5   1 agent",
+        "    edit   src/auth/login.py  +3 -1                               5 s     +$0.04",
+        "  > run    pytest tests/test_login.py                             0 s",
+        " Ctrl-C pauses and keeps everything; twice stops",
+    ]
+
+
+def test_held_money_is_explained_while_it_is_all_there_is() -> None:
+    lines = status_lines(Now(run=WORKING, held=usd("0.11")), 80)
+    assert " held: promised to the request in flight; what it does not use comes back" in lines
+
+
+def test_twenty_columns_show_what_matters() -> None:
+    assert status_lines(Now(run=WORKING, spent=usd("0.16"), turns=4), 20) == ["fix-login.1", "$0.16/3.00 5% t4"]
+    assert status_lines(Now(run=WORKING, spent=usd("0.16"), turns=4), 30) == ["fix-login.1 $0.16/3.00 5% t4"]
+
+
+@pytest.mark.parametrize("columns", [20, 33, 60, 80, 200])
+def test_no_line_is_wider_than_the_screen(columns: int) -> None:
+    deed = Deed(
+        verb="run", what="修正 " * 90, turn=12, agent="a3", began_s=4_000, took_s=1, cost=usd("1"), so_far=usd("12.50")
+    )
+    long = replace(WORKING, issue=replace(WORKING.issue, title="very " * 60), repo="acme/shop")
+    for lines in (
+        step_lines(4_000, "check before", "x " * 200, columns),
+        deed_lines(deed, columns),
+        status_lines(Now(run=long, recent=(deed, deed), doing=(deed,) * 5), columns),
+    ):
+        assert all(columns_of(line) <= columns for line in lines)
+
+
+def test_a_pipe_hears_something_every_half_minute_and_no_more() -> None:
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch)
+    shown.begin()
+    before = len(paper.text.splitlines())
+    for second in range(1, 100):
+        watch.now = 1_000.0 + second
+        shown.feed(Counted(spent=usd("0.16"), held=usd("0.11"), turns=4))
+    assert paper.text.splitlines()[before:] == [
+        f"  {at}  still working   $0.16 of $3.00, 5 %, $0.11 held, turn 4 of 40" for at in ("0:30", "1:00", "1:30")
+    ]
+    assert quiet_line(Now(run=WORKING)) == "  0:00  still working   $0.00 of $3.00, 0 %, turn 0 of 40"
+
+
+def test_a_subagents_deeds_are_told_apart() -> None:
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch)
+    shown.begin()
+    shown.feed(heard(Acted(verb="run", what="ls", call="1", agent="f00ba7"), 2, "0.01"))
+    shown.feed(heard(Answered(call="1", agent="f00ba7"), 2, "0.01"))
+    assert "turn 2   run    [a1] ls " in paper.text
+
+
+def test_a_retry_is_a_line_of_the_story() -> None:
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch)
+    shown.begin()
+    shown.feed(heard(Retried(attempt=2, reason="529")))
+    assert paper.text.endswith("  0:00  retry           number 2, because of 529\n")
+
+
+def test_a_reader_that_has_gone_does_not_end_the_run() -> None:
+    """`crewcap run ... | head -1`: the agent has been paid for; its work is kept."""
+    writes = 0
+
+    def closed(text: str) -> None:
+        nonlocal writes
+        writes += 1
+        raise BrokenPipeError(text)
+
+    watch = Watch()
+    shown = LiveView(screen=Screen(), write=closed, monotonic=watch, opening=Opening(run=WORKING, agent="x"))
+    a_run(shown, watch)
+    shown.close(closing())
+    assert writes == 1
+
+
+def test_in_ascii_a_title_in_any_script_is_shown_as_well_as_can_be() -> None:
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_unicode=False)
+    shown.opening = replace(shown.opening, run=replace(WORKING, issue=replace(WORKING.issue, title="caf\xe9")))
+    shown.begin()
+    assert paper.text.splitlines()[0] == "fix-login.1   caf?"
+    assert paper.text.isascii()
+
+
+def test_what_it_did_last_is_known_for_the_message_of_a_pause() -> None:
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch)
+    shown.begin()
+    shown.feed(heard(Acted(verb="edit", what="src/a.py", call="1")))
+    assert shown.last_deed == "edit src/a.py"
+    shown.feed(Ended(run=PAUSED))
+    shown.close(closing(PAUSED))
+    assert "paused at the cap" in paper.text
