@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("crewcap.cli.logs:logs", "A run's story.", "Runs"),
     "diff": Entry("crewcap.cli.diff:diff", "What a run changed.", "Runs"),
     "checkout": Entry("crewcap.cli.checkout:checkout", "A run's branch as a git worktree of your own.", "Runs"),
+    "resume": Entry("crewcap.cli.resume:resume", "Go on with a run that waits.", "Runs"),
     "stop": Entry("crewcap.cli.stop:stop", "Stop a run and keep its work.", "Runs"),
     "cost": Entry("crewcap.cli.cost:cost", "One number, explained.", "Money"),
     "budget": Entry("crewcap.cli.budget:budget", "Set, unset and list budgets.", "Money"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crewcap.agents.find import Found
@@ -23,6 +23,8 @@ from crewcap.settings.models import Settings
 from crewcap.stores import Totals
 from crewcap.stores.sqlite_runs import AlreadyOpen
 from crewcap.trackers import Tracker
+from crewcap.trackers.files import Files
+from crewcap.trackers.prompts import Prompts
 from crewcap.workspaces.ladder import choose
 from crewcap.workspaces.repositories import Base, LeftOut, Repository
 
@@ -100,13 +102,30 @@ def make_order(call: Call, job: Job, tell: Callable[[Moment], None]) -> start.Or
     )
 
 
-async def drive(call: Call, job: Job) -> Run:
-    """Take the issue's run to its end: the open one that nobody drives any more, else a new one."""
+def prepare_again(call: Call, run: Run) -> Job:
+    """A run that is there already, ready to go on: its own issue, model and cap, whatever routes say by now."""
+    asked = Asked(
+        agent=run.agent,
+        model=run.model,
+        effort=run.effort,
+        cap=run.cap,
+        max_turns=run.max_turns,
+        timeout_s=run.timeout_s,
+        sandbox=run.sandbox,
+    )
+    tracker: Tracker = Files(Path.cwd()) if run.issue.tracker == "files" else Prompts()
+    job = prepare(call, replace(run.issue, cap=None), tracker, asked, repo=run.repo_path)
+    return replace(job, plan=replace(job.plan, issue=run.issue))
+
+
+async def drive(call: Call, job: Job, *, again: Callable[[], Run] | None = None, say: str = "") -> Run:
+    """Take a run to its end: this one, else the issue's open one that nobody drives any more, else a new one."""
     screen = RunScreen(call)
     order = make_order(call, job, screen.feed)
-    run = _open_or_new(call, order, job)
-    screen.begin(job, run, order.sandbox)
-    ended = await start.carry_out(order, job.plan, run, job.found)
+    async with start.gateway_of(order) as gateway:
+        run = again() if again is not None else _open_or_new(call, order, job)
+        screen.begin(job, run, order.sandbox)
+        ended = await start.carry_out(order, job.plan, run, job.found, gateway=gateway, say=say)
     screen.close(ended)
     return ended
 

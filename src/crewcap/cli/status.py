@@ -107,7 +107,8 @@ def _lines(call: Call, seen: Picture) -> list[str]:
 
 def _live(call: Call, run: Run) -> str:
     totals = totals_of(call, run)
-    return f"  {run.name:<22} {run.state:<10} {cost_of(totals)} of {run.cap}, turn {totals.requests}   {run.issue.title[:40]}"
+    money = f"{cost_of(totals)} of {run.cap}, turn {totals.requests}"
+    return f"  {run.name:<22} {run.state:<10} {money}   {run.issue.title[:40]}"
 
 
 def _object(seen: Picture) -> dict[str, object]:

@@ -189,6 +189,7 @@ class Run:
     ended_at: datetime | None = None
     end: AgentEnd | None = None  # how the agent last ended, in its own words
     cut: Cut = ""  # why we ended it, if we did
+    refused_before: int = 0  # requests that were refused before this start of the agent
     fixes: int = 0  # times that a red check went back into the session
     owner_pid: int = 0  # process that drives it
     owner_started: str = ""  # that process's start time, so that a reused pid is not taken for it

@@ -137,11 +137,7 @@ def _job(call: Call, stage: Stage, name: str, url: str, rung: str) -> tuple[Call
 
 def _carry_out(call: Call, job: Job, simulator: Simulator, *, tells: bool) -> Played:
     """One run to its end, its story on stdout where it is to be told."""
-    order = make_order(call, job, _say_nothing)
-    run = start.write_down(order, job.plan, job.found)
-    if tells:
-        order = replace(order, tell=_story(call, run).feed)
-    ended = asyncio.run(start.carry_out(order, job.plan, run, job.found))
+    ended = asyncio.run(_drive(call, job, tells=tells))
     simulator.idle_in_thread()
     patch = b""
     if ended.commits:
@@ -149,6 +145,15 @@ def _carry_out(call: Call, job: Job, simulator: Simulator, *, tells: bool) -> Pl
     played = Played(run=ended, totals=totals_of(call, ended), billed=simulator.meter.total(), patch=patch.decode())
     call.close()
     return played
+
+
+async def _drive(call: Call, job: Job, *, tells: bool) -> Run:
+    order = make_order(call, job, _say_nothing)
+    async with start.gateway_of(order) as gateway:
+        run = start.write_down(order, job.plan, job.found)
+        if tells:
+            order = replace(order, tell=_story(call, run).feed)
+        return await start.carry_out(order, job.plan, run, job.found, gateway=gateway)
 
 
 def _agent(call: Call) -> Found:

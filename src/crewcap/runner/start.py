@@ -14,16 +14,17 @@ import secrets
 import signal
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from crewcap.agents import AGENTS, AgentAdapter
 from crewcap.agents.find import Found, find
-from crewcap.core.runs import Run, RunId, RunState
-from crewcap.errors import UnsafeEnvironment, UsageError
+from crewcap.core.runs import Run, RunEvent, RunId, RunState, Verdict, move
+from crewcap.errors import CrewcapError, UnsafeEnvironment, UsageError
 from crewcap.gateway.assemble import key_variables
-from crewcap.gateway.client import attached
+from crewcap.gateway.client import GatewayHandle, attached
 from crewcap.home import Home
 from crewcap.runner.doors import Doors
 from crewcap.runner.moments import Moment
@@ -39,6 +40,8 @@ from crewcap.workspaces.environs import readable_keys
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.uids import lease
+
+_PASSABLE = 0o711  # where the agent is a user of its own it must be able to walk through, and to see nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,30 +115,49 @@ def write_down(order: Order, plan: Plan, found: Found) -> Run:
     )
 
 
-async def carry_out(order: Order, plan: Plan, run: Run, found: Found) -> Run:
+def gateway_of(order: Order) -> AbstractAsyncContextManager[GatewayHandle]:
+    """The home's gateway, found or started: asked for first, so that a missing key is said before a run is made."""
+    return attached(order.home, order.settings, order.config_path, order.environ)
+
+
+async def carry_out(order: Order, plan: Plan, run: Run, found: Found, *, gateway: GatewayHandle, say: str = "") -> Run:
     """Drive a run to its end, or to where it waits; SIGINT and SIGTERM pause it, the second one stops it."""
     folder = order.home.run(run.id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
     leased = lease(order.home.root / "uids")
     try:
-        async with attached(order.home, order.settings, order.config_path, order.environ) as gateway:
-            tools = Tools(
-                runs=order.runs,
-                ledger=order.ledger,
-                doors=Doors(gateway),
-                adapter=adapter_of(plan),
-                site=_site(order, folder, Path(found.path), leased.uid),
-                tree=Tree(mirrors=order.mirrors, repository=order.repository),
-                folder=folder,
-                clock=order.clock,
-                tell=order.tell,
-                report=order.report,
-                silent_s=order.settings.defaults.no_progress_s,
-                fix_attempts=order.settings.defaults.fix_attempts,
-            )
-            return await _drive(Workflow(tools=tools, plan=plan, run=run))
+        tools = Tools(
+            runs=order.runs,
+            ledger=order.ledger,
+            doors=Doors(gateway),
+            adapter=adapter_of(plan),
+            site=_site(order, folder, Path(found.path), leased.uid),
+            tree=Tree(mirrors=order.mirrors, repository=order.repository),
+            folder=folder,
+            clock=order.clock,
+            tell=order.tell,
+            report=order.report,
+            silent_s=order.settings.defaults.no_progress_s,
+            fix_attempts=order.settings.defaults.fix_attempts,
+        )
+        return await _drive(Workflow(tools=tools, plan=plan, run=run, say=say))
+    except CrewcapError as error:
+        _give_up(order, run, error)
+        raise
     finally:
         leased.release()
+
+
+def _give_up(order: Order, run: Run, error: CrewcapError) -> None:
+    """A run that could not even be prepared is over; one whose agent has worked stays open, to be gone on with."""
+    stored = order.runs.get(run.id)
+    if stored is None or stored.state not in {RunState.QUEUED, RunState.PREPARING}:
+        return
+    ended = move(stored.state, RunEvent.FAIL)
+    order.runs.save(
+        replace(stored, state=ended, verdict=Verdict.SETUP_FAILED, reason=error.message, ended_at=order.clock())
+    )
+    order.runs.log(run.id, "state", f"failed: {error.message}")
 
 
 async def _drive(workflow: Workflow) -> Run:

@@ -69,6 +69,11 @@ class Tree:
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
         return Laid(base=base.commit, base_branch=base.branch, branch=branch, files=made.files)
 
+    async def take_over(self, site: Site) -> None:
+        """Give the folders of an earlier start to this one, whose user may be another one."""
+        owned = tuple(folder for folder in (site.workspace, site.home) if folder.exists())
+        await asyncio.to_thread(site.sandbox.prepare, uid=site.uid, owned=owned)
+
     async def collect(self, run: Run, site: Site) -> Kept:
         """Commit inside the sandbox, bring the bundle out, and take it into the mirror with every object checked."""
 

@@ -68,6 +68,7 @@ class Workflow:
     tools: Tools
     plan: Plan
     run: Run
+    say: str = ""  # a person's words for a run that is resumed
     _interrupts: int = 0
     _task: asyncio.Task[Any] | None = field(default=None)
 
@@ -79,6 +80,8 @@ class Workflow:
         self._keep(owner_pid=pid, owner_started=started)
         counting = asyncio.create_task(self._count())
         try:
+            if self.run.state in {RunState.RUNNING, RunState.FINISHING}:
+                await self.tools.tree.take_over(self.tools.site)
             while self.run.state not in _FINAL:
                 await self._step()
         except asyncio.CancelledError:
@@ -175,6 +178,7 @@ class Workflow:
             now=self.tools.clock(),
         )
         began = time.monotonic()
+        self._keep(refused_before=self._totals().refused)
         async with self.tools.doors.opened(self.run.id, access.key_id, self.tools.site) as door:
             order = self._order(access.secret, door, resume=session_exists)
             end, cut = await work(
@@ -221,6 +225,8 @@ class Workflow:
         """The issue at first; a red check's output when it goes back; else go on."""
         if not resume:
             return prompt.first(self.plan, self.run)
+        if self.say:
+            return self.say
         if self.run.fixes and self.run.check_after.result == "failed":
             return prompt.red(self.plan, self.run)
         return _GO_ON
@@ -277,7 +283,7 @@ class Workflow:
         return Evidence(
             end=self.run.end or AgentEnd(kind="crashed", message="crewcap was ended while the agent worked"),
             cut=self.run.cut,
-            refused_for_money=totals.refused,
+            refused_for_money=totals.refused - self.run.refused_before,
             turns=totals.requests,
             max_turns=self.run.max_turns,
             provider_frozen=await self.tools.doors.frozen(),
