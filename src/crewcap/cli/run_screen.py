@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,13 +16,16 @@ from crewcap.cli.opening import Opening, lefts_of
 from crewcap.cli.run_view import as_json, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
 from crewcap.core.money import Money
-from crewcap.core.runs import Run
+from crewcap.core.runs import Run, Verdict
 from crewcap.runner.account import account
 from crewcap.runner.moments import Moment
 from crewcap.workspaces import Sandbox
 
 if TYPE_CHECKING:
     from crewcap.cli.run_job import Job
+
+
+_SMALLEST = re.compile(r"smallest cap that would work is (\$[\d,]+\.\d+)")
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class RunScreen:
                     lefts=lefts_of(one for one in self.call.app.ledger.all_balances() if one.scope in self._scopes),
                     saved=saved_by_caching(self.call, run),
                     last=self._view.last_deed,
+                    needs=_needs(run),
                 )
             )
         if self.call.as_json:
@@ -76,6 +81,13 @@ def saved_by_caching(call: Call, run: Run) -> Money:
     """What caching saved, against the same tokens without; negative where it cost."""
     books = account(call.app.ledger, call.app.book, run, issue_cap=run.cap, now=call.clock())
     return books.parts.saved
+
+
+def _needs(run: Run) -> str:
+    """What would have been enough, in the gateway's own words to the agent."""
+    said = run.end.message if run.end is not None and run.verdict == Verdict.BUDGET_EXHAUSTED else ""
+    found = _SMALLEST.search(said)
+    return f"a cap of at least {found[1]} for its next request" if found else ""
 
 
 def _walls(sandbox: Sandbox) -> str:
