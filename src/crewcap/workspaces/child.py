@@ -88,7 +88,9 @@ class ConfinedChild:
         self._plan = plan
         self._cage = cage
         self._rlimits = rlimits
-        self._handles: list[int] = []  # pidfds: the command, then the namespace's first process
+        self._outer = _hold(process.pid)
+        self._command: int | None = None
+        self._first: int | None = None  # process of the namespace
         protocol.when_flooded = self._flooded
         self._end = asyncio.ensure_future(self._see_through())
 
@@ -99,7 +101,7 @@ class ConfinedChild:
     async def stop(self, *, ask_s: float = 10.0, term_s: float = 10.0) -> int:
         """Ask (SIGINT), then SIGTERM, then end everything in it; its exit status."""
         for number, patience_s in ((signal.SIGINT, ask_s), (signal.SIGTERM, term_s)):
-            if self._end.done() or not self._signal(number):
+            if self._end.done() or not _send(self._command, number):
                 break
             with contextlib.suppress(TimeoutError):
                 return await asyncio.wait_for(self.wait(), patience_s)
@@ -108,48 +110,50 @@ class ConfinedChild:
 
     def end_all(self) -> None:
         """End everything in it at once."""
-        if self._process.returncode is not None:
-            return
-        if len(self._handles) > 1:
-            _send(self._handles[1], signal.SIGKILL)
+        if self._first is not None:
+            _send(self._first, signal.SIGKILL)
         elif self._plan.has_namespace:
-            self._process.kill()
+            _send(self._outer, signal.SIGKILL)
         else:
-            self._process.send_signal(signal.SIGTERM)  # the supervisor hunts down what is left, then ends
+            _send(self._outer, signal.SIGTERM)  # the supervisor hunts down what is left, then ends
 
     def admit(self, pid: int) -> None:
         """Take the command's process in, while it still waits for our word."""
         self.pid = pid
-        self._handles.append(os.pidfd_open(pid))
-        if self._plan.has_namespace and (first := _parent_of(pid)):
-            self._handles.append(os.pidfd_open(first))
+        self._command = _hold(pid)
+        if self._plan.has_namespace:
+            self._first = _hold(_parent_of(pid))
         if self._cage is not None and not self._cage.add(pid):
             self._cage.remove()
             self._cage = None
             self.enforced = names_enforced(None, self._rlimits)
 
-    def _signal(self, number: signal.Signals) -> bool:
-        return bool(self._handles) and _send(self._handles[0], number)
-
     def _flooded(self) -> None:
-        self.limit_hit = self.limit_hit or "output_bytes"
-        self.end_all()
+        if not self.limit_hit:
+            self.limit_hit = "output_bytes"
+            self.end_all()
 
     async def _see_through(self) -> int:
         """Wait for the end, make sure that it is one, and tidy up."""
         try:
             status = await self._process.wait()
-            if len(self._handles) > 1:
-                _send(self._handles[1], signal.SIGKILL)
-                await _until_gone(self._handles[1])
+            if self._first is not None:
+                _send(self._first, signal.SIGKILL)
+                await _until_gone(self._first)
             if self._cage is not None:
                 self.limit_hit = self.limit_hit or ("memory_bytes" if self._cage.ran_out_of_memory() else "")
                 self._cage.kill()
                 self._cage.remove()
         finally:
-            while self._handles:
-                os.close(self._handles.pop())
+            self._let_go()
         return 128 - status if status in _SIGNALLED and self._plan.has_namespace else status
+
+
+    def _let_go(self) -> None:
+        held, self._outer, self._command, self._first = (self._outer, self._command, self._first), None, None, None
+        for handle in held:
+            if handle is not None:
+                os.close(handle)
 
 
 async def begin(command: Confined, plan: Plan) -> ConfinedChild:
@@ -302,8 +306,18 @@ def _connect(door: socket.socket, path: Path) -> None:
         os.close(folder)
 
 
-def _send(handle: int, number: signal.Signals) -> bool:
+def _hold(pid: int) -> int | None:
+    """A handle on a process, which stays with it whoever gets its number afterwards; None where it is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _send(handle: int | None, number: signal.Signals) -> bool:
     """Signal a process that we hold; whether it was still there."""
+    if handle is None:
+        return False
     try:
         signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:

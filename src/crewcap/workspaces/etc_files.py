@@ -43,6 +43,7 @@ def made(*, uid: int, gid: int, home: str) -> Mapping[str, bytes]:
         "/etc/passwd": f"root:x:0:0:root:/root:/bin/sh\n{user}nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
         "/etc/group": f"root:x:0:\n{USER}:x:{gid}:\nnogroup:x:65534:\n",
         "/etc/hosts": f"127.0.0.1\tlocalhost {HOSTNAME}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        "/etc/host.conf": "multi on\n",
         "/etc/hostname": f"{HOSTNAME}\n",
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
         "/etc/shells": "/bin/sh\n/bin/bash\n",

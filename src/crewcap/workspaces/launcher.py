@@ -78,6 +78,7 @@ def _become(order: Order) -> NoReturn:
             _enter_landlock(rules)
         if order["no_internet"]:
             _refuse_internet()
+        _make_temporary_folder(order["environ"])
         _make_files(order["files"])
         _enter_folder(order["cwd"])
         _reset_signals()
@@ -158,6 +159,12 @@ def _reset_signals() -> None:
 
 
 # --- what is there before the command ----------------------------------------------------------------------------
+
+
+def _make_temporary_folder(environ: dict[str, str]) -> None:
+    """Where the sandbox has no /tmp of its own, it is a folder in the run's home that is not there yet."""
+    with contextlib.suppress(OSError, KeyError):
+        os.makedirs(environ["TMPDIR"], mode=0o700, exist_ok=True)
 
 
 def _make_files(files: dict[str, str]) -> None:
@@ -274,7 +281,7 @@ def _supervise(order: Order) -> None:
     if order["door"] is not None:
         os.close(order["door"])
     _let_go_of_streams()
-    status = 1
+    status = int(signal.SIGKILL)
     with contextlib.suppress(_Told):
         status = _await(command)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

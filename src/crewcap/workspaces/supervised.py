@@ -41,4 +41,5 @@ def base_environ(command: Confined) -> dict[str, str]:
         "TMPDIR": f"{home}/tmp",  # noqa: S108  (below the run's own home)
         "TERM": "dumb",
         "CI": "1",
+        "GIT_CONFIG_NOSYSTEM": "1",  # /etc/gitconfig may hold a credential, and git ends where it may not read it
     }
