@@ -123,6 +123,13 @@ def test_a_repositorys_own_file_is_checked_as_if_merged(crewcap: Crewcap, tmp_pa
     assert "budgets: a repository's own file may not set this" in done.stderr
 
 
+def test_of_two_files_the_one_on_the_command_line_counts_and_is_named(crewcap: Crewcap, tmp_path: Path) -> None:
+    file = wrote(tmp_path, "[defaults]\ncap = 3.50\n")
+    done = crewcap("config", "show", "--config", file, CREWCAP_CONFIG="/other.toml")
+    assert "defaults.cap = 3.50" in done.stdout
+    assert f"--config {file} counts; $CREWCAP_CONFIG names /other.toml" in done.stderr
+
+
 def test_the_schema_is_json_and_knows_every_table(crewcap: Crewcap) -> None:
     schema = json.loads(crewcap("config", "schema").stdout)
     assert {"providers", "defaults", "budgets", "repos", "routes", "gateway"} <= set(schema["properties"])

@@ -297,8 +297,38 @@ def test_a_file_that_anybody_may_change_is_not_trusted(tmp_path: Path) -> None:
         config.load(path, {})
 
 
-def test_nesting_without_end_is_refused() -> None:
-    refused(f"x = {'[' * 5_000}")
+@pytest.mark.parametrize("depth", [150, 320, 400, 480, 5_000])
+def test_nesting_without_end_is_refused(depth: int) -> None:
+    """A stranger's file must not end in a traceback."""
+    refused(f"x = {'[' * depth}{']' * depth}")
+    refused(f"x = {'[' * depth}")
+
+
+def test_a_file_of_many_keys_is_read_at_once() -> None:
+    """The line of each is known without counting from the top each time."""
+    text = "[teams]\n" + "".join(f"t{number} = ['a', 'b']\n" for number in range(20_000))
+    assert read(text).origins["teams.t19999"] == "config.toml:20001"
+
+
+def test_a_number_without_end_is_refused() -> None:
+    assert refused("[defaults]\nmax_turns = " + "9" * 5_000).exit_status == 2
+    assert refused("[defaults]\ncap = 1e999999999999999999").exit_status == 2
+
+
+def test_a_key_file_that_others_can_read_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    key, path = tmp_path / "key", tmp_path / "config.toml"
+    key.write_text(SECRET)
+    path.write_text('[providers.anthropic]\nkey = { file = "~/key" }')
+    environ = {"HOME": str(tmp_path)}
+    for mode, refuses in ((0o644, True), (0o600, False)):
+        key.chmod(mode)
+        if refuses:
+            with pytest.raises(UnsafeEnvironment, match=r"can be read by others \(mode 0644\)"):
+                config.load(path, environ)
+        else:
+            assert config.load(path, environ).source == str(path)
+    key.unlink()
+    assert config.load(path, environ).source == str(path), "a key that is not there yet is said when it is read"
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read() -> None:

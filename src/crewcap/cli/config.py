@@ -33,6 +33,7 @@ def show(call: Call) -> None:
     """Every value that is in force, and where it was said."""
     from crewcap.settings import explain  # noqa: PLC0415  (pydantic is not for --help)
 
+    _say_which_file(call)
     rows = explain.rows(call.app.settings)
     if call.as_json:
         call.emit([{"key": row.key, "value": row.plain, "origin": row.origin} for row in rows])
@@ -53,8 +54,8 @@ def check(call: Call, *, repo_file: str | None) -> None:
     """Read the settings, price their models, look at their key files; say what is odd or not served yet."""
     from crewcap.settings import explain  # noqa: PLC0415
 
+    _say_which_file(call)
     settings = _with_repository(call, repo_file)
-    _check_key_files(call, settings)
     check_prices(call, settings)
     notes = {"warnings": explain.warnings(settings), "unserved": explain.unserved(settings)}
     if call.as_json:
@@ -79,6 +80,13 @@ def schema(call: Call) -> None:
     call.out(json.dumps(explain.schema(), indent=None if call.as_json else 2, ensure_ascii=False))
 
 
+def _say_which_file(call: Call) -> None:
+    """Of two files that were named, the one on the command line counts."""
+    other = call.environ.get("CREWCAP_CONFIG")
+    if call.config_path is not None and other and Path(other).expanduser().absolute() != call.config_path:
+        call.note(f"note: --config {call.config_path} counts; $CREWCAP_CONFIG names {other}")
+
+
 def _with_repository(call: Call, repo_file: str | None) -> Settings:
     from crewcap.settings.repository import merge  # noqa: PLC0415
 
@@ -89,13 +97,6 @@ def _with_repository(call: Call, repo_file: str | None) -> Settings:
     except OSError as error:
         raise SettingsError(f"{repo_file} cannot be read: {error.strerror}") from None
     return merge(call.app.settings, "this", data, where=repo_file)
-
-
-def _check_key_files(call: Call, settings: Settings) -> None:
-    """A key file that others can read is worth stopping for; a key that is not there yet is not."""
-    for provider in settings.providers.values():
-        if provider.key is not None and provider.key.kind == "file" and provider.key.path(call.environ).exists():
-            provider.key.read(call.environ)
 
 
 def check_prices(call: Call, settings: Settings) -> None:

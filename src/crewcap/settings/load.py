@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from crewcap.errors import SettingsError, UnsafeEnvironment
 from crewcap.settings import locate
+from crewcap.settings.keysource import refuse_shared_file
 from crewcap.settings.locate import dotted
 from crewcap.settings.models import Part, Settings, SettingsFile
 from crewcap.settings.resolve import Misplaced, resolve
@@ -71,7 +73,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     found = find(path, environ)
     if found is None:
         return settings_of(Document(name="", values={}, places={}))
-    return settings_of(parse(_read(found), name=str(found)))
+    settings = settings_of(parse(_read(found), name=str(found)))
+    _refuse_shared_keys(settings, environ)
+    return settings
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -105,13 +109,12 @@ def parse(data: bytes, *, name: str) -> Document:
         raise SettingsError(f"{name} is larger than a settings file may be (1 MiB)")
     text = _decode(data, name).replace("\r\n", "\n")
     try:
-        values = tomllib.loads(text, parse_float=Written)
+        document = Document(name=name, values=tomllib.loads(text, parse_float=Written), places=locate.lines(text))
+        _refuse_secrets(document)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), text, name) from None
-    except (RecursionError, ValueError):
+    except (RecursionError, ValueError, ArithmeticError):
         raise SettingsError(f"{name}: a value is nested too deeply, or a number is too long") from None
-    document = Document(name=name, values=values, places=locate.lines(text))
-    _refuse_secrets(document)
     return document
 
 
@@ -121,6 +124,15 @@ def validate(model: type[Model], document: Document) -> Model:
         return model.model_validate(dict(document.values))
     except ValidationError as error:
         _explain(model, document, error)
+
+
+def _refuse_shared_keys(settings: Settings, environ: Mapping[str, str]) -> None:
+    """A key file that others can read is refused before anything starts; one that is not there yet, when it is read."""
+    for provider in settings.providers.values():
+        if provider.key is not None and provider.key.kind == "file":
+            path = provider.key.path(environ)
+            with suppress(OSError):
+                refuse_shared_file(path, path.stat())
 
 
 def _read(path: Path) -> bytes:

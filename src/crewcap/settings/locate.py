@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -71,6 +72,7 @@ class _Walk:
     def __init__(self, text: str) -> None:
         self.text = text.replace("\r\n", "\n")
         self.at = 0
+        self.ends = [match.start() for match in re.finditer("\n", self.text)]
         self.places: dict[Path, int] = {}
         self.counts: dict[Path, int] = {}
         self.said: dict[Path, int] = {}
@@ -185,4 +187,4 @@ class _Walk:
             self.places.setdefault(path[:length], line)
 
     def _line(self, position: int) -> int:
-        return self.text.count("\n", 0, position) + 1
+        return bisect_left(self.ends, position) + 1

@@ -74,9 +74,9 @@ def quoted(value: object) -> str:
         case bool():
             text = str(value).lower()
         case Written():
-            text = value.text
+            text = value.text[:40]
         case int() | Decimal():
-            text = str(value)
+            text = str(value)[:40]
         case dict():
             text = "a table"
         case list():
@@ -338,8 +338,8 @@ def _refuse_odd_number(value: Written) -> None:
     if not value.is_finite():
         raise Wrong(f"{value.text} is not an amount of money", "write it as 25.00")
     if "e" in value.text.lower():
-        plain = format(value, "f")
-        raise Wrong(f"{value.text} has an exponent", f"write it as {plain[:24]}")
+        plain = format(value, "f") if abs(value.adjusted()) < 12 else "25.00"  # a million digits are no help
+        raise Wrong(f"{quoted(value)} has an exponent", f"write it as {plain}")
 
 
 def _split_url(value: str, schemes: tuple[str, ...] = ("https", "http")) -> Any:
