@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crewcap.agents import AGENTS, AgentAdapter, LaunchOrder
@@ -235,6 +235,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=300)
 @given(st.sampled_from(("system", "assistant", "user", "result")), json_values, json_values, json_values)
 def test_no_object_whatever_breaks_it(kind: str, message: Any, detail: Any, cost: Any) -> None:
     """Fields of the right names and the wrong kinds: the run's story goes on."""

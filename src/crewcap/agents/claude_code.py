@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -258,14 +259,12 @@ def _known_effort(effort: str) -> str:
 
 def _result(said: Mapping[str, Any]) -> AgentEnd:
     """A result line. `subtype` alone lies: an API error is `success` with `is_error`."""
-    status = said.get("api_error_status")
-    claimed = said.get("total_cost_usd")
     return AgentEnd(
         kind=_end_kind(said),
         message=one_line(_message(said), limit=500),
         turns=_number(said.get("num_turns")),
-        api_status=status if isinstance(status, int) else None,
-        claimed_cost=format(Decimal(str(claimed)), "f") if isinstance(claimed, (int, float)) else "",
+        api_status=_number(said.get("api_error_status")) or None,
+        claimed_cost=_dollars(said.get("total_cost_usd")),
     )
 
 
@@ -308,7 +307,13 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _dollars(value: object) -> str:
+    """An amount without an exponent; its own figure is only ever shown, so a float is good enough."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return format(Decimal(str(value)), "f") if is_number else ""
 
 
 def _list(value: object) -> list[Any]:
