@@ -39,8 +39,9 @@ def test_every_boot_has_a_name_and_a_file_of_its_own(tmp_path: Path) -> None:
 def test_a_child_that_is_started_does_not_keep_its_parents_boot_alive(tmp_path: Path) -> None:
     """The agent of a run may outlive the gateway that started it."""
     lock = boots.BootLock(tmp_path)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    child = subprocess.Popen([sys.executable, "-c", "input(1)"], close_fds=False, **pipes)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "input(1)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False
+    )
     try:
         assert child.stdout is not None
         assert child.stdout.read(1) == b"1"  # it runs its own program by now

@@ -31,6 +31,7 @@ Window = Literal["total", "day", "week", "month"]
 WINDOWS: tuple[Window, ...] = ("total", "day", "week", "month")
 ALL = Scope("all")
 SCOPE_KINDS = ("key", "team", "user", "repo", "issue", "run", "workflow")
+_NEAREST_FIRST = ("key", "run", "issue", "workflow", "repo", "user", "team")
 
 _SCOPE = re.compile(r"(?:all|(?:%s):[^\s\x00-\x1f\"']{1,200})\Z" % "|".join(SCOPE_KINDS))
 
@@ -46,6 +47,18 @@ def parse_scope(text: str) -> Scope:
             f"{text[:60]!r} is not a scope; use all, or one of {', '.join(SCOPE_KINDS)} with a name: repo:acme/shop"
         )
     return Scope(text)
+
+
+def lineage(key: KeyId, named: Iterable[Scope], *, user: str = "", teams: Iterable[str] = ()) -> tuple[Scope, ...]:
+    """All scopes of a key: itself, what it was made for, whose it is, and everything. A scope implies its ancestors.
+
+    `user` is who asked for it, "unknown" where nobody said; `teams` are those behind its users and repositories.
+    """
+    given = {*named, *(Scope(f"team:{team}") for team in teams)} - {ALL}
+    if not any(scope.startswith("user:") for scope in given):
+        given.add(Scope(f"user:{user or 'unknown'}"))
+    inner = sorted(given, key=lambda scope: (_NEAREST_FIRST.index(scope.partition(":")[0]), scope))
+    return (Scope(f"key:{key}"), *inner, ALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
-from crewcap.stores import HoldOrder, Settlement, marker, sqlite_holds, sqlite_keys, sqlite_verify
+from crewcap.stores import HoldOrder, Settlement, boots, marker, sqlite_holds, sqlite_keys, sqlite_verify
 from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import micros
 from crewcap.stores.sqlite_books import refuse_unreadable, translated
@@ -61,6 +61,7 @@ def _copy(db: sqlite3.Connection, target: Path, *, at: int) -> None:
 def accept(home: Home, *, at: datetime, cost: Money, word: str) -> None:
     """Take a backup, or older books, as the ledger from now on; what the provider billed since is booked to `all`."""
     refuse_unreadable(home.ledger)
+    _refuse_while_it_is_used(home)
     with translated(home.ledger):
         db = sqlite3.connect(home.ledger, timeout=5.0, isolation_level=None)
         try:
@@ -74,6 +75,12 @@ def accept(home: Home, *, at: datetime, cost: Money, word: str) -> None:
         finally:
             db.close()
     home.marker.unlink(missing_ok=True)
+
+
+def _refuse_while_it_is_used(home: Home) -> None:
+    living = [path.stem for path in home.boots.glob("*.lock") if boots.is_alive(home.boots, BootId(path.stem))]
+    if living:
+        raise UsageError("a gateway of this home is running", help="stop it first; it still writes to the ledger")
 
 
 def _refuse_unfit(db: sqlite3.Connection, home: Home) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -47,21 +46,17 @@ def by_hash(db: sqlite3.Connection, hash_: str) -> VirtualKey | None:
     row = db.execute(q.KEY_BY_HASH, {"hash": hash_}).fetchone()
     if row is None:
         return None
-    return _key(row, (scope for (scope,) in db.execute(q.SCOPES_OF_KEY, {"key": row[0]})))
+    return _key(row, scopes_of(db, row[0]))
 
 
 def every(db: sqlite3.Connection) -> tuple[VirtualKey, ...]:
     """All keys, newest first."""
-    scopes = scopes_by_key(db)
-    return tuple(_key(row, scopes[row[0]]) for row in db.execute(q.ALL_KEYS))
+    return tuple(_key(row, scopes_of(db, row[0])) for row in db.execute(q.ALL_KEYS).fetchall())
 
 
-def scopes_by_key(db: sqlite3.Connection) -> dict[KeyId, list[Scope]]:
-    """Each key's scopes, in their order."""
-    found: dict[KeyId, list[Scope]] = {}
-    for key, scope in db.execute(q.SCOPES_OF_KEYS):
-        found.setdefault(key, []).append(scope)
-    return found
+def scopes_of(db: sqlite3.Connection, key: KeyId) -> tuple[Scope, ...]:
+    """A key's scopes, from itself to everything."""
+    return tuple(scope for (scope,) in db.execute(q.SCOPES_OF_KEY, {"key": key}))
 
 
 def revoke(db: sqlite3.Connection, key: KeyId, now: Now) -> bool:
@@ -69,12 +64,12 @@ def revoke(db: sqlite3.Connection, key: KeyId, now: Now) -> bool:
     return db.execute(q.REVOKE_KEY, {"key": key, "at": now.wall}).rowcount == 1
 
 
-def _key(row: tuple[Any, ...], scopes: Iterable[Scope]) -> VirtualKey:
+def _key(row: tuple[Any, ...], scopes: tuple[Scope, ...]) -> VirtualKey:
     id_, hash_, created_at, expires_at, revoked_at, models, max_output, max_turns, capped, run, label = row
     return VirtualKey(
         id=id_,
         hash=hash_,
-        scopes=tuple(scopes),
+        scopes=scopes,
         created_at=instant(created_at),
         expires_at=_maybe(expires_at),
         revoked_at=_maybe(revoked_at),

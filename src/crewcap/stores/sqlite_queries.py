@@ -78,9 +78,6 @@ ALL_KEYS = _KEY + "ORDER BY created_at DESC, seq DESC"
 # The scopes of one key, in order.
 SCOPES_OF_KEY = "SELECT scope FROM key_scope WHERE key = :key ORDER BY place"
 
-# The scopes of all keys, in order.
-SCOPES_OF_KEYS = "SELECT key, scope FROM key_scope ORDER BY key, place"
-
 # Refuse a key from now on.
 REVOKE_KEY = "UPDATE virtual_key SET revoked_at = :at WHERE id = :key AND revoked_at IS NULL"
 

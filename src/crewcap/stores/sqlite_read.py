@@ -13,7 +13,7 @@ from crewcap.core.pricing import Usage
 from crewcap.stores import Entry, OpenHold, Totals
 from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import instant, micros
-from crewcap.stores.sqlite_keys import scopes_by_key
+from crewcap.stores.sqlite_keys import scopes_of
 
 _EVER, _NEVER = 0, 2**62
 
@@ -37,8 +37,9 @@ def entries(
         "since": _EVER if since is None else micros(since),
         "until": _NEVER if until is None else micros(until),
     }
-    scopes = {key: tuple(names) for key, names in scopes_by_key(db).items()}
-    return tuple(_entry(row, scopes) for row in db.execute(q.ENTRIES, asked))
+    rows = db.execute(q.ENTRIES, asked).fetchall()
+    scopes = {key: scopes_of(db, key) for key in dict.fromkeys(row[1] for row in rows)}
+    return tuple(_entry(row, scopes) for row in rows)
 
 
 def totals(db: sqlite3.Connection, scope: Scope) -> Totals:

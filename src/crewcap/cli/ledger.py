@@ -1,0 +1,174 @@
+"""`crewcap ledger`: are the books right, what is unproven, is the clock right, keep a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from crewcap.cli.amounts import read_amount
+from crewcap.cli.context import Call, common, with_call
+from crewcap.core.money import ZERO, Money, total
+from crewcap.errors import LedgerError, UsageError
+
+if TYPE_CHECKING:
+    from crewcap.stores import OpenHold
+
+
+@click.group(epilog="Example: crewcap ledger verify")
+@common
+@with_call
+def ledger(call: Call) -> None:
+    """Verify, reconcile and back up the books."""
+    del call
+
+
+@ledger.command(epilog="Example: crewcap ledger verify --json")
+@common
+@with_call
+def verify(call: Call) -> None:
+    """Recompute every balance from the entries, and check the file; exit 5 where something is wrong."""
+    found = call.app.ledger.verify()
+    if call.as_json:
+        problems = {"problems": list(found.problems)} if found.problems else {}
+        call.emit({"entries": found.entries, "ok": not found.problems, **problems})
+        click.get_current_context().exit(LedgerError.exit_status if found.problems else 0)
+    for problem in found.problems:
+        call.out(problem)
+    if found.problems:
+        raise LedgerError(
+            f"the ledger {call.home.ledger} is not sound: {len(found.problems)} problems",
+            help="stop the gateway and put a backup in its place, then: crewcap ledger reconcile --restored",
+        )
+    call.out(f"the books are right: {found.entries:,} entries, every balance recomputed")
+
+
+@ledger.command(epilog="Example: crewcap ledger reconcile HOLD --cost 0.12 --word 'console of 22 Nov'")
+@click.argument("holds", nargs=-1, metavar="[HOLD]...")
+@click.option("--all", "everything", is_flag=True, help="Every uncertain hold.")
+@click.option("--cost", metavar="USD", help="What the provider billed for it.")
+@click.option("--charged", is_flag=True, help="Each cost what it is charged.")
+@click.option("--unbilled", is_flag=True, help="The provider billed nothing.")
+@click.option("--word", default="", metavar="TEXT", help="Who says so, and from where; kept with the entry.")
+@click.option("--restored", is_flag=True, help="Accept a ledger that was restored; --cost books what it does not know.")
+@common
+@with_call
+def reconcile(
+    call: Call,
+    *,
+    holds: tuple[str, ...],
+    everything: bool,
+    cost: str | None,
+    charged: bool,
+    unbilled: bool,
+    word: str,
+    restored: bool,
+) -> None:
+    """List the holds whose cost nobody proved, or close them by your word. They stay charged until then."""
+    amount = None if cost is None else read_amount(cost, "--cost")
+    said = word or "by command"
+    if restored:
+        if holds or everything or charged or unbilled:
+            raise UsageError("--restored takes nothing but --cost and --word", help="reconcile single holds after it")
+        _accept_restored(call, amount or ZERO, said)
+        return
+    found = _chosen(call, holds, everything=everything)
+    if amount is None and not charged and not unbilled:
+        if holds or everything:
+            raise UsageError("what did it cost?", help="say --cost USD, --charged or --unbilled")
+        _list(call, found)
+        return
+    if (amount is not None) + charged + unbilled != 1 or (amount is not None and len(holds) != 1):
+        raise UsageError("--cost goes with one HOLD; --charged and --unbilled with any number; never two of them")
+    if not holds and not everything:
+        raise UsageError("which holds?", help="name them, or say --all")
+    for hold in found:
+        proved = amount if amount is not None else (hold.uncertain if charged else ZERO)
+        call.app.ledger.reconcile(hold.hold, cost=proved, word=said)
+        _tell(call, hold, proved)
+
+
+@ledger.command("accept-clock", epilog="Example: crewcap ledger accept-clock")
+@common
+@with_call
+def accept_clock(call: Call) -> None:
+    """Say that the clock is right although it jumped; paid requests are sent again."""
+    call.app.ledger.accept_clock()
+    now = call.clock()
+    if call.as_json:
+        call.emit({"accepted": now.isoformat()})
+    else:
+        call.out(f"the clock is accepted: {now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@ledger.command(epilog="Example: crewcap ledger backup /backups/ledger-2026-11-22.db")
+@click.argument("file", type=click.Path(dir_okay=False))
+@common
+@with_call
+def backup(call: Call, *, file: str) -> None:
+    """Write a consistent copy to a new file, while the gateway runs."""
+    call.app.ledger.backup(file)
+    if call.as_json:
+        call.emit({"file": file})
+    else:
+        call.out(file)
+    call.note("to restore: stop the gateway, put it in the place of ledger.db, remove ledger.db-wal and ledger.db-shm,")
+    call.note("then: crewcap ledger reconcile --restored --cost (what the provider billed since)")
+
+
+def _accept_restored(call: Call, cost: Money, word: str) -> None:
+    from crewcap.stores import sqlite_copies  # noqa: PLC0415  (the one command that opens a ledger nobody else would)
+
+    sqlite_copies.accept(call.home, at=call.clock(), cost=cost, word=word)
+    waiting = call.app.ledger.uncertain_holds()
+    if call.as_json:
+        call.emit({"restored": True, "booked_usd": cost.exact(), "uncertain": len(waiting)})
+        return
+    call.out(f"the restored ledger is in force; {cost.show()} booked for what it does not know")
+    call.note("holds that were open in it become uncertain at the gateway's next start: crewcap ledger reconcile")
+
+
+def _chosen(call: Call, holds: tuple[str, ...], *, everything: bool) -> Sequence[OpenHold]:
+    """The uncertain holds that are meant; one that is not uncertain is an error before anything is changed."""
+    waiting = {hold.hold: hold for hold in call.app.ledger.uncertain_holds()}
+    if everything or not holds:
+        return tuple(waiting.values())
+    unknown = [name for name in holds if name not in waiting]
+    if unknown:
+        raise UsageError(f"hold {unknown[0]} is not uncertain", help="crewcap ledger reconcile lists those that are")
+    return [hold for name, hold in waiting.items() if name in holds]
+
+
+def _list(call: Call, holds: Sequence[OpenHold]) -> None:
+    if call.as_json:
+        call.emit([_object(hold) for hold in holds])
+        return
+    for hold in holds:
+        call.out(
+            f"{hold.hold}  {hold.sent_at:%Y-%m-%d %H:%M} UTC  {hold.uncertain.show():>9}  {hold.model}  {hold.reason}"
+        )
+    if holds:
+        sum_ = total([hold.uncertain for hold in holds])
+        call.note(f"{len(holds)} uncertain, {sum_.show()} charged; close one: crewcap ledger reconcile HOLD --cost USD")
+    else:
+        call.note("nothing is uncertain")
+
+
+def _tell(call: Call, hold: OpenHold, cost: Money) -> None:
+    if call.as_json:
+        call.emit({"hold": hold.hold, "cost_usd": cost.exact(), "was_usd": hold.uncertain.exact()})
+    else:
+        call.out(f"{hold.hold}  {cost.show()}, was charged {hold.uncertain.show()}")
+
+
+def _object(hold: OpenHold) -> dict[str, str]:
+    return {
+        "hold": hold.hold,
+        "key": hold.key,
+        "run": hold.run,
+        "model": hold.model,
+        "uncertain_usd": hold.uncertain.exact(),
+        "sent_at": hold.sent_at.isoformat(),
+        "reason": hold.reason,
+    }
