@@ -285,6 +285,17 @@ def test_how_a_result_is_read(said: dict[str, Any], kind: str) -> None:
     assert result(**said).kind == kind
 
 
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [("0.00022", "0.00022"), ("1e-7", "0.0000001"), ("NaN", ""), ("true", ""), ('"1"', ""), ("null", "")],
+)
+def test_its_own_figure_is_shown_only_where_it_is_one(raw: str, shown: str) -> None:
+    (end,) = ClaudeCode().read(f'{{"type":"result","total_cost_usd":{raw}}}'.encode())
+    assert isinstance(end, AgentEnd)
+    assert end.claimed_cost == shown
+    list(ClaudeCode().read(f'{{"type":"result","total_cost_usd":{"9" * 400}}}'.encode()))
+
+
 def test_the_last_result_counts() -> None:
     """Nine results came of one run with background subagents; whoever listens keeps the last."""
     adapter = ClaudeCode()

@@ -312,8 +312,9 @@ def _number(value: object) -> int:
 
 def _dollars(value: object) -> str:
     """An amount without an exponent; its own figure is only ever shown, so a float is good enough."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return format(Decimal(str(value)), "f") if is_number else ""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    return "" if isinstance(value, float) and not math.isfinite(value) else format(Decimal(str(value)), "f")
 
 
 def _list(value: object) -> list[Any]:
