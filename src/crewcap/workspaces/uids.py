@@ -7,6 +7,7 @@ had it has ended: what lies on disk of an older run is not in the newer one's vi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Collection
@@ -16,6 +17,7 @@ from pathlib import Path
 from crewcap.errors import UnsafeEnvironment
 
 FIRST, LAST = 61_000, 61_183
+_MACHINE = Path("/run/crewcap/uids")  # one place for all homes: the end of a run ends everything of its user
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,10 @@ def is_root() -> bool:
 
 
 def lease(folder: Path) -> Lease:
-    """A free user id; locks lie in `folder`. A plain user has nothing but itself."""
+    """A free user id; locks lie in `folder` where the machine has no place for them. A plain user has only itself."""
     if not is_root():
         return Lease(os.geteuid())
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = _locks(folder)
     busy = _users_with_processes()
     for uid in range(FIRST, LAST + 1):
         if uid in busy:
@@ -56,6 +58,16 @@ def lease(folder: Path) -> Lease:
         f"all {LAST - FIRST + 1} user ids for runs ({FIRST} to {LAST}) are taken",
         help="wait for a run to end; `crewcap runs` lists them",
     )
+
+
+def _locks(folder: Path) -> Path:
+    """Where the locks lie, made for root alone."""
+    for place in (_MACHINE, folder):
+        with contextlib.suppress(OSError):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(place, os.W_OK):
+                return place
+    raise UnsafeEnvironment(f"neither {_MACHINE} nor {folder} can be written", help="make one of them writable")
 
 
 def give(tree: Path, uid: int) -> None:
