@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from crewcap.settings import starter
+from crewcap.workspaces.ladder import probe_all
 
 Done = subprocess.CompletedProcess[str]
 Crewcap = Callable[..., Done]
@@ -237,3 +238,64 @@ def test_a_missing_git_is_a_finding_with_its_remedy(crewcap: Crewcap, tmp_path: 
     found = findings(crewcap("doctor", "--json", PATH=str(tmp_path)))
     assert (found["git"]["level"], found["git"]["text"]) == ("fail", "git is not installed")
     assert "apt install git" in found["git"]["help"]
+
+
+# --- doctor --repo
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A repository whose own file says how it is set up and checked."""
+    missing = [each.missing for each in probe_all(state=tmp_path)[:1] if each.missing]
+    if missing:
+        pytest.skip(missing[0])
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / ".crewcap.toml").write_text('setup = "mkdir made"\ncheck = "test -d made && cat greeting"\n')
+    (folder / "greeting").write_text("3 passed\n")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Everything that lies there, as one commit."""
+    who = ("-c", "user.name=ana", "-c", "user.email=ana@example.com")
+    for words in (("init", "--quiet", "-b", "main"), ("add", "--all"), (*who, "commit", "--quiet", "-m", "a change")):
+        subprocess.run(["git", *words], cwd=folder, check=True, timeout=30, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.sandbox
+def test_setup_and_check_are_run_once_in_the_sandbox_and_leave_nothing(crewcap: Crewcap, shop: Path) -> None:
+    """At no cost, without an agent; the repository is only read."""
+    done = crewcap("doctor", "--json", "--repo", str(shop))
+    found = findings(done)
+    assert (found["setup"]["level"], found["check"]["level"]) == ("ok", "ok")
+    assert "3 passed" in found["check"]["text"]
+    assert ".crewcap.toml is read at" in found["repository"]["text"]
+    assert not (shop / "made").exists()
+    state = shop.parent / "home" / ".local" / "state" / "crewcap"
+    assert list(state.glob("doctor-*")) == []
+
+
+@pytest.mark.sandbox
+def test_a_setup_that_fails_is_a_failure_and_a_red_check_is_not(crewcap: Crewcap, shop: Path) -> None:
+    """A red check may be what an issue is about; without its setup no run can start."""
+    (shop / "greeting").unlink()
+    commit(shop)
+    found = findings(crewcap("doctor", "--json", "--repo", str(shop)))
+    assert found["check"]["level"] == "warn"
+    (shop / ".crewcap.toml").write_text('setup = "echo no wheels; exit 7"\n')
+    commit(shop)
+    found = findings(crewcap("doctor", "--json", "--repo", str(shop)))
+    assert found["setup"]["level"] == "fail"
+    assert "no wheels" in found["setup"]["text"]
+    assert "check" not in found
+
+
+@pytest.mark.sandbox
+def test_a_repositorys_file_that_reaches_for_money_is_a_finding(crewcap: Crewcap, shop: Path) -> None:
+    (shop / ".crewcap.toml").write_text("[budgets]\nall = { day = 9999 }\n")
+    commit(shop)
+    found = findings(crewcap("doctor", "--json", "--repo", str(shop)))
+    assert found["repository"]["level"] == "fail"
+    assert "budgets: a repository's own file may not set this" in found["repository"]["text"]

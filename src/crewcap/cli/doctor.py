@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.errors import UnsafeEnvironment
 
+if TYPE_CHECKING:
+    from crewcap.cli.fitness import Finding
 
-@click.command(epilog="Example: crewcap doctor")
+
+@click.command(epilog="Example: crewcap doctor --repo .")
+@click.option("--repo", metavar="PATH|NAME", help="Also run this repository's setup and check once, in the sandbox.")
 @common
 @with_call
-def doctor(call: Call) -> None:
+def doctor(call: Call, *, repo: str | None) -> None:
     """Look at everything that a run needs; spends nothing, prints no secret, exits 4 when runs would be refused."""
-    from crewcap.cli.fitness import Finding, examine  # noqa: PLC0415  (looks import what they look at)
-
-    findings: list[Finding] = []
-    for finding in examine(call):
-        findings.append(finding)
-        if not call.as_json:
-            _say(call, finding.level, finding.name, finding.text, finding.help)
+    findings = asyncio.run(_findings(call, repo))
     failures = [finding for finding in findings if finding.level == "fail"]
     if call.as_json:
         call.emit({"fit": not failures, "findings": [asdict(finding) for finding in findings]})
@@ -32,11 +32,33 @@ def doctor(call: Call) -> None:
         click.get_current_context().exit(UnsafeEnvironment.exit_status)
 
 
-def _say(call: Call, level: str, name: str, text: str, help_: str) -> None:
-    mark = click.style(f"{level:<4}", fg={"ok": "green", "warn": "yellow", "fail": "red"}[level])
-    call.out(f"{mark}  {name:<10}  {text}")
-    if help_ and level != "ok":
-        call.out(f"      {'':<10}  -> {help_}")
+async def _findings(call: Call, repo: str | None) -> list[Finding]:
+    """Every finding, said as soon as it is found."""
+    from crewcap.cli.fitness import carefully, examine  # noqa: PLC0415  (looks import what they look at)
+    from crewcap.cli.rehearsal import rehearse  # noqa: PLC0415
+
+    found = []
+    for finding in examine(call):
+        found.append(finding)
+        _say(call, finding)
+    if repo is not None:
+        async for finding in carefully("repository", rehearse(call, repo)):
+            found.append(finding)
+            _say(call, finding)
+    return found
+
+
+def _say(call: Call, finding: Finding) -> None:
+    """One line, and below it what opens what is closed."""
+    if call.as_json:
+        return
+    mark = click.style(f"{finding.level:<4}", fg={"ok": "green", "warn": "yellow", "fail": "red"}[finding.level])
+    first, *rest = finding.text.split("\n")
+    call.out(f"{mark}  {finding.name:<10}  {first}")
+    for line in rest:
+        call.out(f"{'':<18}| {line}")
+    if finding.help and finding.level != "ok":
+        call.out(f"{'':<18}-> {finding.help}")
 
 
 def _summary(failed: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -194,7 +194,20 @@ def _carefully(name: str, look: Look, call: Call) -> Iterator[Finding]:
     """What a look finds; an error of ours that it raises is a finding."""
     try:
         yield from look(call)
-    except CrewcapError as error:
-        yield Finding(name=name, level="fail", text=error.message, help=error.help)
-    except OSError as error:
-        yield Finding(name=name, level="fail", text=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except (CrewcapError, OSError) as error:
+        yield _failure(name, error)
+
+
+async def carefully(name: str, findings: AsyncIterator[Finding]) -> AsyncIterator[Finding]:
+    """The same, for what takes its time."""
+    try:
+        async for finding in findings:
+            yield finding
+    except (CrewcapError, OSError) as error:
+        yield _failure(name, error)
+
+
+def _failure(name: str, error: CrewcapError | OSError) -> Finding:
+    if isinstance(error, CrewcapError):
+        return Finding(name=name, level="fail", text=error.message, help=error.help)
+    return Finding(name=name, level="fail", text=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
