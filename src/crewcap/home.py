@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ class Home:
         """`--home`, else $CREWCAP_HOME, else $XDG_STATE_HOME/crewcap, else ~/.local/state/crewcap."""
         if given or environ.get("CREWCAP_HOME"):
             return cls(Path(given or environ["CREWCAP_HOME"]).expanduser().absolute())
-        state = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or "~", ".local", "state")
+        state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~", ".local", "state")
         return cls(Path(state).expanduser().absolute() / "crewcap")
 
     def make(self) -> None:
