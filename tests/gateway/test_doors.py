@@ -172,3 +172,26 @@ def test_closing_a_door_waits_for_what_is_under_way(rig: RigMaker, folder: Path)
             assert await asking == 200
 
     asyncio.run(main())
+
+
+def test_a_run_that_starts_again_finds_the_door_of_its_dead_driver_replaced(rig: RigMaker, folder: Path) -> None:
+    """A driver that was killed closes nothing; what it had under way is read to its end all the same."""
+
+    async def main() -> None:
+        from crewcap.simulator.script import Script, Step  # noqa: PLC0415
+
+        slow = Script(name="slow", steps=(Step(name="slow", say="Yes.", output_tokens=50, events=10, pace_ms=10),))
+        async with rig(slow) as r:
+            old, new = r.new_key(run="r1"), r.new_key(run="r1")
+            await r.gateway.open_run("r1", key=old.row.id, path=folder / "a.sock", mode="http", uid=None)
+            asking = asyncio.create_task(ask(r, old, socket=folder / "a.sock"))
+            await r.until(lambda: bool(r.simulator.meter.bills))
+            await r.gateway.open_run("r1", key=new.row.id, path=folder / "b.sock", mode="http", uid=None)
+            assert not (folder / "a.sock").exists()
+            assert await ask(r, new, socket=folder / "b.sock") == 200
+            assert await ask(r, old, socket=folder / "b.sock") == 401
+            assert await r.gateway.close_run("r1") == 0
+            assert await asking == 200
+            assert r.charged(old) + r.charged(new) == r.simulator.meter.total()
+
+    asyncio.run(main())

@@ -1,6 +1,6 @@
 """What the runner and the command line may ask of a running gateway, over a unix socket that its user alone opens.
 
-POST   /runs          {"run","key_id","socket","mode":"handout"|"http","uid"}   open a run's door
+POST   /runs          {"run","key_id","socket","mode":"handout"|"http","uid"}   open a run's door, in an old one's place
 DELETE /runs/{run}    close it, wait for its requests under way, {"open_holds": n}
 POST   /revoke        {"key_id"}: end a key, wait for its requests under way, {"revoked","open_holds"}
 POST   /thaw          {"provider"}: somebody has looked at an incident, {"thawed": bool}
@@ -93,8 +93,9 @@ class Control:
 
     async def _open(self, http: web.Request) -> web.StreamResponse:
         wish = msgspec.json.decode(await http.read(), type=OpenDoor)
-        doors = self._gateway.service.doors
-        await doors.open(wish.run, key=KeyId(wish.key_id), path=Path(wish.socket), mode=wish.mode, uid=wish.uid)
+        await self._gateway.open_run(
+            wish.run, key=KeyId(wish.key_id), path=Path(wish.socket), mode=wish.mode, uid=wish.uid
+        )
         return as_json({"run": wish.run, "socket": wish.socket}, status=201)
 
     async def _close(self, http: web.Request) -> web.StreamResponse:

@@ -61,7 +61,7 @@ class Doors:
     handler: Handler
     _loopback: web.ServerRunner | None = None
     _runs: dict[str, _Open] = field(default_factory=dict)
-    _closing: dict[str, web.ServerRunner] = field(default_factory=dict)
+    _closing: dict[str, list[web.ServerRunner]] = field(default_factory=dict)
 
     async def listen(self, host: str, port: int) -> str:
         """Open the loopback door; its address as an URL."""
@@ -110,12 +110,12 @@ class Doors:
         for site in tuple(opened.runner.sites):
             await site.stop()
         opened.path.unlink(missing_ok=True)
-        self._closing[run] = opened.runner
+        self._closing.setdefault(run, []).append(opened.runner)
         return True
 
     async def hang_up(self, run: str) -> None:
-        """Close the connections that a closed door left open."""
-        if (runner := self._closing.pop(run, None)) is not None:
+        """Close the connections that a run's closed doors left open."""
+        for runner in self._closing.pop(run, []):
             await runner.cleanup()
 
     async def stop_accepting(self) -> None:

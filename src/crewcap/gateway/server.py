@@ -28,7 +28,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.errors import CrewcapError, SettingsError, UnsafeEnvironment
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.control import Control
-from crewcap.gateway.doors import LONGEST_SOCKET_PATH
+from crewcap.gateway.doors import LONGEST_SOCKET_PATH, Mode
 from crewcap.gateway.exchange import Exchange
 from crewcap.gateway.freeze import Freezer, Trouble
 from crewcap.gateway.policy import Policy
@@ -123,6 +123,11 @@ class Gateway:
         """Requests under way get no longer than this from now."""
         for exchange in tuple(self.service.exchanges):
             exchange.hurry(drain_s)
+
+    async def open_run(self, run: str, *, key: KeyId, path: Path, mode: Mode, uid: int | None) -> None:
+        """Open a run's door; one that a dead driver of the run left open is closed, and its requests are read on."""
+        await self.service.doors.close(run)
+        await self.service.doors.open(run, key=key, path=path, mode=mode, uid=uid)
 
     async def close_run(self, run: str) -> int:
         """Close a run's door and wait for its requests under way; how many holds are still open."""
