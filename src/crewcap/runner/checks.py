@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+from crewcap.core.harmless import plain
 from crewcap.core.runs import Check
 
 TAIL_LINES = 200
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)\b")
 _UNITTEST = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
 _UNITTEST_BAD = re.compile(r"^FAILED \((?P<counts>[^)]*)\)", re.MULTILINE)
@@ -16,7 +16,7 @@ _NODE = re.compile(r"^# (pass|fail) (\d+)$", re.MULTILINE)
 
 def judge(*, exit_status: int, output: bytes, seconds: float) -> Check:
     """A check passed when its command says so by its exit status; the words are only for people."""
-    text = plain(output)
+    text = text_of(output)
     counts = _counts(text)
     passed = exit_status == 0
     words = ", ".join(f"{number} {word}" for word, number in counts.items() if number) if counts else ""
@@ -28,10 +28,9 @@ def judge(*, exit_status: int, output: bytes, seconds: float) -> Check:
     )
 
 
-def plain(output: bytes) -> str:
+def text_of(output: bytes) -> str:
     """Text without colours and control characters, however it was encoded."""
-    text = _ANSI.sub("", output.decode("utf-8", "replace")).replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(char for char in text if char in "\n\t" or char.isprintable())
+    return plain(output.decode("utf-8", "replace"))
 
 
 def _counts(text: str) -> dict[str, int]:

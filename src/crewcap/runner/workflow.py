@@ -25,6 +25,7 @@ from crewcap.agents import AgentAdapter, LaunchOrder
 from crewcap.core.budget import Scope
 from crewcap.core.runs import AgentEnd, AgentEvent, Check, Cut, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.verdict import Evidence, Judgement, judge
+from crewcap.errors import CrewcapError
 from crewcap.runner import checks, prompt
 from crewcap.runner.access import bring_limits, give_key, scopes_of
 from crewcap.runner.agent_turn import Patience, work
@@ -137,7 +138,7 @@ class Workflow:
             self._tell("setup", f"{command}: done in {outcome.seconds:.0f} s")
             return True
         why = "ran out of time" if outcome.status == TIMED_OUT else f"exit {outcome.status}"
-        tail = checks.plain(outcome.both).strip()[-600:]
+        tail = checks.text_of(outcome.both).strip()[-600:]
         self._tell("setup", f"{command}: {why}")
         self.tools.runs.log(self.run.id, "note", f"setup said: {tail}")
         self._move(
@@ -320,7 +321,11 @@ class Workflow:
         return self.tools.ledger.totals(Scope(f"run:{self.run.id}"))
 
     def _report(self) -> None:
-        self.tools.report(self.run, self._totals())
+        """Tell the issue. A file that cannot be written is a note in the story: work that was paid for goes on."""
+        try:
+            self.tools.report(self.run, self._totals())
+        except (CrewcapError, OSError) as error:
+            self.tools.runs.log(self.run.id, "note", f"the report could not be written: {error}")
 
     def _count_once(self) -> None:
         totals = self._totals()
