@@ -110,3 +110,12 @@ def test_no_file_names_this_machine() -> None:
         and pattern.search((ROOT / name).read_bytes())
     ]
     assert named == []
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    """A promise whose test was renamed away is a promise without one."""
+    named = {
+        (page.name, name) for page in pages() for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text("utf-8"))
+    }
+    assert named
+    assert sorted(f"{page}: {name}" for page, name in named if not (ROOT / name).is_file()) == []
