@@ -83,7 +83,7 @@ class Bubblewrap:
             environ=_environ(),
             uid=inside if is_root() else None,
             has_namespace=True,
-            counts_apart=is_root() or namespace_counts_apart(),
+            counted="apart" if is_root() or namespace_counts_apart() else "together",
         )
         return await begin(command, plan)
 

@@ -18,20 +18,19 @@ import os
 import signal
 import socket
 import struct
-from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from crewcap.errors import CrewcapError, UnsafeEnvironment
 from crewcap.workspaces import Confined, Rung
-from crewcap.workspaces.limits import Cage, make_cage, names_enforced, process_limits
+from crewcap.workspaces.limits import Cage, Counted, make_cage, names_enforced, process_limits
+from crewcap.workspaces.outer import Allowance, Outer, hold, send, until_gone, until_readable
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_S = 30.0
 _GONE_S = 10.0
-_LINE_BYTES = 8 << 20  # what a reader buffers before the child has to wait
 _ADDRESS_BYTES = 100  # unix socket addresses end at 107
 _SIGNALLED = range(129, 193)  # 128 + a signal's number, as bubblewrap and shells report it
 
@@ -67,7 +66,7 @@ class Plan:
     environ: Mapping[str, str]  # what the command finds beside its own variables
     uid: int | None = None  # the user to become; None = stay
     has_namespace: bool = False  # a process namespace, and a network of its own
-    counts_apart: bool = False  # the kernel counts this run's processes alone
+    counted: Counted
     landlock: Mapping[str, Any] | None = None
     no_internet: bool = False
 
@@ -75,23 +74,20 @@ class Plan:
 class ConfinedChild:
     """A command that runs inside; the `Child` of the protocol."""
 
-    def __init__(
-        self, process: Process, protocol: _Streams, *, plan: Plan, cage: Cage | None, rlimits: Mapping[str, int]
-    ) -> None:
+    def __init__(self, outer: Outer, *, plan: Plan, cage: Cage | None, rlimits: Mapping[str, int]) -> None:
         self.pid = 0  # the command's own, as this machine counts; known after the handshake
         self.enforced = names_enforced(cage, rlimits)
         self.limit_hit = ""  # name of the limit that ended it
-        self.stdin = process.stdin
-        self.stdout = cast("asyncio.StreamReader", process.stdout)
-        self.stderr = cast("asyncio.StreamReader", process.stderr)
-        self._process = process
+        self.stdin: asyncio.StreamWriter | None = outer.stdin
+        self.stdout = outer.stdout
+        self.stderr = outer.stderr
         self._plan = plan
         self._cage = cage
         self._rlimits = rlimits
-        self._outer = _hold(process.pid)
+        self._outer = outer
         self._command: int | None = None
         self._first: int | None = None  # process of the namespace
-        protocol.when_flooded = self._flooded
+        outer.when_flooded(self._flooded)
         self._end = asyncio.ensure_future(self._see_through())
 
     async def wait(self) -> int:
@@ -101,32 +97,43 @@ class ConfinedChild:
     async def stop(self, *, ask_s: float = 10.0, term_s: float = 10.0) -> int:
         """Ask (SIGINT), then SIGTERM, then end everything in it; its exit status."""
         for number, patience_s in ((signal.SIGINT, ask_s), (signal.SIGTERM, term_s)):
-            if self._end.done() or not _send(self._command, number):
+            if self._end.done() or not send(self._command, number):
                 break
             with contextlib.suppress(TimeoutError):
                 return await asyncio.wait_for(self.wait(), patience_s)
         self.end_all()
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(self.wait(), _GONE_S)
+        self._end_by_force()
         return await self.wait()
 
     def end_all(self) -> None:
         """End everything in it at once."""
         if self._first is not None:
-            _send(self._first, signal.SIGKILL)
+            send(self._first, signal.SIGKILL)
         elif self._plan.has_namespace:
-            _send(self._outer, signal.SIGKILL)
+            send(self._outer.handle, signal.SIGKILL)
         else:
-            _send(self._outer, signal.SIGTERM)  # the supervisor hunts down what is left, then ends
+            send(self._outer.handle, signal.SIGTERM)  # the supervisor hunts down what is left, then ends
+            send(self._outer.handle, signal.SIGCONT)
 
     def admit(self, pid: int) -> None:
         """Take the command's process in, while it still waits for our word."""
         self.pid = pid
-        self._command = _hold(pid)
+        self._command = hold(pid)
         if self._plan.has_namespace:
-            self._first = _hold(_parent_of(pid))
+            self._first = hold(_parent_of(pid))
         if self._cage is not None and not self._cage.add(pid):
             self._cage.remove()
             self._cage = None
             self.enforced = names_enforced(None, self._rlimits)
+
+    def _end_by_force(self) -> None:
+        """For a supervisor that does not answer, because something inside got at it."""
+        if self._cage is not None:
+            self._cage.kill()
+        send(self._command, signal.SIGKILL)
+        send(self._outer.handle, signal.SIGKILL)
 
     def _flooded(self) -> None:
         if not self.limit_hit:
@@ -136,10 +143,10 @@ class ConfinedChild:
     async def _see_through(self) -> int:
         """Wait for the end, make sure that it is one, and tidy up."""
         try:
-            status = await self._process.wait()
+            status = await self._outer.ended()
             if self._first is not None:
-                _send(self._first, signal.SIGKILL)
-                await _until_gone(self._first)
+                send(self._first, signal.SIGKILL)
+                await until_gone(self._first, _GONE_S)
             if self._cage is not None:
                 self.limit_hit = self.limit_hit or ("memory_bytes" if self._cage.ran_out_of_memory() else "")
                 self._cage.kill()
@@ -148,9 +155,9 @@ class ConfinedChild:
             self._let_go()
         return 128 - status if status in _SIGNALLED and self._plan.has_namespace else status
 
-
     def _let_go(self) -> None:
-        held, self._outer, self._command, self._first = (self._outer, self._command, self._first), None, None, None
+        held, self._command, self._first = (self._outer.handle, self._command, self._first), None, None
+        self._outer.handle = None
         for handle in held:
             if handle is not None:
                 os.close(handle)
@@ -179,25 +186,13 @@ async def begin(command: Confined, plan: Plan) -> ConfinedChild:
 
 async def _spawn(command: Confined, plan: Plan, control: socket.socket) -> ConfinedChild:
     """Start the outer process with an empty environment and exactly the descriptors that it needs."""
-    rlimits = process_limits(command.limits, counts_apart=plan.counts_apart)
+    rlimits = process_limits(command.limits, counted=plan.counted)
     with _door(command.gateway_socket if plan.has_namespace else None) as door:
         order = _order(command, plan, control=control.fileno(), door=door.fileno() if door else None, rlimits=rlimits)
         number = plan.descriptors.hold(json.dumps(order).encode())
         passed = [*plan.descriptors.open, control.fileno(), *([door.fileno()] if door else [])]
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.subprocess_exec(
-            lambda: _Streams(loop, command.limits.output_bytes),
-            *plan.program(number),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={},  # bubblewrap stays as a process inside: what is in its environment can be read there
-            cwd="/",
-            pass_fds=passed,
-            start_new_session=True,
-        )
-    cage = make_cage(command.limits)
-    return ConfinedChild(Process(transport, protocol, loop), protocol, plan=plan, cage=cage, rlimits=rlimits)
+        outer = await Outer.start(plan.program(number), passed=passed, allowance=Allowance(command.limits.output_bytes))
+    return ConfinedChild(outer, plan=plan, cage=make_cage(command.limits), rlimits=rlimits)
 
 
 def _order(
@@ -237,7 +232,7 @@ async def _shake_hands(child: ConfinedChild, control: socket.socket) -> None:
 
 async def _hear(control: socket.socket) -> tuple[bytes, int]:
     """The launcher's first word, and its process id as the kernel translated it for us."""
-    await _until_readable(control.fileno())
+    await until_readable(control.fileno())
     word, extra, _, _ = control.recvmsg(1, socket.CMSG_SPACE(struct.calcsize("3i")))
     pids = [struct.unpack("3i", data[:12])[0] for _, kind, data in extra if kind == socket.SCM_CREDENTIALS]
     return word, pids[0] if pids else 0
@@ -256,24 +251,6 @@ async def _not_started(child: ConfinedChild | None, plan: Plan, reason: str) -> 
         f"the {plan.rung} sandbox did not start: {reason}" + (f" ({words})" if words else ""),
         help="`crewcap doctor` tries every kind of sandbox here and says what each one needs",
     )
-
-
-class _Streams(SubprocessStreamProtocol):
-    """The usual streams, which also count."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, most_bytes: int) -> None:
-        super().__init__(_LINE_BYTES, loop)
-        self._left = most_bytes
-        self.when_flooded: Callable[[], None] = lambda: None
-
-    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
-        """Pass on what fits; the rest ends the process."""
-        content = data if isinstance(data, bytes) else data.encode()
-        if self._left > 0:
-            super().pipe_data_received(fd, content[: self._left])
-        self._left -= len(content)
-        if self._left < 0:
-            self.when_flooded()
 
 
 @contextlib.contextmanager
@@ -306,49 +283,9 @@ def _connect(door: socket.socket, path: Path) -> None:
         os.close(folder)
 
 
-def _hold(pid: int) -> int | None:
-    """A handle on a process, which stays with it whoever gets its number afterwards; None where it is gone."""
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None
-
-
-def _send(handle: int | None, number: signal.Signals) -> bool:
-    """Signal a process that we hold; whether it was still there."""
-    if handle is None:
-        return False
-    try:
-        signal.pidfd_send_signal(handle, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def _parent_of(pid: int) -> int:
     """The parent of a process; 0 where it is gone."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
     except (OSError, IndexError, ValueError):
         return 0
-
-
-async def _until_gone(handle: int) -> None:
-    """Wait until a process that we hold has ended, and with it a namespace whose first one it is."""
-    with contextlib.suppress(TimeoutError):  # uninterruptible in the kernel; it cannot come back to the run
-        await asyncio.wait_for(_until_readable(handle), _GONE_S)
-
-
-async def _until_readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    try:
-        loop.add_reader(descriptor, _settle, ready)
-        await ready
-    finally:
-        loop.remove_reader(descriptor)
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

@@ -95,7 +95,7 @@ class Landlock:
             program=program,
             environ=base_environ(command),
             uid=user,
-            counts_apart=user is not None,
+            counted="together" if user is None else "apart",
             landlock=_order(command, abi()),
             no_internet=True,
         )

@@ -62,6 +62,7 @@ def main() -> NoReturn:
 
 def _become(order: Order) -> NoReturn:
     """Steps 1 to 3; never comes back."""
+    _close_all_but(order["control"], order["door"])
     control = socket.socket(fileno=order["control"])
     control.set_inheritable(False)  # its end tells the parent that the command runs
     status = REFUSED
@@ -88,6 +89,14 @@ def _become(order: Order) -> NoReturn:
         with contextlib.suppress(OSError):
             control.sendall(b"E" + str(error).encode("utf-8", "replace"))
     os._exit(status)
+
+
+def _close_all_but(*kept: int | None) -> None:
+    """Nothing that was open by accident may stay open in the command."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
 
 
 # --- the way to the gateway, and the parent's word ---------------------------------------------------------------

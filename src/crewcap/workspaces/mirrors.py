@@ -250,11 +250,12 @@ class Mirrors:
         )
 
     def _commit(self, repository: Repository, at: str) -> str:
-        """A commit by (the beginning of) its hash; only a local repository can be asked for that."""
-        if repository.git_dir is None or not at.isalnum():
+        """A commit by (the beginning of) its hash: of a local repository any, else one that a run started from."""
+        place = repository.git_dir or self.mirror(repository)
+        if not at.isalnum() or not place.exists():
             return ""
         asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{at}^{{commit}}")
-        return self._git.inside(repository.git_dir, *asked, fails=True).text
+        return self._git.inside(place, *asked, fails=True).text
 
     def _listed(self, repository: Repository, *patterns: str) -> dict[str, str]:
         """Ref -> commit, as the repository offers them; `-> HEAD` names the branch that HEAD stands for."""

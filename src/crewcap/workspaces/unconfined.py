@@ -55,6 +55,6 @@ class Unconfined:
             program=program,
             environ=base_environ(command),
             uid=user,
-            counts_apart=user is not None,
+            counted="apart" if user is not None else "never" if is_root() else "together",
         )
         return await begin(command, plan)
