@@ -26,7 +26,7 @@ import aiohttp
 
 from crewcap import errors
 from crewcap.config import Settings
-from crewcap.errors import CrewcapError, InternalError
+from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment
 from crewcap.gateway.assemble import key_variables
 from crewcap.home import Home
 
@@ -229,11 +229,17 @@ async def _ask(
     control: Path, method: str, path: str, body: Mapping[str, Any] | None = None, *, limit_s: float
 ) -> dict[str, Any]:
     """One call of the control interface; its errors are raised again here."""
-    async with (
-        _session(control, limit_s=limit_s) as session,
-        session.request(method, f"http://gateway{path}", json=body) as http,
-    ):
-        answer: dict[str, Any] = await http.json()
+    try:
+        async with (
+            _session(control, limit_s=limit_s) as session,
+            session.request(method, f"http://gateway{path}", json=body) as http,
+        ):
+            answer: dict[str, Any] = await http.json()
+    except (aiohttp.ClientError, OSError) as error:
+        raise UnsafeEnvironment(
+            f"the gateway at {control} is gone: it ended before it was told to",
+            help="start the same command again, a run goes on where it was; logs/gateway.log may say why it ended",
+        ) from error
     if "error" in answer:
         raise _error(answer["error"])
     return answer

@@ -40,6 +40,13 @@ def bring_limits(ledger: Ledger, run: Run, *, issue_cap: Money, issue_source: Li
     ledger.set_limit(Limit(scope=issue, window="total", amount=issue_cap, source=issue_source))
 
 
+def end_keys(ledger: Ledger, run: Run) -> None:
+    """Keys of earlier starts are dead, also those of a start that was killed and could not end its own."""
+    for key in ledger.keys():  # noqa: SIM118  (a ledger is no mapping)
+        if key.run == run.id and key.revoked_at is None:
+            ledger.revoke_key(key.id)
+
+
 def give_key(
     ledger: Ledger, run: Run, *, scopes: tuple[Scope, ...], max_output: int, turns_left: int, now: datetime
 ) -> Access:

@@ -101,7 +101,18 @@ async def _watch(child: Child, pulse: _Pulse, patience: Patience, asked: Callabl
             pulse.cut = "stalled"
         else:
             pulse.cut = asked()
-    await child.stop()
+    await _end(child, pulse, asked)
+
+
+async def _end(child: Child, pulse: _Pulse, asked: Callable[[], Cut]) -> None:
+    """Let it end in its own way; at once when somebody says stop while it is only being paused."""
+    async with asyncio.TaskGroup() as group:
+        ending = group.create_task(child.stop())
+        while not ending.done():
+            await asyncio.wait({ending}, timeout=_TICK_S)
+            if pulse.cut == "paused" and asked() == "stopped":
+                pulse.cut = "stopped"
+                await child.stop(ask_s=0, term_s=0)
 
 
 async def _quietly(task: Awaitable[None]) -> None:

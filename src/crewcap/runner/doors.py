@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ class Doors:
     gateway: GatewayHandle
 
     @asynccontextmanager
-    async def opened(self, run: str, key: KeyId, site: Site) -> AsyncIterator[Door]:
+    async def opened(self, run: str, key: KeyId, site: Site, *, hurry: asyncio.Event) -> AsyncIterator[Door]:
         """A door for one start of an agent; outside of the state directory, because a socket's path must be short."""
         folder = _passable_folder()
         door = Door(socket=folder / "gw.sock", port=site.gateway_port)
@@ -42,9 +43,22 @@ class Doors:
             try:
                 yield door
             finally:
-                await self.gateway.close_door(run)
+                await self._close(run, hurry)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    async def _close(self, run: str, hurry: asyncio.Event) -> None:
+        """Wait until the run's last request is settled; who is in a hurry leaves that to the gateway."""
+        closing = asyncio.ensure_future(self.gateway.close_door(run))
+        hurried = asyncio.ensure_future(hurry.wait())
+        try:
+            await asyncio.wait({closing, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            if closing.done():
+                closing.result()
+        finally:
+            for task in (closing, hurried):
+                task.cancel()
+            await asyncio.gather(closing, hurried, return_exceptions=True)
 
     async def frozen(self) -> str:
         """Why the gateway froze the provider, if it did."""

@@ -27,7 +27,7 @@ from crewcap.core.runs import AgentEnd, AgentEvent, Check, Cut, Run, RunEvent, R
 from crewcap.core.verdict import Evidence, Judgement, judge
 from crewcap.errors import CrewcapError
 from crewcap.runner import checks, prompt
-from crewcap.runner.access import bring_limits, give_key, scopes_of
+from crewcap.runner.access import bring_limits, end_keys, give_key, scopes_of
 from crewcap.runner.agent_turn import Patience, work
 from crewcap.runner.doors import Door, Doors
 from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
@@ -71,7 +71,9 @@ class Workflow:
     run: Run
     say: str = ""  # a person's words for a run that is resumed
     _interrupts: int = 0
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[Any] | None = field(default=None)
+    _checking: asyncio.Task[Check] | None = field(default=None)
 
     async def drive(self) -> Run:
         """Take the run from where it is to its end, or to where it waits."""
@@ -97,10 +99,18 @@ class Workflow:
         return self.run
 
     def interrupt(self) -> None:
-        """Ctrl-C: once pauses the agent, twice stops it; before the agent works, once stops."""
+        """Ctrl-C: once pauses the agent, twice stops it; before the agent works, once stops; a check is given up."""
         self._interrupts += 1
+        if self._interrupts > 1:
+            self._hurry.set()
+        self._give_up_waiting()
+
+    def _give_up_waiting(self) -> None:
+        """End what is ours and takes long; the agent is ended by whoever watches it."""
         if self.run.state in {RunState.QUEUED, RunState.PREPARING} and self._task is not None:
             self._task.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
 
     async def _step(self) -> None:
         """What the run's state calls for."""
@@ -170,6 +180,7 @@ class Workflow:
         scopes = scopes_of(
             self.run.issue, run=self.run.id, repo=self.run.repo, user=self.plan.user, teams=self.plan.teams
         )
+        end_keys(self.tools.ledger, self.run)
         access = give_key(
             self.tools.ledger,
             self.run,
@@ -180,7 +191,7 @@ class Workflow:
         )
         began = time.monotonic()
         self._keep(refused_before=self._totals().refused)
-        async with self.tools.doors.opened(self.run.id, access.key_id, self.tools.site) as door:
+        async with self.tools.doors.opened(self.run.id, access.key_id, self.tools.site, hurry=self._hurry) as door:
             order = self._order(access.secret, door, resume=session_exists)
             end, cut = await work(
                 self.tools.site,
@@ -188,12 +199,16 @@ class Workflow:
                 self.tools.adapter.launch(order),
                 gateway_socket=door.socket,
                 transcript=self.tools.folder / "agent.jsonl",
-                patience=Patience(total_s=self.run.timeout_s, silent_s=self.tools.silent_s),
+                patience=Patience(
+                    total_s=max(0, self.run.timeout_s - self.run.api_seconds), silent_s=self.tools.silent_s
+                ),
                 hear=self._hear,
                 asked=self._asked,
             )
-        self.tools.ledger.revoke_key(access.key_id)
+        end_keys(self.tools.ledger, self.run)
         self.tools.runs.log(self.run.id, "step", f"agent ended: {end.kind} {end.message}"[:500])
+        if cut == "paused":
+            cut = self._asked()  # perhaps it was said twice
         self._keep(end=end, cut=cut, epoch=self.run.epoch + 1, turns=self._totals().requests)
         self._keep(api_seconds=round(self.run.api_seconds + time.monotonic() - began, 3))
         self._move(RunEvent.FINISH)
@@ -262,7 +277,8 @@ class Workflow:
         for note in kept.notes:
             self._tell("work", note)
         if kept.commits:
-            self._keep(check_after=await self._check("check after"))
+            self._keep(check_after=await self._check_after())
+        self._keep(cut=self.run.cut or self._asked())
         judgement = judge(await self._evidence())
         if self._may_fix(judgement):
             self._keep(fixes=self.run.fixes + 1)
@@ -272,6 +288,20 @@ class Workflow:
         if kept.commits:
             await self._publish()
         self._move(judgement.move, verdict=judgement.verdict, reason=judgement.reason)
+
+    async def _check_after(self) -> Check:
+        """The check of the work; who interrupts does not wait for it, and the run says that it was not checked."""
+        if self.run.cut not in {"paused", "stopped"} and not self._asked():
+            self._checking = asyncio.create_task(self._check("check after"))
+            try:
+                return await self._checking
+            except asyncio.CancelledError:
+                if not self._interrupts:
+                    raise
+            finally:
+                self._checking = None
+        self._tell("check after", "not checked: interrupted")
+        return Check(result="not_run")
 
     async def _publish(self) -> None:
         """The branch goes into the user's own repository; where it cannot, it is still in the mirror, and we say so."""
@@ -336,3 +366,6 @@ class Workflow:
         while True:
             await asyncio.sleep(_COUNT_S)
             self._count_once()
+            if is_stop_requested(self.tools.folder) and not self._interrupts:
+                self._interrupts = 1
+                self._give_up_waiting()
