@@ -390,13 +390,24 @@ class LedgerContract:
         (balance,) = desk.ledger.balances(KeyId("k1"))
         assert (balance.label, balance.spent, balance.held) == ("2026-11-23@Europe/Berlin", ZERO, usd("1.00"))
 
+    def test_a_windows_first_instant_is_in_it_and_its_end_is_not(self, desk: Desk) -> None:
+        desk.key()
+        desk.clocks.pass_time(timedelta(hours=14))  # midnight, in UTC
+        desk.granted("0.30")
+        desk.limit(REPO, "1.00", "day")
+        assert desk.amounts(REPO, "day")[2] == usd("0.30")
+        desk.clocks.pass_time(timedelta(hours=24))
+        desk.granted("0.20")
+        assert desk.amounts(REPO, "day")[2] == usd("0.20")
+
     def test_a_request_is_booked_to_the_window_of_its_reservation(self, desk: Desk) -> None:
         desk.key()
         desk.limit(REPO, "1.00", "day")
         hold = desk.granted("0.60")
         desk.clocks.pass_time(timedelta(hours=15))  # the next day
+        desk.granted("0.20")
         assert desk.settle(hold, "0.50")
-        assert desk.amounts(REPO, "day") == (ZERO, ZERO, ZERO)
+        assert desk.amounts(REPO, "day") == (ZERO, ZERO, usd("0.20"))
         (entry,) = desk.ledger.entries()
         assert entry.booked_at == START
         assert entry.closed_at == START + timedelta(hours=15)

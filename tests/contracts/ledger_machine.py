@@ -31,8 +31,8 @@ KEYS: dict[str, ModelKey] = {
 SCOPES = sorted({scope for key in KEYS.values() for scope in key.scopes})
 
 keys = st.sampled_from(sorted(KEYS))
-scopes = st.sampled_from(SCOPES)
-windows: st.SearchStrategy[Window] = st.sampled_from(["total", "day", "week", "month"])
+scopes = st.sampled_from([ALL, ALL, Scope("repo:a"), *SCOPES])
+windows: st.SearchStrategy[Window] = st.sampled_from(["total", "total", "day", "day", "week", "month"])
 sources = st.sampled_from(["command", "run", "file"])
 amounts = st.integers(0, 60)
 limits = st.integers(0, 120)
@@ -75,9 +75,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # the story
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(amount=limits)
+    def begin(self, amount: int) -> None:
         self._start()
+        self.limit(ALL, "total", "file", 2 * amount)
         if self.system is not None:
             for name, key in KEYS.items():
                 self.system.add_key(_virtual_key(name, key, self.clocks), cap=None)
@@ -91,6 +92,11 @@ class LedgerMachine(RuleBasedStateMachine):
             _agree(self.system.reserve(self._order(hold, key, amount)), expected)
         if isinstance(expected, Granted):
             _law(before, amount)
+
+    @rule(key=keys, amount=amounts)
+    def reserve_more(self, key: str, amount: int) -> None:
+        """The same again: most of a life is requests."""
+        self.reserve(key, amount)
 
     @rule(key=keys, amount=st.integers(1, 40), threads=st.integers(2, 5))
     def reserve_at_once(self, key: str, amount: int, threads: int) -> None:
@@ -135,10 +141,18 @@ class LedgerMachine(RuleBasedStateMachine):
         """Late and duplicate ends included."""
         self._close(self._pick(list(self.model.holds.values()), pick), "settled", spent, 0)
 
-    @precondition(lambda self: self.model.holds)
+    @precondition(lambda self: self.model.open())
     @rule(pick=picks, to=amounts)
     def shrink(self, pick: int, to: int) -> None:
-        hold = self._pick(list(self.model.holds.values()), pick)
+        self._shrink(self._pick(self.model.open(), pick), to)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(pick=picks, to=amounts)
+    def shrink_any(self, pick: int, to: int) -> None:
+        """Closed ones and those that were shrunk before included."""
+        self._shrink(self._pick(list(self.model.holds.values()), pick), to)
+
+    def _shrink(self, hold: ModelHold, to: int) -> None:
         self.model.shrink(hold.id, to, self.clocks.wall)
         if self.system is not None:
             self.system.shrink(HoldId(hold.id), Money(to))
@@ -175,7 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ]
             self.system.sync_file_limits(said, zone=zone)
 
-    @rule(key=keys)
+    @rule(key=st.just("k3"))
     def revoke(self, key: str) -> None:
         fresh = not self.model.keys[key].revoked
         self.model.keys[key].revoked = True

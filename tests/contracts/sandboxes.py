@@ -29,10 +29,15 @@ class Outcome:
     """How a confined command ended."""
 
     status: int
-    stdout: str
+    out: bytes
     stderr: str
     limit_hit: str
     enforced: tuple[str, ...]
+
+    @property
+    def stdout(self) -> str:
+        """Its output as text."""
+        return self.out.decode("utf-8", "replace")
 
     def said(self) -> Any:
         """Its output as JSON."""
@@ -48,6 +53,7 @@ class Ground:
     layout: Layout
     uid: int
     root: Path
+    objects: Path
 
     @property
     def workspace(self) -> Path:
@@ -56,10 +62,6 @@ class Ground:
     @property
     def home(self) -> Path:
         return self.root / "home"
-
-    @property
-    def objects(self) -> Path:
-        return self.root / "objects"
 
     def command(self, *argv: str, environ: Mapping[str, str] | None = None, **other: Any) -> Confined:
         """A command with the run's own things."""
@@ -89,7 +91,7 @@ class Ground:
         status = await child.wait()
         return Outcome(
             status=status,
-            stdout=out.decode("utf-8", "replace"),
+            out=out,
             stderr=err.decode("utf-8", "replace"),
             limit_hit=child.limit_hit,
             enforced=child.enforced,
@@ -118,7 +120,7 @@ def ground(rung: Rung, *, closed: bool | None = None) -> Iterator[Ground]:
     held = lease(below / "uids")
     try:
         root = below / "runs" / "one"
-        made = Ground(sandbox=sandbox, layout=_layout(sandbox, root), uid=held.uid, root=root)
+        made = Ground(sandbox=sandbox, layout=_layout(sandbox, root), uid=held.uid, root=root, objects=root / "objects")
         for folder in (made.workspace, made.home, made.objects):
             folder.mkdir(parents=True)
         made = replace(made, layout=_layout(sandbox, root))
