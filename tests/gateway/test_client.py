@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,18 @@ def test_a_gateway_that_cannot_start_says_why_to_its_starter(
         with pytest.raises(UnsafeEnvironment, match="ANTHROPIC_API_KEY"):
             async with attached(home, settings, path, without):
                 pass
+
+    asyncio.run(main())
+
+
+def test_leaving_a_gateway_that_has_ended_already_is_no_error(
+    given: tuple[Home, Settings, Path, dict[str, str]],
+) -> None:
+    """A gateway of ours ends by itself as soon as it is needed no more: it may be quicker than we are."""
+
+    async def main() -> None:
+        async with asyncio.timeout(20), attached(*given) as gateway:
+            os.kill(gateway.pid, signal.SIGKILL)
 
     asyncio.run(main())
 
