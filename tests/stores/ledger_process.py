@@ -2,11 +2,13 @@
 
 HOME take NAME COUNT   waits for a line, then tries to hold a cent COUNT times; prints how many were granted
 HOME hold NAME         holds thirty cents, prints "held", and waits to be killed
+HOME work NAME         holds and settles a cent again and again, telling of each when it is done, until it is killed
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import count
 from pathlib import Path
 
 from tests.contracts.clocks import Clocks
@@ -31,6 +33,12 @@ def main() -> None:
             settle(ledger, f"{name}-{number}", "0.01")
         _say(str(len(granted)))
         ledger.close()
+    elif action == "work":
+        for number in count():
+            assert isinstance(reserve(ledger, boot, f"{name}-{number}", "0.01"), Granted)
+            _say(f"held {name}-{number}")
+            assert settle(ledger, f"{name}-{number}", "0.01")
+            _say(f"settled {name}-{number}")
     else:
         assert isinstance(reserve(ledger, boot, name, "0.30"), Granted)
         _say("held")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.stores.books import Shelf, add_key, reserve, settle, usd
 
-from crewcap.core.budget import Granted, KeyId, Refused
-from crewcap.core.money import ZERO
+from crewcap.core.budget import ALL, Granted, KeyId, Refused
+from crewcap.core.money import ZERO, Money
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,4 +99,26 @@ def test_a_gateway_that_is_only_stopped_is_not_dead(shelf: Shelf, others: Others
     ledger.start_boot()
     assert ledger.uncertain_holds() == ()
     assert [it.hold for it in ledger.open_holds()] == ["second"]
+    ledger.close()
+
+
+def test_whatever_a_killed_gateway_was_told_is_in_the_books(shelf: Shelf, others: Others) -> None:
+    """Killed anywhere: every hold that was granted is there, every settlement that was acknowledged counts once."""
+    ledger = shelf.open()
+    add_key(ledger, "k1", cap="1000.00", at=shelf.clocks.wall)
+    told: set[str] = set()
+    for name, lines in (("a", 1), ("b", 60), ("c", 203)):
+        child = others.start("work", name)
+        told |= {_line(child) for _ in range(lines)}
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.stdout is not None
+        told |= set(child.stdout.read().split("\n")[:-1])
+        child.wait(timeout=30)
+    ledger.start_boot()
+    settled = {f"settled {it.hold}" for it in ledger.entries() if it.kind == "settled"}
+    held = {f"held {it.hold}" for it in ledger.entries()}
+    assert told <= settled | held
+    assert len(ledger.uncertain_holds()) <= 3  # at most the one that was under way, each time
+    assert ledger.totals(ALL).spent == Money(len(settled) * usd("0.01").nano)
+    assert ledger.verify().problems == ()
     ledger.close()
