@@ -67,6 +67,7 @@ class App:
         """Repositories, their trusted mirrors, and workspaces made from them."""
         from crewcap.workspaces.mirrors import Mirrors  # noqa: PLC0415
 
+        self.home.make()
         return Mirrors(self.home.mirrors, environ=self.environ)
 
     def close(self) -> None:
