@@ -93,11 +93,11 @@ class Trip:
         return git(self.mirrors.mirror(self.repository), *words, fails=fails)
 
 
-def set_out(mirrors: Mirrors, user: Path, folder: Path, *, name: str = "fix the sum") -> Trip:
+def set_out(mirrors: Mirrors, user: Path, folder: Path, *, objects_inside: str = "") -> Trip:
     """Everything up to the moment in which an agent would start."""
     repository = mirrors.repository(user)
     base = mirrors.update(repository)
-    branch = mirrors.take_branch(repository, name, base=base)
-    objects = str(mirrors.objects(repository))
+    branch = mirrors.take_branch(repository, "fix the sum", base=base)
+    objects = objects_inside or str(mirrors.objects(repository))
     mirrors.make_workspace(repository, base=base, branch=branch, folder=folder, objects_inside=objects)
     return Trip(mirrors=mirrors, repository=repository, base=base, branch=branch, folder=folder)

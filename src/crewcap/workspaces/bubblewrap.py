@@ -149,7 +149,7 @@ def _parents(targets: Iterable[str]) -> list[str]:
     made_elsewhere = {"/", "/usr", "/proc", "/dev", *targets}
     wanted = {str(parent) for target in targets for parent in PurePosixPath(target).parents}
     inside = {path for path in wanted if any(str(up) in made_elsewhere - {"/"} for up in PurePosixPath(path).parents)}
-    return sorted((wanted - made_elsewhere - inside) | {"/run"}, key=lambda path: path.count("/"))
+    return sorted((wanted - made_elsewhere - inside) | {"/run"}, key=lambda path: (path.count("/"), path))
 
 
 def _real(mount: Mount) -> Path:
