@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from crewcap.workspaces.mirrors import Mirrors
 
 
+def _ticks() -> float:
+    """Seconds that also pass while the machine sleeps, where it counts them: a laptop that wakes up did not jump."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 @dataclass(kw_only=True)
 class App:
     """One home with its settings, books, runs and prices; each is built when it is first asked for."""
@@ -28,7 +33,7 @@ class App:
     config_path: Path | None
     environ: Mapping[str, str] = field(repr=False)
     clock: Callable[[], datetime]
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = field(default_factory=lambda: _ticks)
 
     @cached_property
     def settings(self) -> Settings:

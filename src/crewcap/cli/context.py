@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from crewcap.errors import LedgerError
 from crewcap.home import Home
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Call:
 
             self._app = App(home=self.home, config_path=self.config_path, environ=self.environ, clock=self.clock)
         return self._app
+
+    def refuse_doubtful_clock(self) -> None:
+        """Nothing that costs is started while the books do not believe the clock (MONEY 4)."""
+        if doubt := self.app.ledger.doubt():
+            raise LedgerError(doubt, help="if the clock is right: crewcap ledger accept-clock")
 
     def out(self, text: str = "") -> None:
         """A line of the result."""

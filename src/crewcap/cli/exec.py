@@ -12,16 +12,15 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from crewcap.cli.context import Call, common, with_call
-from crewcap.core.budget import ALL, KeyId, Scope, ScopeError, parse_scope, room
+from crewcap.cli.new_key import full_model, given_scope, scopes_of_key
+from crewcap.core.budget import KeyId, room
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
 from crewcap.core.money import Money, MoneyError
-from crewcap.core.pricing import UnknownPrice
 from crewcap.errors import MoneyRefused, UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +82,7 @@ def exec_(
 
     process.make_unreadable()
     held = process.forget(key_variables(call.app.settings))
+    call.refuse_doubtful_clock()
     amount = _amount(cap) if cap is not None else call.app.settings.defaults.cap
     key, secret = _make_key(call, scopes, models)
     call.app.ledger.add_key(key, cap=amount)
@@ -159,13 +159,12 @@ async def _say_cost(call: Call, gateway: GatewayHandle, key: VirtualKey, cap: Mo
 def _make_key(call: Call, scopes: tuple[str, ...], models: tuple[str, ...]) -> tuple[VirtualKey, str]:
     secret = PREFIX + secrets.token_urlsafe(32)
     id_ = KeyId(secrets.token_hex(6))
-    named = tuple(dict.fromkeys(_scope(text) for text in scopes))
     key = VirtualKey(
         id=id_,
         hash=hash_key(secret),
-        scopes=(Scope(f"key:{id_}"), *(scope for scope in named if scope != ALL), ALL),
-        created_at=datetime.now(UTC),
-        models=tuple(_model(call, name) for name in models),
+        scopes=scopes_of_key(call.app.settings, id_, [given_scope(text) for text in scopes]),
+        created_at=call.clock(),
+        models=tuple(full_model(call, name) for name in models),
         label="exec",
     )
     return key, secret
@@ -191,17 +190,3 @@ def _amount(text: str) -> Money:
     if not amount:
         raise UsageError("--cap 0 allows nothing", help="give an amount of dollars, such as --cap 3")
     return amount
-
-
-def _scope(text: str) -> Scope:
-    try:
-        return parse_scope(text)
-    except ScopeError as error:
-        raise UsageError(f"--scope: {error}") from error
-
-
-def _model(call: Call, name: str) -> str:
-    try:
-        return call.app.book.resolve("anthropic", name, at=call.clock())
-    except UnknownPrice as error:
-        raise UsageError(f"--model: {error}", help="crewcap price list shows every model") from error

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from crewcap.cli.amounts import read_amount, read_scope, table
+from crewcap.cli.amounts import read_amount, table
 from crewcap.cli.context import Call, common, with_call
-from crewcap.core.budget import KeyId, Scope, lineage
+from crewcap.cli.new_key import full_model, given_scope, scopes_of_key
+from crewcap.core.budget import KeyId, Scope
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
 from crewcap.core.money import Money
-from crewcap.core.pricing import UnknownPrice
 from crewcap.errors import UsageError
 
 if TYPE_CHECKING:
-    from crewcap.settings.models import Settings
     from crewcap.stores import Totals
 
 _DEFAULT_URL = "http://127.0.0.1:8787"
@@ -65,10 +64,10 @@ def create(
     made = VirtualKey(
         id=id_,
         hash=hash_key(secret),
-        scopes=_scopes(call.app.settings, id_, [_given(text) for text in scopes], user),
+        scopes=scopes_of_key(call.app.settings, id_, [given_scope(text) for text in scopes], user),
         created_at=now,
         expires_at=None if ttl is None else now + timedelta(seconds=_seconds(ttl)),
-        models=tuple(_model(call, name) for name in models),
+        models=tuple(full_model(call, name) for name in models),
         max_output=max_output,
         capped=amount is not None,
     )
@@ -125,23 +124,6 @@ def _cap(cap: str | None, *, no_cap: bool) -> Money | None:
     return amount
 
 
-def _given(text: str) -> Scope:
-    scope = read_scope(text, "--scope")
-    if scope.startswith("key:"):
-        raise UsageError(f"--scope {scope}: a key is in its own scope alone", help="leave it out")
-    return scope
-
-
-def _scopes(settings: Settings, id_: KeyId, named: Sequence[Scope], user: str) -> tuple[Scope, ...]:
-    """What was named, the user, and the teams behind users and repositories."""
-    given = [*named, *([read_scope(f"user:{user}", "--user")] if user else [])]
-    users = [scope.removeprefix("user:") for scope in given if scope.startswith("user:")]
-    repos = [scope.removeprefix("repo:") for scope in given if scope.startswith("repo:")]
-    of_users = [team for name in users for team in settings.team_of(name)]
-    of_repos = [settings.repos[name].team for name in repos if name in settings.repos and settings.repos[name].team]
-    return lineage(id_, given, teams=(*of_users, *of_repos))
-
-
 def _seconds(ttl: str) -> int:
     from crewcap.settings.values import Wrong, read_duration  # noqa: PLC0415  (the settings' own spelling)
 
@@ -149,16 +131,6 @@ def _seconds(ttl: str) -> int:
         return read_duration(ttl)
     except Wrong as error:
         raise UsageError(f"--ttl: {error.message}", help=error.help) from error
-
-
-def _model(call: Call, name: str) -> str:
-    """The full id; any provider of the settings may have it."""
-    for provider in call.app.settings.providers.values():
-        try:
-            return call.app.book.resolve(provider.prices, name, at=call.clock())
-        except UnknownPrice:
-            continue
-    raise UsageError(f"--model: no price is known for {name[:60]!r}", help="crewcap price list shows every model")
 
 
 def _show_new(call: Call, made: VirtualKey, secret: str, cap: Money | None, *, shell: bool) -> None:

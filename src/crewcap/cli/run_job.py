@@ -47,6 +47,7 @@ class Job:
 
 def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: str | None) -> Job:
     """Find the repository, read its own settings, plan, and find the agent; nothing is started."""
+    call.refuse_doubtful_clock()
     settings = call.app.settings
     name, where = _repository(settings, issue, repo)
     repository = call.app.mirrors.repository(where)

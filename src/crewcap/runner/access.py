@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from crewcap.core.budget import ALL, KeyId, Scope
+from crewcap.core.budget import KeyId, Scope, lineage
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
 from crewcap.core.money import Money
 from crewcap.core.runs import Issue, Run
@@ -29,8 +29,8 @@ class Access:
 
 def scopes_of(issue: Issue, *, run: str, repo: str, user: str, teams: tuple[str, ...]) -> tuple[Scope, ...]:
     """Every scope that a run's money is spent for, the narrowest first (MONEY 4)."""
-    names = [f"run:{run}", f"issue:{issue.scope_name}", f"repo:{repo}", f"user:{user}"]
-    return tuple(Scope(name) for name in (*names, *(f"team:{team}" for team in teams), ALL))
+    named = (Scope(f"run:{run}"), Scope(f"issue:{issue.scope_name}"), Scope(f"repo:{repo}"))
+    return lineage(KeyId(""), named, user=user, teams=teams)[1:]
 
 
 def bring_limits(ledger: Ledger, run: Run, *, issue_cap: Money, issue_source: LimitSource) -> None:

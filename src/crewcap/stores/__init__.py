@@ -231,6 +231,10 @@ class Ledger(Protocol):
         """Recompute every balance from the movements."""
         ...
 
+    def doubt(self) -> str:
+        """Why nothing paid may be sent by this clock; empty = it may."""
+        ...
+
     def accept_clock(self) -> None:
         """An operator's word that the clock is right although it jumped."""
         ...

@@ -218,6 +218,12 @@ class SqliteLedger:
         with self._reading() as (db, _):
             return sqlite_verify.verify(db)
 
+    def doubt(self) -> str:
+        """Why nothing paid may be sent by this clock; empty = it may."""
+        with self._books.reading() as db:
+            _, doubt, known = self._time(db)
+        return known or doubt
+
     def accept_clock(self) -> None:
         """An operator's word that the clock is right although it jumped."""
         with self._books.writing(durable=True) as db:
