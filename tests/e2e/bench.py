@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from crewcap.agents.claude_code import ClaudeCode
 from crewcap.agents.find import find
@@ -83,7 +82,6 @@ class Bench:
 
     root: Path
     simulator: Simulator
-    settings: Mapping[str, Any] = field(default_factory=dict)  # more lines of a table, by its name
     _started: list[Going] = field(default_factory=list)
 
     @property
@@ -205,6 +203,8 @@ url = "{self.shop}"
                 going.process.kill()
                 going.process.wait()
         until(lambda: not self.gateways(), "the gateway is gone")
+        for log in sorted(self.home.logs.glob("*")):
+            print(log.read_text(encoding="utf-8", errors="replace"))  # noqa: T201  (shown where a test failed)
 
     # what came of it
 
@@ -256,6 +256,10 @@ url = "{self.shop}"
         """What the provider will bill."""
         return self.simulator.meter.total()
 
+    def wait_for_answer(self, number: int) -> None:
+        """Wait until so many answers have begun; the provider bills them before their first byte."""
+        until(lambda: len(self.simulator.meter.bills) >= number, f"answer {number} began")
+
     def verify(self) -> tuple[str, ...]:
         """What is wrong with the books."""
         with self.ledger() as books:
@@ -292,9 +296,6 @@ class Process:
     namespace: str  # of processes; empty where it cannot be told
     words: tuple[bytes, ...] = ()
 
-    def is_alive(self) -> bool:
-        return any(other.pid == self.pid and other.started == self.started for other in processes())
-
 
 def processes() -> list[Process]:
     """Everything that runs and that we can see."""
@@ -308,6 +309,14 @@ def family(pid: int) -> list[Process]:
     for member in found:
         found += [process for process in everything if process.parent == member.pid]
     return found
+
+
+def survivors(before: list[Process]) -> list[Process]:
+    """Who of these is still there, or anybody else in the sandboxes that they were in."""
+    own = _namespace(Path("/proc/self"))
+    inside = {process.namespace for process in before} - {own, ""}
+    known = {(process.pid, process.started) for process in before}
+    return [one for one in processes() if (one.pid, one.started) in known or one.namespace in inside]
 
 
 def _read(path: Path) -> Process | None:
@@ -325,7 +334,7 @@ def _read(path: Path) -> Process | None:
 
 def _namespace(path: Path) -> str:
     try:
-        return os.readlink(path / "ns" / "pid")
+        return str((path / "ns" / "pid").readlink())
     except OSError:
         return ""
 
