@@ -73,7 +73,7 @@ def _become(order: Order) -> NoReturn:
         _lower_limits(order["limits"])
         _drop(order["uid"], order["gid"])
         if order["supervise"]:
-            _prctl("end with the supervisor", _PR_SET_PDEATHSIG, signal.SIGKILL)
+            _end_with(order["supervisor"])
         _no_new_privileges()
         if rules is not None:
             _enter_landlock(rules)
@@ -153,6 +153,13 @@ def _drop(uid: int | None, gid: int | None) -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _LIBC.capset(struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24))  # the inheritable ones stay by themselves
+
+
+def _end_with(supervisor: int) -> None:
+    """Die with the supervisor; dropping the user had switched that off, and it may be gone already."""
+    _prctl("end with the supervisor", _PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        raise _Refusal("the supervisor of this sandbox is gone")
 
 
 def _no_new_privileges() -> None:
@@ -278,13 +285,14 @@ class _Told(Exception):
 
 def _supervise(order: Order) -> None:
     """Fork; the child returns to become the command, the parent stays until nothing of the run is left."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until there is somebody to end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _tell)
     _prctl("subreaper", _PR_SET_CHILD_SUBREAPER, 1)
     _prctl("end with the parent", _PR_SET_PDEATHSIG, signal.SIGTERM)
+    order["supervisor"] = os.getpid()
     command = os.fork()
     if command == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return
     os.close(order["control"])
     if order["door"] is not None:
@@ -292,6 +300,7 @@ def _supervise(order: Order) -> None:
     _let_go_of_streams()
     status = int(signal.SIGKILL)
     with contextlib.suppress(_Told):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         status = _await(command)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _leave_none(order["uid"])
