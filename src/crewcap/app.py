@@ -33,7 +33,7 @@ class App:
     config_path: Path | None
     environ: Mapping[str, str] = field(repr=False)
     clock: Callable[[], datetime]
-    monotonic: Callable[[], float] = field(default_factory=lambda: _ticks)
+    monotonic: Callable[[], float] = _ticks
 
     @cached_property
     def settings(self) -> Settings:

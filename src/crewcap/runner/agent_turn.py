@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crewcap.agents import AgentAdapter, Launch
@@ -46,12 +46,14 @@ async def work(
     gateway_socket: Path,
     transcript: Path,
     patience: Patience,
+    began: Callable[[Child], None],
     hear: Callable[[AgentEvent], None],
     asked: Callable[[], Cut],
 ) -> tuple[AgentEnd, Cut]:
     """Start the agent and see it through; how it ended, and why we ended it if we did."""
     command = site.command(launch.argv, environ=launch.environ, files=launch.files, gateway_socket=gateway_socket)
     child = await site.sandbox.start(command, uid=site.uid)
+    began(child)
     pulse = _Pulse(last=time.monotonic())
     last: AgentEnd | None = None
     watching = asyncio.create_task(_watch(child, pulse, patience, asked))
@@ -74,9 +76,16 @@ async def work(
         await _quietly(watching)
     end = adapter.end(exit_status=status, last=last)
     words = (await complaining).decode("utf-8", "replace").strip()
-    if end.kind == "crashed" and not end.message and words:
-        end = AgentEnd(kind="crashed", message=words[-_CRASH_WORDS:])
-    return end, pulse.cut
+    return _explained(end, limit_hit=child.limit_hit, words=words), pulse.cut
+
+
+def _explained(end: AgentEnd, *, limit_hit: str, words: str) -> AgentEnd:
+    """An agent that crashed says little: the limit that ended it, else its last words on stderr."""
+    if end.kind != "crashed":
+        return end
+    if limit_hit:
+        return replace(end, message=f"it was ended at its limit on {limit_hit.replace('_', ' ')}")
+    return replace(end, message=end.message or words[-_CRASH_WORDS:])
 
 
 async def _hand_over(child: Child, first_input: bytes) -> None:

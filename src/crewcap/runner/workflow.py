@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from crewcap.runner.plan import Plan
 from crewcap.runner.process import TIMED_OUT, Outcome, Site
 from crewcap.runner.tree import Tree
 from crewcap.stores import Ledger, RunStore, Totals
+from crewcap.workspaces import Child, Limits
 
 _COUNT_S = 0.5
 _SETUP_S = 1_800.0
@@ -202,6 +203,7 @@ class Workflow:
                 patience=Patience(
                     total_s=max(0, self.run.timeout_s - self.run.api_seconds), silent_s=self.tools.silent_s
                 ),
+                began=self._began,
                 hear=self._hear,
                 asked=self._asked,
             )
@@ -246,6 +248,12 @@ class Workflow:
         if self.run.fixes and self.run.check_after.result == "failed":
             return prompt.red(self.plan, self.run)
         return _GO_ON
+
+    def _began(self, child: Child) -> None:
+        """A limit that this machine cannot enforce is said, not passed over."""
+        missing = [one.name for one in fields(Limits) if one.name not in child.enforced]
+        if missing:
+            self._tell("limits", f"not enforced here: {', '.join(missing).replace('_', ' ')}")
 
     def _hear(self, event: AgentEvent) -> None:
         """Hand on what the agent says, with what it has cost so far."""
