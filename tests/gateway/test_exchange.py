@@ -150,7 +150,7 @@ def test_the_hold_shrinks_at_the_first_event(rig: RigMaker) -> None:
     """Early release: while the answer is written, the prompt is held at what it cost and no longer at its bound."""
 
     async def main() -> None:
-        async with rig(one(hang=3), drain_s=0.1, look_s=0.02) as r:
+        async with rig(one(hang=3), drain_s=0.1, look_s=0.02, release_s=0.02) as r:
             asking = asyncio.create_task(post_broken(r, r.request("word " * 2_000, stream=True)))
             by_bytes = Money.usd("0.030")  # what 10,000 bytes alone are held at
             await r.until(lambda: ZERO < r.balance().held < by_bytes)

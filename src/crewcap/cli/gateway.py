@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -69,6 +70,8 @@ async def _serve(call: Call, environ: Mapping[str, str], address: tuple[str, int
         clock=call.clock,
         listen=address,
     ) as running:
+        gc.collect()
+        gc.freeze()  # prices and code stay for ever; looking through them again and again costs each request
         _say(call, running, child=child)
         await _until_told(running, child=child)
 

@@ -116,27 +116,28 @@ class Admission:
             raise Refusal("not_allowed", f"the output limit of {request.model} is not known; send max_tokens")
         try:
             floor = holding.least_output(ask, ask.max_output)
+            most = self.amount(request, ask.max_output)
             return Want(
                 key=request.key,
                 full=ask.max_output,
-                most=holding.hold_for(ask, cards, ask.max_output, prompt_tokens=tokens),
+                most=most,
                 floor=floor,
-                least=holding.hold_for(ask, cards, floor, prompt_tokens=tokens),
+                least=most if floor == ask.max_output else self.amount(request, floor),
                 clamp=lambda room: holding.clamp_for(ask, cards, room, prompt_tokens=tokens),
-                order=lambda output: self._order(request, output),
+                order=lambda output: self._order(request, output, most if output == ask.max_output else None),
                 refine=self._refiner(request),
             )
         except UnknownPrice as unknown:
             raise Refusal("not_allowed", f"{unknown}; without it the request has no known upper cost") from unknown
 
-    def _order(self, request: Request, output: int) -> HoldOrder:
+    def _order(self, request: Request, output: int, amount: Money | None) -> HoldOrder:
         asked = request.asked_output
         notes = request.notes if output >= asked else (*request.notes, f"clamped {asked} -> {output}")
         return HoldOrder(
             hold=request.hold,
             boot=self.boot,
             key=request.key.id,
-            amount=self.amount(request, output),
+            amount=amount if amount is not None else self.amount(request, output),
             model=request.model,
             provider=request.provider.name,
             book=self.book.hash,

@@ -140,20 +140,25 @@ def _price(sent: Sent, reading: Reading, usage: Usage, *, book: PriceBook, at: d
     """The dearer of the prices at send and at end; on the held cards where the answer's own have no price."""
     parts = reading.samplings or ((reading.model or sent.model, usage),)
     try:
-        return max(
-            (_sum(sent, reading, parts, book=book, at=when) for when in (sent.sent_at, at)),
-            key=lambda price: price.cost,
-        )
+        cards = _cards(sent, reading, parts, book=book, at=sent.sent_at)
+        later = _cards(sent, reading, parts, book=book, at=at)
+        price = _sum(sent, parts, cards)
+        return price if later == cards else max(price, _sum(sent, parts, later), key=lambda each: each.cost)
     except UnknownPrice as unknown:
         cost = max(card.cost(replace(usage, pieces={})) for card in sent.cards)
         return _Price(cost=cost, card=None, incident=f"the answer cannot be priced: {unknown}")
 
 
-def _sum(
-    sent: Sent, reading: Reading, parts: tuple[tuple[str, Usage], ...], *, book: PriceBook, at: datetime
-) -> _Price:
-    """Every sampling on its own model's card, rounded up once."""
-    cards = [book.card(sent.prices, model or sent.model, at=at, modifiers=reading.modifiers) for model, _ in parts]
+Parts = tuple[tuple[str, Usage], ...]
+
+
+def _cards(sent: Sent, reading: Reading, parts: Parts, *, book: PriceBook, at: datetime) -> list[RateCard]:
+    """The card of each sampling's own model at one time."""
+    return [book.card(sent.prices, model or sent.model, at=at, modifiers=reading.modifiers) for model, _ in parts]
+
+
+def _sum(sent: Sent, parts: Parts, cards: list[RateCard]) -> _Price:
+    """Every sampling on its own card, rounded up once."""
     pico = 0
     for card, (_, part) in zip(cards, parts, strict=True):
         pico += card.rates_for(part.prompt).pico(part)

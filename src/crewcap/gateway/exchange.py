@@ -79,16 +79,16 @@ class Exchange:
         self._around = around
         self._http = http
         self._request = request
-        want = held.want.order(held.output)
+        order = held.order
         self._sent = Sent(
-            hold=held.hold,
-            held=held.amount,
+            hold=order.hold,
+            held=order.amount,
             dialect=request.provider.dialect.name,
             prices=request.provider.prices,
             model=request.model,
             cards=request.cards,
-            prompt_bound=want.prompt_bound,
-            output_limit=held.output,
+            prompt_bound=order.prompt_bound,
+            output_limit=order.output_limit,
             write=request.ask.write,
             samplings=request.ask.samplings,
             sent_at=around.now(),
@@ -173,11 +173,11 @@ class Exchange:
         """Every chunk to the meter and to the client; whether the provider broke off."""
         meter = self._meter = self._request.provider.dialect.meter(stream=True, write=self._request.ask.write)
         watch, loop = self._watch(), asyncio.get_running_loop()
-        content, shrunk = answer.content, False
+        read, feed, write, shrunk = answer.content.readany, meter.feed, response.write, False
         try:
-            while chunk := await content.readany():
+            while chunk := await read():
                 watch.last = loop.time()
-                reading = meter.feed(chunk)
+                reading = feed(chunk)
                 if not shrunk and reading.prompt_is_exact:
                     shrunk = True
                     self._shrink(reading)
@@ -187,7 +187,7 @@ class Exchange:
                     continue
                 watch.writing = True
                 try:
-                    await response.write(chunk)
+                    await write(chunk)
                 except OSError:
                     self._leave()
                 watch.writing = False

@@ -13,6 +13,7 @@ class Policy:
 
     allow: frozenset[str] = frozenset()
     wait_s: float = 300  # for money that others hold
+    release_s: float = 2  # after its first event a hold is lowered by then, at once where somebody is short
     drain_s: float = 120  # an answer is read on after its client left
     idle_s: float = 300  # a provider may be silent inside a stream; twice that before a whole answer
     look_s: float = 5  # a client that is sent nothing is looked after this often

@@ -78,7 +78,7 @@ class Gateway:
     async def __aenter__(self) -> Self:
         await self._upstream.__aenter__()
         await self._read_keys()
-        self._purse = Purse(self._ledger, wait_s=self._policy.wait_s)
+        self._purse = Purse(self._ledger, wait_s=self._policy.wait_s, release_s=self._policy.release_s)
         self._boot = await self._purse.start()
         self.service = Service(
             ledger=self._ledger,

@@ -1,34 +1,63 @@
 """One thread that talks to the ledger, so that the event loop never waits for a disk.
 
-Jobs run in the order in which they were given: a hold that is asked for after a settlement was handed in sees it.
+Everything that queued up while the disk was busy is done in one round: first what tells of the past, in the order
+in which it came (settlements give money back, so this can only help), then all new holds in one transaction, so
+that the disk is flushed once for all of them. A hold is still on the disk before anybody is told that it is
+granted. The results of a round go back to the event loop together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from crewcap.core.budget import Decision
+from crewcap.stores import HoldOrder
+
 T = TypeVar("T")
-Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A call and whoever waits for it; a new hold is an order and no call of its own."""
+
+    call: Callable[[], Any] | None
+    order: HoldOrder | None
+    future: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
 
 
 class Writer:
-    """A thread with a queue; `do` hands in a job and returns a future of this event loop."""
+    """A thread with a queue; `do` and `reserve` hand in a job and return a future of this event loop."""
 
-    def __init__(self) -> None:
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+    def __init__(self, reserve_many: Callable[[Sequence[HoldOrder]], tuple[Decision, ...]]) -> None:
+        self._reserve_many = reserve_many
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="crewcap-ledger", daemon=True)
         self._thread.start()
 
     def do(self, call: Callable[..., T], *arguments: Any, **named: Any) -> asyncio.Future[T]:
-        """Run `call` after everything handed in before."""
+        """Run `call` after every other call that was handed in before."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put((partial(call, *arguments, **named), future))
+        self._jobs.put(_Job(partial(call, *arguments, **named), None, future))
+        return future
+
+    def reserve(self, order: HoldOrder) -> asyncio.Future[Decision]:
+        """Ask for a hold, together with all others that are asked for by then."""
+        future: asyncio.Future[Decision] = self._loop.create_future()
+        self._jobs.put(_Job(None, order, future))
         return future
 
     async def stop(self) -> None:
@@ -37,21 +66,52 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            call, future = job
+        is_over = False
+        while not is_over:
+            jobs = self._queued()
+            is_over = jobs[-1] is None
+            round_ = [job for job in jobs if job is not None]
+            done = [_run(job) for job in round_ if job.call is not None]
+            done += self._reserved([job for job in round_ if job.order is not None])
+            if done:
+                self._loop.call_soon_threadsafe(_tell, done)
+
+    def _queued(self) -> list[_Job | None]:
+        """Wait for a job, then take all that are there; None = the end, and nothing comes after it."""
+        jobs = [self._jobs.get()]
+        while jobs[-1] is not None:
             try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
-                self._loop.call_soon_threadsafe(_fail, future, error)
-            else:
-                self._loop.call_soon_threadsafe(_succeed, future, result)
+                jobs.append(self._jobs.get_nowait())
+            except Empty:
+                break
+        return jobs
+
+    def _reserved(self, jobs: list[_Job]) -> list[_Done]:
+        """All new holds in one transaction; one by one where that failed, so that one order cannot spoil others."""
+        if not jobs:
+            return []
+        try:
+            decisions = self._reserve_many([job.order for job in jobs if job.order is not None])
+        except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
+            if len(jobs) == 1:
+                return [_Done(jobs[0].future, error=error)]
+            return [done for job in jobs for done in self._reserved([job])]
+        return [_Done(job.future, decision) for job, decision in zip(jobs, decisions, strict=True)]
 
 
-def _succeed(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
+def _run(job: _Job) -> _Done:
+    try:
+        return _Done(job.future, job.call() if job.call is not None else None)
+    except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
+        return _Done(job.future, error=error)
 
 
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _tell(done: list[_Done]) -> None:
+    """In the event loop: everybody who waits learns of the end, unless they were cancelled meanwhile."""
+    for each in done:
+        if each.future.done():
+            continue
+        if each.error is not None:
+            each.future.set_exception(each.error)
+        else:
+            each.future.set_result(each.result)

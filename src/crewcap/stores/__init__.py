@@ -154,6 +154,10 @@ class Ledger(Protocol):
         """Grant, refuse or deny in one transaction over every scope and window of the key; durable when granted."""
         ...
 
+    def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
+        """The same for several, one after the other in one transaction: one flush of the disk for all who queue."""
+        ...
+
     def balances(self, key: KeyId) -> tuple[Balance, ...]:
         """Every limit in force for a key, now."""
         ...
