@@ -9,7 +9,7 @@ import pytest
 
 from crewcap.core.asks import Ask, Bound
 from crewcap.core.holding import clamp_for, counted_bound, hold_for, least_hold, least_output, prompt_bound
-from crewcap.core.money import ZERO, Money
+from crewcap.core.money import Money
 from crewcap.core.pricing import Modifiers, RateCard, Rates, Tier, UnknownPrice
 
 RATES = Rates(input=3_000_000, cache_read=300_000, write_5m=3_750_000, write_1h=6_000_000, output=15_000_000)
@@ -47,7 +47,15 @@ def test_the_hold_is_the_prompt_at_its_dearest_and_the_whole_limit() -> None:
 def test_the_dearest_card_that_can_be_met_counts() -> None:
     """Another date, region or speed may bring another price."""
     assert hold_for(ask(), [CARD, DEAR], 32_000) == hold_for(ask(), [DEAR], 32_000)
-    assert hold_for(ask(), [], 32_000) == ZERO
+
+
+def test_a_request_that_meets_no_card_is_refused_and_not_held_at_nothing() -> None:
+    """A hold of nothing fits every budget."""
+    with pytest.raises(UnknownPrice, match="a price for m is not in the price book"):
+        hold_for(ask(), [], 32_000)
+    with pytest.raises(UnknownPrice):
+        least_hold(ask(), [])
+    assert clamp_for(ask(), [], Money.usd(5)) is None
 
 
 def test_a_long_prompt_meets_the_long_price() -> None:

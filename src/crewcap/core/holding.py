@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crewcap.core.asks import Ask, Bound
-from crewcap.core.money import ZERO, Money
+from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard, UnknownPrice
 
 USEFUL_OUTPUT = 1_024  # tokens; no output limit is lowered below this
@@ -34,7 +34,9 @@ def counted_bound(count: int) -> int:
 
 def hold_for(ask: Ask, cards: Sequence[RateCard], output_limit: int, *, prompt_tokens: int | None = None) -> Money:
     """The most that the request can cost with this output limit; `UnknownPrice` where nobody can tell."""
-    return max((_most(ask, card, output_limit, prompt_tokens) for card in cards), default=ZERO)
+    if not cards:  # holding nothing would be a way past every budget
+        raise UnknownPrice(ask.model)
+    return max(_most(ask, card, output_limit, prompt_tokens) for card in cards)
 
 
 def least_output(ask: Ask, asked: int) -> int:
