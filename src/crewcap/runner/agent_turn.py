@@ -28,6 +28,7 @@ class Patience:
 
     total_s: float
     silent_s: float
+    hurry: asyncio.Event  # set when nobody wants to wait any longer: it is ended without any grace
 
 
 @dataclass(slots=True)
@@ -110,17 +111,19 @@ async def _watch(child: Child, pulse: _Pulse, patience: Patience, asked: Callabl
             pulse.cut = "stalled"
         else:
             pulse.cut = asked()
-    await _end(child, pulse, asked)
+    await _end(child, pulse, asked, patience.hurry)
 
 
-async def _end(child: Child, pulse: _Pulse, asked: Callable[[], Cut]) -> None:
-    """Let it end in its own way; at once when somebody says stop while it is only being paused."""
+async def _end(child: Child, pulse: _Pulse, asked: Callable[[], Cut], hurry: asyncio.Event) -> None:
+    """Let it end in its own way; at once when somebody is in a hurry, or says stop while it is only being paused."""
     async with asyncio.TaskGroup() as group:
         ending = group.create_task(child.stop())
         while not ending.done():
             await asyncio.wait({ending}, timeout=_TICK_S)
-            if pulse.cut == "paused" and asked() == "stopped":
+            was_paused = pulse.cut == "paused" and asked() == "stopped"
+            if was_paused:
                 pulse.cut = "stopped"
+            if was_paused or hurry.is_set():
                 await child.stop(ask_s=0, term_s=0)
 
 

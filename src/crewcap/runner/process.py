@@ -13,6 +13,7 @@ from crewcap.workspaces import Child, Confined, Layout, Limits, Mount, Sandbox
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 32 << 20
+_LAST_WORDS_S = 5.0
 TIMED_OUT = -1_000
 
 
@@ -76,36 +77,40 @@ class Site:
     async def perform(
         self, argv: tuple[str, ...], *, timeout_s: float, environ: Mapping[str, str] | None = None
     ) -> Outcome:
-        """Run a command to its end without any way out; ended when its time is up."""
+        """Run a command to its end without any way out; ended when its time is up, with what it said until then."""
         began = time.monotonic()
         child = await self.sandbox.start(self.command(argv, environ=environ), uid=self.uid)
         if child.stdin is not None:
             child.stdin.close()
-        reading = asyncio.gather(child.stdout.read(), child.stderr.read())
+        ending = asyncio.ensure_future(asyncio.gather(child.stdout.read(), child.stderr.read(), child.wait()))
         try:
-            async with asyncio.timeout(timeout_s):
-                stdout, stderr = await reading
-                status = await child.wait()
-        except TimeoutError:
-            await child.stop(ask_s=1, term_s=2)
-            return Outcome(status=TIMED_OUT, stdout=b"", stderr=b"", seconds=time.monotonic() - began)
+            in_time, _ = await asyncio.wait({ending}, timeout=timeout_s)
+            if not in_time:
+                await child.stop(ask_s=1, term_s=2)
+            said, _ = await asyncio.wait({ending}, timeout=_LAST_WORDS_S)
         except asyncio.CancelledError:
             await asyncio.shield(child.stop(ask_s=1, term_s=2))
+            ending.cancel()
             raise
+        ending.cancel()  # in vain where it ended; else somebody got out of the sandbox and keeps its streams open
+        stdout, stderr, status = ending.result() if said else (b"", b"", TIMED_OUT)
+        status = status if in_time else TIMED_OUT
         return Outcome(status=status, stdout=stdout, stderr=stderr, seconds=time.monotonic() - began)
 
 
 async def lines(child: Child) -> AsyncIterator[bytes]:
     """Lines of a child's stdout, however long; a line without an end comes last."""
-    buffer = bytearray()
+    begun = bytearray()  # is only ever appended to: a long line comes in many pieces
     while chunk := await child.stdout.read(_CHUNK):
-        buffer += chunk
-        *whole, rest = buffer.split(b"\n")
-        for line in whole:
-            yield bytes(line)
-        buffer = bytearray(rest) if len(rest) <= _LONGEST_LINE else bytearray()
-    if buffer:
-        yield bytes(buffer)
+        head, *rest = chunk.split(b"\n")
+        begun += head
+        for piece in rest:
+            yield bytes(begun)
+            begun = bytearray(piece)
+        if len(begun) > _LONGEST_LINE:
+            begun.clear()
+    if begun:
+        yield bytes(begun)
 
 
 async def last_words(child: Child, *, limit: int = 8_192) -> bytes:

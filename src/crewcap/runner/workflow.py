@@ -39,8 +39,6 @@ from crewcap.stores import Ledger, RunStore, Totals
 from crewcap.workspaces import Child, Limits
 
 _COUNT_S = 0.5
-_SETUP_S = 1_800.0
-_CHECK_S = 1_800.0
 _GO_ON = "Continue where you were."
 _FINAL = frozenset({RunState.DONE, RunState.WAITING, RunState.FAILED, RunState.STOPPED})
 
@@ -61,6 +59,8 @@ class Tools:
     report: Callable[[Run, Totals], None]
     silent_s: float
     fix_attempts: int
+    setup_s: float = 1_800.0
+    check_s: float = 1_800.0
 
 
 @dataclass(slots=True)
@@ -144,7 +144,7 @@ class Workflow:
         command = self.plan.project.setup
         if not command:
             return True
-        outcome = await self._shell(command, _SETUP_S)
+        outcome = await self._shell(command, self.tools.setup_s)
         if outcome.status == 0:
             self._tell("setup", f"{command}: done in {outcome.seconds:.0f} s")
             return True
@@ -163,9 +163,11 @@ class Workflow:
         if not command:
             self._tell(name, "not checked: no check is set for this repository")
             return Check(result="not_run")
-        outcome = await self._shell(command, _CHECK_S)
+        outcome = await self._shell(command, self.tools.check_s)
         check = checks.judge(exit_status=outcome.status, output=outcome.both, seconds=outcome.seconds)
-        self._tell(name, check.summary if outcome.status != TIMED_OUT else "ran out of time")
+        if outcome.status == TIMED_OUT:
+            check = replace(check, summary="ran out of time")
+        self._tell(name, check.summary)
         return check
 
     async def _shell(self, command: str, timeout_s: float) -> Outcome:
@@ -201,13 +203,16 @@ class Workflow:
                 gateway_socket=door.socket,
                 transcript=self.tools.folder / "agent.jsonl",
                 patience=Patience(
-                    total_s=max(0, self.run.timeout_s - self.run.api_seconds), silent_s=self.tools.silent_s
+                    total_s=max(0, self.run.timeout_s - self.run.api_seconds),
+                    silent_s=self.tools.silent_s,
+                    hurry=self._hurry,
                 ),
                 began=self._began,
                 hear=self._hear,
                 asked=self._asked,
             )
         end_keys(self.tools.ledger, self.run)
+        self.say = ""  # it was said; the next start hears of the check, or goes on
         self.tools.runs.log(self.run.id, "step", f"agent ended: {end.kind} {end.message}"[:500])
         if cut == "paused":
             cut = self._asked()  # perhaps it was said twice
@@ -240,9 +245,9 @@ class Workflow:
         )
 
     def _words(self, *, resume: bool) -> str:
-        """The issue at first; a red check's output when it goes back; else go on."""
+        """The issue at first, with what a person added; a red check's output when it goes back; else go on."""
         if not resume:
-            return prompt.first(self.plan, self.run)
+            return "\n".join(filter(None, (prompt.first(self.plan, self.run), self.say)))
         if self.say:
             return self.say
         if self.run.fixes and self.run.check_after.result == "failed":
