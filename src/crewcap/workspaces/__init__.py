@@ -90,7 +90,7 @@ class Sandbox(Protocol):
         ...
 
     def missing(self) -> str:
-        """Why it cannot be used here, with the command or flag that opens it; empty = it can. Really tried, cached."""
+        """Why it cannot be used here, and after a colon what opens it; empty = it can. Really tried, cached."""
         ...
 
     def layout(self, *, workspace: Path, home: Path, objects: Path, binary: Path) -> Layout:

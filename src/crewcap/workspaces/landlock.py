@@ -21,7 +21,7 @@ from crewcap.workspaces.child import ConfinedChild, Plan, begin
 from crewcap.workspaces.etc_files import SHARED
 from crewcap.workspaces.interpreter import beside_usr
 from crewcap.workspaces.supervised import agent_uid, base_environ, here, program
-from crewcap.workspaces.uids import closed_to, give, is_root
+from crewcap.workspaces.uids import closed_to, give, is_root, no_users
 
 _CREATE_RULESET = 444
 _ASK_VERSION = 1
@@ -68,11 +68,13 @@ class Landlock:
     def missing(self) -> str:
         """Why it cannot be used here; empty = it can."""
         if sys.platform != "linux":
-            return "it exists on Linux only; run crewcap in a Linux container or virtual machine"
+            return "it exists on Linux only: run crewcap in a Linux container or virtual machine"
         if abi() < _NEEDED_ABI:
             known = f"version {abi()}" if abi() > 0 else "none (it may be missing from the kernel's `lsm=` list)"
             return f"Landlock {_NEEDED_ABI} is needed (Linux 6.7), this kernel offers {known}"
-        return "" if os.uname().machine in _MACHINES else f"no call numbers for {os.uname().machine} are known"
+        if os.uname().machine not in _MACHINES:
+            return f"no call numbers for {os.uname().machine} are known"
+        return no_users()
 
     def layout(self, *, workspace: Path, home: Path, objects: Path, binary: Path) -> Layout:
         """Everything stays where it is."""

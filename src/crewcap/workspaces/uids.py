@@ -38,9 +38,17 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+def no_users() -> str:
+    """Why root has nobody to run an agent as; empty = it has. Some containers know no user but root."""
+    rows = (line.split() for line in Path("/proc/self/uid_map").read_text("ascii").splitlines())
+    if not is_root() or any(int(first) <= FIRST and int(first) + int(count) > LAST for first, _, count in rows):
+        return ""
+    return f"this container knows no user {FIRST}, and agents never run as root: give it more user ids"
+
+
 def lease(folder: Path) -> Lease:
     """A free user id; locks lie in `folder` where the machine has no place for them. A plain user has only itself."""
-    if not is_root():
+    if not is_root() or no_users():
         return Lease(os.geteuid())
     folder = _locks(folder)
     busy = _users_with_processes()

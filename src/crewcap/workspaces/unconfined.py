@@ -11,7 +11,7 @@ from pathlib import Path
 from crewcap.workspaces import Confined, Layout, Rung
 from crewcap.workspaces.child import ConfinedChild, Plan, begin
 from crewcap.workspaces.supervised import agent_uid, base_environ, here, program
-from crewcap.workspaces.uids import closed_to, give, is_root
+from crewcap.workspaces.uids import closed_to, give, is_root, no_users
 
 _LOST = (
     "every file that your user can read or write is open to the agent",
@@ -34,7 +34,7 @@ class Unconfined:
 
     def missing(self) -> str:
         """It needs what the supervisor needs."""
-        return "" if sys.platform == "linux" else "it is built for Linux; run crewcap in a Linux container"
+        return "" if sys.platform == "linux" else "it is built for Linux: run crewcap in a Linux container"
 
     def layout(self, *, workspace: Path, home: Path, objects: Path, binary: Path) -> Layout:
         """Everything stays where it is."""
@@ -42,13 +42,13 @@ class Unconfined:
 
     def prepare(self, *, uid: int, owned: tuple[Path, ...]) -> None:
         """Give the run's folders to its user, where that user can come that far."""
-        if is_root() and not any(closed_to(uid, tree) for tree in owned):
+        if is_root() and not no_users() and not any(closed_to(uid, tree) for tree in owned):
             for tree in owned:
                 give(tree, uid)
 
     async def start(self, command: Confined, *, uid: int) -> ConfinedChild:
         """Start it; on the thread of the event loop, because its supervisor ends with that thread."""
-        can_drop = not any(closed_to(uid, mount.source) for mount in command.mounts)
+        can_drop = not no_users() and not any(closed_to(uid, mount.source) for mount in command.mounts)
         user = agent_uid(uid) if can_drop else None
         plan = Plan(
             rung=self.rung,
