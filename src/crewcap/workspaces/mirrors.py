@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crewcap.errors import UnsafeEnvironment, UsageError
-from crewcap.workspaces.git import FETCH, LONG_S, Ended, Git
+from crewcap.workspaces.git import FETCH, LONG_S, Ended, Git, GitFailed
 from crewcap.workspaces.handover import Handover, Published
 from crewcap.workspaces.harvest import AUTHOR, EMAIL
 from crewcap.workspaces.intake import MOST_BYTES, Intake, sweep
@@ -127,7 +127,10 @@ class Mirrors:
             keep = f"{_BASES}/{base.commit}"
             if self._git.inside(mirror, "rev-parse", "--verify", "--quiet", keep, fails=True).status != 0:
                 fetch = (f"--git-dir={mirror}", *FETCH, repository.address, f"+{base.commit}:{keep}")
-                self._git.run(*fetch, protocol=repository.protocol, limit_s=LONG_S)
+                try:
+                    self._git.run(*fetch, protocol=repository.protocol, limit_s=LONG_S)
+                except GitFailed as error:
+                    raise _unreadable(repository, error) from error
         return base
 
     def take_branch(self, repository: Repository, name: str, *, base: Base, at_least: int = 1) -> str:
@@ -294,6 +297,12 @@ class Mirrors:
         for key, value in _MIRROR_SETTINGS.items():
             self._git.inside(mirror, "config", key, value)
         (mirror / "crewcap").write_text(f"{repository.identity}\n", encoding="utf-8")
+
+
+def _unreadable(repository: Repository, error: GitFailed) -> UnsafeEnvironment:
+    """Its commit could not be fetched: a damaged repository, or one that cannot be reached."""
+    look = f"git -C {repository.local} fsck" if repository.local else f"git ls-remote {repository.address}"
+    return UnsafeEnvironment(f"{repository.name} cannot be read: {error.message}", help=f"{look} says more")
 
 
 def _no_repository(path: Path, found: Ended) -> UsageError | UnsafeEnvironment:
