@@ -179,11 +179,14 @@ url = "{self.shop}"
         self.simulator.idle_in_thread(LIMIT_S)
         return done
 
+    def agent(self) -> str:
+        """Claude Code's program."""
+        return find(ClaudeCode(), path=os.environ["PATH"]).path
+
     def bare(self, *words: str) -> Done:
         """Claude Code as it is, in the repository, without anything of ours."""
         home = self.root / "bare"
         home.mkdir()
-        found = find(ClaudeCode(), path=os.environ["PATH"])
         environ = {
             "HOME": str(home),
             "ANTHROPIC_BASE_URL": self.simulator.url,
@@ -191,7 +194,7 @@ url = "{self.shop}"
             "DISABLE_AUTOUPDATER": "1",
             "IS_SANDBOX": "1",  # else it refuses this permission mode to root
         }
-        agent = [found.path, "--permission-mode", "bypassPermissions", "--model", MODEL]
+        agent = [self.agent(), "--permission-mode", "bypassPermissions", "--model", MODEL]
         done = self._start([*agent, "--tools", "Bash,Edit,Read,Agent", *words], environ).end()
         self.simulator.idle_in_thread(LIMIT_S)
         return done
