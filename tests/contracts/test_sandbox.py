@@ -279,6 +279,12 @@ class TestLimits:
             pytest.skip("this machine offers no limit of memory")
         assert (done.status, done.stdout, done.limit_hit) == (-9, "", "memory_bytes")
 
+    def test_a_child_that_ran_out_of_memory_is_the_commands_own_affair(self, any_rung: Ground) -> None:
+        """A test that eats too much is killed; the agent sees that, and goes on."""
+        program = "import subprocess, sys; eat = 'bytearray(400 << 20)'; subprocess.run([sys.executable, '-c', eat])"
+        done = any_rung.perform(any_rung.python(program, limits=Limits(memory_bytes=100 << 20)))
+        assert (done.status, done.limit_hit) == (0, "")
+
 
 PROBE = """
 import ctypes, errno, json, os, socket, sys

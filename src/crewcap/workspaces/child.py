@@ -147,13 +147,15 @@ class ConfinedChild:
             if self._first is not None:
                 send(self._first, signal.SIGKILL)
                 await until_gone(self._first, _GONE_S)
+            status = 128 - status if status in _SIGNALLED and self._plan.has_namespace else status
             if self._cage is not None:
-                self.limit_hit = self.limit_hit or ("memory_bytes" if self._cage.ran_out_of_memory() else "")
+                if status == -signal.SIGKILL and not self.limit_hit and self._cage.ran_out_of_memory():
+                    self.limit_hit = "memory_bytes"
                 self._cage.kill()
                 self._cage.remove()
         finally:
             self._let_go()
-        return 128 - status if status in _SIGNALLED and self._plan.has_namespace else status
+        return status
 
     def _let_go(self) -> None:
         held, self._command, self._first = (self._outer.handle, self._command, self._first), None, None
