@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,8 +60,15 @@ def answer_events() -> list[bytes]:
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "some words of it "}}
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {**usage, "output_tokens": 300}}
-    events = [start, block, *([delta] * (EVENTS - 5)), {"type": "content_block_stop", "index": 0}, end]
-    return [_sse(event) for event in (*events, {"type": "message_stop"})]
+    events: list[dict[str, object]] = [
+        start,
+        block,
+        *([delta] * (EVENTS - 5)),
+        {"type": "content_block_stop", "index": 0},
+        end,
+    ]
+    events.append({"type": "message_stop"})
+    return [_sse(event) for event in events]
 
 
 def _sse(event: dict[str, object]) -> bytes:
@@ -143,10 +150,12 @@ class Subject:
     key: str
 
     def cpu_s(self) -> float:
+        """User and system time of all its threads so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICK
 
     def rss_mb(self) -> float:
+        """Memory that is really there."""
         line = next(line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "VmRSS" in line)
         return int(line.split()[1]) / 1_024
 
@@ -155,6 +164,7 @@ class Subject:
 def started(
     name: str, command: list[str], *, key: str = "x", environ: dict[str, str] | None = None
 ) -> Iterator[Subject]:
+    """Start a process that prints its address as JSON, and end it."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **(environ or {})})
     assert process.stdout is not None
     url = json.loads(process.stdout.readline())["url"]
@@ -204,19 +214,20 @@ class Load:
     cpu_s: float
 
     def quantile_ms(self, part: float) -> float:
+        """So large a part of the requests took at most this long."""
         return sorted(self.seconds)[min(len(self.seconds) - 1, int(part * len(self.seconds)))] * 1_000
 
     @property
     def cpu_ms(self) -> float:
+        """CPU of the subject for each request."""
         return self.cpu_s / len(self.seconds) * 1_000
 
 
 def body_of(kind: str) -> bytes:
-    text = "word " * (BODY_BYTES // 5)
-    message = {"model": "claude-sonnet-4-6", "max_tokens": 4_000, "stream": True}
-    return json.dumps(
-        {**message, "messages": [{"role": "user", "content": text}], "metadata": {"user_id": kind}}
-    ).encode()
+    """A request; its last words tell the provider how to answer."""
+    message = {"role": "user", "content": "word " * (BODY_BYTES // 5)}
+    asked = {"model": "claude-sonnet-4-6", "max_tokens": 4_000, "stream": True, "messages": [message]}
+    return json.dumps({**asked, "metadata": {"user_id": kind}}).encode()
 
 
 async def load(subject: Subject, kind: str, *, requests: int, clients: int) -> Load:
@@ -244,54 +255,56 @@ async def load(subject: Subject, kind: str, *, requests: int, clients: int) -> L
     return Load(seconds, wall, subject.cpu_s() - cpu)
 
 
+Row = tuple[Load, Load, Load]
+"""One client with bursts, many clients with bursts, many paced streams at once."""
+
+
 async def compare(subjects: list[Subject], *, requests: int, paced: int) -> None:
+    """Measure every subject under every load and print them side by side."""
     for subject in subjects:
         await load(subject, "burst", requests=50, clients=4)
     idle = {subject.name: subject.rss_mb() for subject in subjects}
-    print(f"{'':14}{'one after another, burst':>34}{'32 clients, burst':>26}{f'{paced} paced at once':>34}{'RSS':>8}")
-    print(
-        f"{'':14}{'p50 ms':>10}{'p99 ms':>10}{'CPU ms':>14}{'req/s':>12}{'CPU ms':>14}{'p50 ms':>10}{'p99 ms':>10}{'CPU ms':>14}{'MB':>8}"
-    )
-    rows: dict[str, tuple[Load, Load, Load]] = {}
+    print(f"{'':14}|{'1 client, burst':^27}|{'32 clients, burst':^18}|{f'{paced} paced streams at once':^27}|")
+    print(f"{'':14}|{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}|{'req/s':>9}{'CPU ms':>9}", end="")
+    print(f"|{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}|{'MB':>5}")
+    rows: dict[str, Row] = {}
     for subject in subjects:
         alone = await load(subject, "burst", requests=requests, clients=1)
-        many = await load(subject, "burst", requests=2 * requests, clients=32)
-        slow = await load(subject, "paced", requests=paced, clients=paced)
+        many = await load(subject, "burst", requests=3 * requests, clients=32)
+        slow = await load(subject, "paced", requests=2 * paced, clients=paced)
         rows[subject.name] = (alone, many, slow)
-        print(
-            f"{subject.name:14}{alone.quantile_ms(0.5):10.2f}{alone.quantile_ms(0.99):10.2f}{alone.cpu_ms:14.2f}"
-            f"{len(many.seconds) / many.wall_s:12.0f}{many.cpu_ms:14.2f}"
-            f"{slow.quantile_ms(0.5):10.0f}{slow.quantile_ms(0.99):10.0f}{slow.cpu_ms:14.2f}{subject.rss_mb():8.0f}"
-        )
-    bare, passing, ours = (rows[name] for name in ("provider", "pass-through", "gateway"))
-    print(f"\nadded by the pass-through: p50 {added(passing[0], bare[0], 0.5)}, p99 {added(passing[0], bare[0], 0.99)}")
-    print(f"added by the gateway:      p50 {added(ours[0], bare[0], 0.5)}, p99 {added(ours[0], bare[0], 0.99)}")
-    print(
-        f"CPU, gateway / pass-through: burst {ours[1].cpu_ms / passing[1].cpu_ms:.2f}x, paced {ours[2].cpu_ms / passing[2].cpu_ms:.2f}x (aim 1.5x)"
-    )
-    print(
-        f"requests per second and core: pass-through {1_000 / passing[1].cpu_ms:.0f}, gateway {1_000 / ours[1].cpu_ms:.0f}"
-    )
+        print(f"{subject.name:14}|{_times(alone, 2)}|{len(many.seconds) / many.wall_s:9.0f}{many.cpu_ms:9.2f}", end="")
+        print(f"|{_times(slow, 0)}|{subject.rss_mb():5.0f}")
+    _print_ratios(rows)
     print(f"idle memory: pass-through {idle['pass-through']:.0f} MB, gateway {idle['gateway']:.0f} MB")
 
 
-def added(load: Load, bare: Load, part: float) -> str:
-    return f"{load.quantile_ms(part) - bare.quantile_ms(part):.2f} ms"
+def _times(load: Load, places: int) -> str:
+    return f"{load.quantile_ms(0.5):9.{places}f}{load.quantile_ms(0.99):9.{places}f}{load.cpu_ms:9.2f}"
+
+
+def _print_ratios(rows: dict[str, Row]) -> None:
+    bare, passing, ours = (rows[name] for name in ("provider", "pass-through", "gateway"))
+    for name, row in (("pass-through", passing), ("gateway", ours)):
+        added = [row[0].quantile_ms(part) - bare[0].quantile_ms(part) for part in (0.5, 0.99)]
+        rate = 1_000 / row[1].cpu_ms
+        print(
+            f"{name} adds {added[0]:.2f} ms (p50), {added[1]:.2f} ms (p99) a stream; {rate:.0f} requests a CPU second"
+        )
+    burst, slow = (ours[number].cpu_ms / passing[number].cpu_ms for number in (1, 2))
+    print(f"CPU of the gateway, in pass-throughs: {burst:.2f} on bursts, {slow:.2f} on paced streams (aim 1.5)")
 
 
 def main() -> None:
+    """Be one of the processes, or start them all and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", nargs="?", default="compare", choices=["compare", "provider", "pass-through"])
     parser.add_argument("--upstream", default="")
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--paced", type=int, default=100)
     given = parser.parse_args()
-    roles: dict[str, Callable[[], Awaitable[None]]] = {
-        "provider": provide,
-        "pass-through": lambda: pass_through(given.upstream),
-    }
-    if given.role in roles:
-        uvloop.run(roles[given.role]())  # type: ignore[arg-type]  # each is a coroutine
+    if given.role != "compare":
+        uvloop.run(provide() if given.role == "provider" else pass_through(given.upstream))
         return
     this = [sys.executable, __file__]
     with ExitStack() as stack:

@@ -71,7 +71,8 @@ async def _serve(call: Call, environ: Mapping[str, str], address: tuple[str, int
         listen=address,
     ) as running:
         gc.collect()
-        gc.freeze()  # prices and code stay for ever; looking through them again and again costs each request
+        gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request
+        gc.set_threshold(20_000, 20, 50)  # an answer makes thousands of small values and no cycles
         _say(call, running, child=child)
         await _until_told(running, child=child)
 

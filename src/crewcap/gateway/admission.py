@@ -10,7 +10,7 @@ import difflib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -28,6 +28,8 @@ from crewcap.stores import HoldOrder
 
 SMALL_PROMPT = 2_000  # tokens by bytes; below this a count call, which adds 500, gains nothing
 COUNTS_KEPT = 512
+CARDS_KEPT = timedelta(minutes=1)
+MOST_CARDS_KEPT = 256
 
 
 class Prices(PriceBook, Protocol):
@@ -70,6 +72,7 @@ class Admission:
     book: Prices
     policy: Policy
     boot: BootId
+    _cards: dict[object, tuple[datetime, tuple[RateCard, ...]]] = field(default_factory=dict)
 
     def model(self, key: VirtualKey, provider: Provider, name: str, *, at: datetime) -> str:
         """The full id of the model asked for, if the key may use it and it has a price."""
@@ -83,16 +86,26 @@ class Admission:
         return full
 
     def cards(self, provider: Provider, ask: Ask, model: str, *, at: datetime) -> tuple[RateCard, ...]:
-        """Every card that the request may meet until it must have ended."""
-        end = at + timedelta(seconds=self.policy.wait_s + self.policy.longest_s)
+        """Every card that the request may meet until it must have ended; looked up once a minute for all alike."""
+        names = (model, *ask.other_models)
+        alike = (provider.prices, names, ask.modifiers)
+        known = self._cards.get(alike)
+        if known is not None and known[0] - CARDS_KEPT <= at < known[0]:
+            return known[1]
+        until = at + CARDS_KEPT
+        end = until + timedelta(seconds=self.policy.wait_s + self.policy.longest_s)
         try:
-            return tuple(
+            cards = tuple(
                 card
-                for name in (model, *ask.other_models)
+                for name in names
                 for card in self.book.reachable(provider.prices, name, start=at, end=end, modifiers=ask.modifiers)
             )
         except UnknownPrice as unknown:
             raise Refusal("not_allowed", f"{unknown}; a price can be added in the override file") from unknown
+        if len(self._cards) >= MOST_CARDS_KEPT:
+            self._cards.clear()
+        self._cards[alike] = (until, cards)
+        return cards
 
     def limited(self, key: VirtualKey, ask: Ask, cards: tuple[RateCard, ...]) -> Ask:
         """The request with the output limit that the key and the model allow."""

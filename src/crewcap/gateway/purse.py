@@ -90,9 +90,10 @@ class Purse:
 
     async def beat(self) -> None:
         """Write the ledger's marker and hand in again what is owed."""
+        await self.do(self._ledger.beat)  # whatever was settled before has been told by now
         for settlement in tuple(self._owed.values()):
-            await asyncio.wait([self.settle(settlement)])
-        await self.do(self._ledger.beat)
+            self.settle(settlement)
+        await self.do(_nothing)
 
     def send_home(self) -> None:
         """Answer everybody in the line: the gateway is ending."""
@@ -145,7 +146,8 @@ class Purse:
         """Close a hold. The future is for whoever wants to know; nobody needs to wait."""
         self._releases.pop(settlement.hold, None)
         self._owed[settlement.hold] = settlement
-        future = self.do(self._ledger.settle, settlement)
+        do = self._writer.do if self._line else self._writer.do_quietly
+        future = do(self._ledger.settle, settlement)
         future.add_done_callback(lambda done: self._settled(settlement, done))
         return future
 
@@ -256,6 +258,10 @@ class Purse:
     def _shrunk(self, done: asyncio.Future[None]) -> None:
         _log_failure(done)
         self._wake()
+
+
+def _nothing() -> None:
+    """A job that is done when all before it are."""
 
 
 def _log_failure(done: asyncio.Future[None]) -> None:

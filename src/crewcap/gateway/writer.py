@@ -3,7 +3,8 @@
 Everything that queued up while the disk was busy is done in one round: first what tells of the past, in the order
 in which it came (settlements give money back, so this can only help), then all new holds in one transaction, so
 that the disk is flushed once for all of them. A hold is still on the disk before anybody is told that it is
-granted. The results of a round go back to the event loop together.
+granted. The results of a round go back to the event loop together; those that nobody waits for do not wake it by
+themselves.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ class _Job:
     call: Callable[[], Any] | None
     order: HoldOrder | None
     future: asyncio.Future[Any]
+    is_quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
     future: asyncio.Future[Any]
+    is_quiet: bool = False
     result: Any = None
     error: BaseException | None = None
 
@@ -54,6 +57,12 @@ class Writer:
         self._jobs.put(_Job(partial(call, *arguments, **named), None, future))
         return future
 
+    def do_quietly(self, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """The same, where nobody is in a hurry to hear of it; a failure is told at once."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Job(partial(call, *arguments), None, future, is_quiet=True))
+        return future
+
     def reserve(self, order: HoldOrder) -> asyncio.Future[Decision]:
         """Ask for a hold, together with all others that are asked for by then."""
         future: asyncio.Future[Decision] = self._loop.create_future()
@@ -66,15 +75,16 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        is_over = False
+        is_over, done = False, list[_Done]()
         while not is_over:
             jobs = self._queued()
             is_over = jobs[-1] is None
             round_ = [job for job in jobs if job is not None]
-            done = [_run(job) for job in round_ if job.call is not None]
+            done += [_run(job) for job in round_ if job.call is not None]
             done += self._reserved([job for job in round_ if job.order is not None])
-            if done:
+            if is_over or not all(each.is_quiet for each in done):
                 self._loop.call_soon_threadsafe(_tell, done)
+                done = []
 
     def _queued(self) -> list[_Job | None]:
         """Wait for a job, then take all that are there; None = the end, and nothing comes after it."""
@@ -96,12 +106,12 @@ class Writer:
             if len(jobs) == 1:
                 return [_Done(jobs[0].future, error=error)]
             return [done for job in jobs for done in self._reserved([job])]
-        return [_Done(job.future, decision) for job, decision in zip(jobs, decisions, strict=True)]
+        return [_Done(job.future, result=decision) for job, decision in zip(jobs, decisions, strict=True)]
 
 
 def _run(job: _Job) -> _Done:
     try:
-        return _Done(job.future, job.call() if job.call is not None else None)
+        return _Done(job.future, job.is_quiet, job.call() if job.call is not None else None)
     except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
         return _Done(job.future, error=error)
 
