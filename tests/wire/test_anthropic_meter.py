@@ -185,6 +185,32 @@ def test_what_the_entries_leave_out_is_an_entry_of_its_own() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        [start(), delta("end_turn", output_tokens=50)],
+        [event("message_start", message={"model": "m"}), delta("end_turn", output_tokens=50)],
+        [start(**PROMPT)],
+        [start(**PROMPT), event("message_delta", delta={"stop_reason": "end_turn"})],
+        [start(**PROMPT), delta("end_turn", input_tokens=100)],
+        [start(**PROMPT), delta("end_turn", output_tokens=None)],
+    ],
+)
+def test_a_usage_that_lacks_the_prompt_or_the_last_word_on_the_output_is_not_whole(events: list[bytes]) -> None:
+    """A stream may end as it should and never say what it cost: the 1 of its first event is no bill."""
+    reading = read(*events, STOP)
+    assert reading.is_complete
+    assert not reading.usage_is_whole
+    assert read(WHOLE_STREAM).usage_is_whole
+
+
+def test_an_answer_that_begins_twice_may_be_two_bills() -> None:
+    """Even where no figure falls."""
+    reading = read(start(**PROMPT), start(**PROMPT), delta("end_turn", output_tokens=50), STOP)
+    assert reading.doubt == "the answer begins twice"
+    assert "begins twice" in read(start(**PROMPT), event("message_start", usage=None), STOP).doubt
+
+
 def test_an_error_inside_the_stream_is_no_end() -> None:
     """The answer is not complete, and what was reported stays charged."""
     error = event("error", error={"type": "overloaded_error", "message": "later"}, request_id="req_1")
@@ -277,6 +303,14 @@ def test_a_whole_body_is_read_at_its_end() -> None:
     assert (reading.model, reading.stop_reason, reading.is_complete) == ("m", "end_turn", True)
     assert reading.usage == Usage(input=100, cache_read=2_000, write_5m=600, write_1h=100, output=1)
     assert json.loads(reading.raw_usage) == PROMPT
+    assert reading.usage_is_whole
+
+
+@pytest.mark.parametrize("usage", [{}, {"input_tokens": 100}, {"output_tokens": 50}])
+def test_a_whole_body_may_have_half_a_usage(usage: dict[str, int]) -> None:
+    """What is not told is not zero."""
+    reading = whole(json.dumps({"type": "message", "model": "m", "usage": usage}).encode())
+    assert (reading.is_complete, reading.usage_is_whole) == (True, False)
 
 
 def test_a_body_that_was_cut_tells_nothing() -> None:

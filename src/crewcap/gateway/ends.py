@@ -7,7 +7,7 @@ The rule (MONEY section 3), as data per provider in `KNOWN_ENDS`:
     no_answer    the body was sent, nothing whole came back  the whole hold is uncertain
     cut          an answer began and did not end             the prompt exact, the output at its limit uncertain;
                                                              the whole hold, where the prompt's split is not known
-    complete     the answer ended as the provider ends one   exact
+    complete     the answer ended as the provider ends one   exact; as if it was cut, where its usage is not told whole
 
 An answer settles at its *own* model, tier, speed and geo, at the dearer price if a change lies between send and
 end. Where an answer breaks what its hold rested on, that is an incident: it is booked in full all the same.
@@ -62,20 +62,25 @@ class _Price:
     """What some usage costs on the answer's own cards."""
 
     cost: Money
-    card: RateCard | None
+    cards: tuple[RateCard, ...] = ()  # of each sampling; none where one of them has no price
     incident: str = ""
+
+    @property
+    def card(self) -> str:
+        """What it was settled at, for the books."""
+        return self.cards[0].id if self.cards else ""
 
 
 def after_first_event(sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Money | None:
     """Early release: what still has to be held once the prompt's exact split is known; None where it is not."""
-    if not reading.prompt_is_exact or reading.usage is None or sent.samplings != 1:
+    if not reading.prompt_is_exact or reading.usage is None or _runs(sent, reading) > 1:
         return None
     most = replace(reading.usage, output=sent.output_limit, thinking=0, pieces={})
     try:
         answering = book.card(sent.prices, reading.model or sent.model, at=at, modifiers=reading.modifiers)
+        return max(card.cost(most) for card in (answering, *sent.cards))
     except UnknownPrice:
         return None
-    return max(card.cost(most) for card in (answering, *sent.cards))
 
 
 def settlement(
@@ -97,10 +102,14 @@ def settlement(
     booking = KNOWN_ENDS[sent.dialect][end]
     if booking == "release":
         return replace(unproven, kind="released", uncertain=ZERO, usage=Usage())
+    if booking == "exact" and (reading.usage is None or not (reading.usage_is_whole or reading.doubt)):
+        booking, unproven = "prompt", replace(unproven, reason=reason or "the answer does not tell its usage")
     if booking == "exact" and reading.usage is not None:
         return _exact(unproven, sent, reading, book=book, at=at)
-    if booking == "prompt" and reading.prompt_is_exact and sent.samplings == 1:
-        return _prompt_only(unproven, sent, reading, book=book, at=at)
+    if booking == "prompt" and reading.prompt_is_exact and _runs(sent, reading) == 1:
+        return _prompt_only(unproven, sent, replace(reading, samplings=()), book=book, at=at)
+    if reading.usage is not None:
+        return _at_least(unproven, sent, reading, book=book, at=at)
     return unproven
 
 
@@ -108,15 +117,15 @@ def _exact(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBoo
     """A whole answer; where its price or its usage is in doubt, the rest of the hold stays charged beside it."""
     usage = unproven.usage
     price = _price(sent, reading, usage, book=book, at=at)
-    is_known = price.card is not None and not reading.doubt
+    is_known = bool(price.cards) and not reading.doubt
     rest = ZERO if is_known else Money(max(0, sent.held.nano - price.cost.nano))
     return replace(
         unproven,
         kind="uncertain" if rest else "settled",
         spent=price.cost,
         uncertain=rest,
-        card=price.card.id if price.card else "",
-        incident=reading.doubt or price.incident or _broken(sent, price, usage),
+        card=price.card,
+        incident=reading.doubt or price.incident or _broken(sent, reading, price),
     )
 
 
@@ -124,15 +133,26 @@ def _prompt_only(unproven: Settlement, sent: Sent, reading: Reading, *, book: Pr
     """An answer that was cut: what was read is known, what was written may be anything up to the limit."""
     usage = replace(unproven.usage, output=0, thinking=0)
     prompt = _price(sent, reading, usage, book=book, at=at)
-    whole = _price(sent, reading, replace(usage, output=sent.output_limit), book=book, at=at)
-    most = max(whole.cost, sent.held) if whole.card is None else whole.cost
+    written = max(sent.output_limit, unproven.usage.output)
+    whole = _price(sent, reading, replace(usage, output=written), book=book, at=at)
+    most = whole.cost if whole.cards else max(whole.cost, sent.held)
     return replace(
         unproven,
         spent=prompt.cost,
         uncertain=most - prompt.cost,
         usage=usage,
-        card=prompt.card.id if prompt.card else "",
-        incident=prompt.incident or _broken(sent, prompt, usage),
+        card=prompt.card,
+        incident=prompt.incident or _broken(sent, reading, prompt),
+    )
+
+
+def _at_least(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Settlement:
+    """An answer that was cut before its prompt was exact: the whole hold, and more where it told of more."""
+    told = _price(sent, reading, unproven.usage, book=book, at=at)
+    return replace(
+        unproven,
+        uncertain=max(sent.held, told.cost),
+        incident=reading.doubt or told.incident or _broken(sent, reading, told),
     )
 
 
@@ -145,8 +165,8 @@ def _price(sent: Sent, reading: Reading, usage: Usage, *, book: PriceBook, at: d
         price = _sum(sent, parts, cards)
         return price if later == cards else max(price, _sum(sent, parts, later), key=lambda each: each.cost)
     except UnknownPrice as unknown:
-        cost = max(card.cost(replace(usage, pieces={})) for card in sent.cards)
-        return _Price(cost=cost, card=None, incident=f"the answer cannot be priced: {unknown}")
+        cost = Money.from_pico(max(card.rates_for(usage.prompt).pico(usage) for card in sent.cards))
+        return _Price(cost=cost, incident=f"the answer cannot be priced: {unknown}")
 
 
 Parts = tuple[tuple[str, Usage], ...]
@@ -162,25 +182,36 @@ def _sum(sent: Sent, parts: Parts, cards: list[RateCard]) -> _Price:
     pico = 0
     for card, (_, part) in zip(cards, parts, strict=True):
         pico += card.rates_for(part.prompt).pico(part)
+        for kind in card.unpriced:
+            if getattr(part, kind):
+                raise UnknownPrice(f"{sent.prices}/{card.model}", f"a price of {kind!r}")
         for piece, number in part.pieces.items():
             if number and piece not in card.per_piece:
                 raise UnknownPrice(f"{sent.prices}/{card.model}", f"the fee {piece!r}")
             pico += number * card.per_piece.get(piece, 0)
-    return _Price(cost=Money.from_pico(pico), card=cards[0])
+    return _Price(cost=Money.from_pico(pico), cards=tuple(cards))
 
 
-def _broken(sent: Sent, price: _Price, usage: Usage) -> str:
+def _runs(sent: Sent, reading: Reading) -> int:
+    """How often the model was run, by what was asked and by what the answer lists."""
+    return max(sent.samplings, len(reading.samplings))
+
+
+def _broken(sent: Sent, reading: Reading, price: _Price) -> str:
     """Which assumption of the hold an answer broke, as a sentence; '' for none."""
     if price.cost > sent.held:
         return f"the answer cost {price.cost.exact()} and {sent.held.exact()} was held"
     if sent.samplings > 1:
         return ""
-    if usage.prompt > sent.prompt_bound:
-        return f"the answer was billed {usage.prompt} prompt tokens and its bound was {sent.prompt_bound}"
-    if usage.output > sent.output_limit:
-        return f"the answer was billed {usage.output} output tokens and its limit was {sent.output_limit}"
-    if price.card is not None and _is_dearer(sent, price.card):
-        return f"the answer came from {price.card.model} at a dearer price than was held for {sent.model}"
+    told = [reading.usage or Usage(), *(part for _, part in reading.samplings)]
+    prompt, output = max(part.prompt for part in told), max(part.output for part in told)
+    if prompt > sent.prompt_bound:
+        return f"the answer was billed {prompt} prompt tokens and its bound was {sent.prompt_bound}"
+    if output > sent.output_limit:
+        return f"the answer was billed {output} output tokens and its limit was {sent.output_limit}"
+    dearer = next((card for card in price.cards if _is_dearer(sent, card)), None)
+    if dearer is not None:
+        return f"the answer came from {dearer.model} at a dearer price than was held for {sent.model}"
     return ""
 
 
@@ -190,4 +221,7 @@ def _is_dearer(sent: Sent, card: RateCard) -> bool:
     def most(cards: tuple[RateCard, ...]) -> Money:
         return worst_case(cards, prompt_tokens=sent.prompt_bound, write=sent.write, output_tokens=sent.output_limit)
 
-    return most((card,)) > most(sent.cards)
+    try:
+        return most((card,)) > most(sent.cards)
+    except UnknownPrice:  # it sells, at a price that nobody told, what the request asked for
+        return True

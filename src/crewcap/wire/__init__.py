@@ -40,6 +40,7 @@ class Reading:
 
     model: str = ""  # as the provider names it
     usage: Usage | None = None  # the last snapshot of each field
+    usage_is_whole: bool = False  # prompt and final output were both told; else `usage` is only the least
     prompt_is_exact: bool = False  # an event with the full cache split was seen: the hold may shrink
     is_complete: bool = False  # the answer ended as the provider ends one
     has_started: bool = False  # at least one event, or a byte of a 2xx body, was seen

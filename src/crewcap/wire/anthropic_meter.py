@@ -5,6 +5,9 @@ totals so far. A field's value is its last snapshot; snapshots are never added u
 prompt anew, but may not make the prompt or the output smaller: what was once reported stays charged, and the reading
 says that it is in doubt. So does it where a figure is no whole number from zero to a thousand million.
 
+The last word on the output stands at the end of an answer, so a usage is whole only when `input_tokens` was told and
+`output_tokens` was told by a `message_delta` or by a whole message: the 1 of a `message_start` is no bill.
+
 Where an answer lists `usage.iterations` (compaction, an advisor, fallbacks, server tools), each entry is a run of its
 own model and their sum is the bill: compaction and advisor entries are not in the top-level figures. What the
 top-level figures have beyond the list is added as an entry of its own.
@@ -130,15 +133,16 @@ class _Bill:
     raw: dict[str, Any] = field(default_factory=dict)
     modifiers: Modifiers = STANDARD
     doubts: list[str] = field(default_factory=list)
+    has_begun: bool = False
+    output_is_final: bool = False
 
     def after(self, event: dict[str, Any], reading: Reading) -> Reading:
         """The reading after one event, or after a whole body."""
         match event.get("type"):
             case "message_start":
-                message = event.get("message")
-                return self._message(message, reading) if isinstance(message, dict) else reading
+                return self._start(event.get("message"), reading)
             case "message":
-                return replace(self._message(event, reading), is_complete=True)
+                return replace(self._message(event, reading, is_last=True), is_complete=True)
             case "message_stop":
                 return replace(reading, is_complete=True)
             case "error":
@@ -151,21 +155,30 @@ class _Bill:
         self._doubt("an event could not be read")
         return replace(reading, doubt="; ".join(self.doubts))
 
-    def _message(self, message: dict[str, Any], reading: Reading) -> Reading:
+    def _start(self, message: Any, reading: Reading) -> Reading:
+        """A stream has one beginning; a second one may be a second bill."""
+        if self.has_begun:
+            self._doubt("the answer begins twice")
+        self.has_begun = True
+        if isinstance(message, dict):
+            return self._message(message, reading, is_last=False)
+        return replace(reading, doubt="; ".join(self.doubts))
+
+    def _message(self, message: dict[str, Any], reading: Reading, *, is_last: bool) -> Reading:
         model, reason = _word(message.get("model")), _word(message.get("stop_reason"))
         if not model:
             self._doubt("the answer does not name its model")
         reading = replace(reading, model=model or reading.model, stop_reason=reason or reading.stop_reason)
-        return self._with_usage(message.get("usage"), reading)
+        return self._with_usage(message.get("usage"), reading, is_last=is_last)
 
     def _delta(self, event: dict[str, Any], reading: Reading) -> Reading:
         delta = event.get("delta")
         reason = _word(delta.get("stop_reason")) if isinstance(delta, dict) else ""
         if reason:
             reading = replace(reading, stop_reason=reason)
-        return self._with_usage(event["usage"], reading) if "usage" in event else reading
+        return self._with_usage(event["usage"], reading, is_last=True) if "usage" in event else reading
 
-    def _with_usage(self, usage: Any, reading: Reading) -> Reading:
+    def _with_usage(self, usage: Any, reading: Reading, *, is_last: bool) -> Reading:
         if not isinstance(usage, dict):
             self._doubt("the answer's usage is not an object")
             return replace(reading, doubt="; ".join(self.doubts))
@@ -174,10 +187,12 @@ class _Bill:
         self._take_iterations(usage.get("iterations"))
         self._take_modifiers(usage)
         self.raw |= usage
+        self.output_is_final |= is_last and usage.get("output_tokens") is not None
         whole = self.figures.usage(self.write)
         return replace(
             reading,
             usage=replace(whole, pieces=dict(self.pieces)),
+            usage_is_whole=self.figures.input is not None and self.output_is_final,
             prompt_is_exact=self.figures.is_split and not self.doubts,
             modifiers=self.modifiers,
             samplings=self._samplings(reading.model, whole),
