@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import sys
 
 import click
 
+from crewcap.cli.complaints import complaint
 from crewcap.cli.context import wants_json
-from crewcap.errors import CrewcapError
 
 INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line and exit."""
-    sys.exit(call(sys.argv[1:]))
+    _fill_closed_streams()
+    _take_all_letters()
+    status = call(sys.argv[1:])
+    _flush()
+    sys.exit(status)
 
 
 def call(argv: list[str]) -> int:
@@ -27,49 +31,43 @@ def call(argv: list[str]) -> int:
         status = root.main(argv, prog_name="crewcap", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say to it
+    except SystemExit:  # how click says that the reader left: there is nothing more to tell it
         return 0
     except Exception as error:
         if os.environ.get("CREWCAP_DEBUG"):
             raise
-        return _explain(error, as_json=wants_json(argv))
+        said = complaint(error)
+        said.say(as_json=wants_json(argv))
+        return said.status
     return status if isinstance(status, int) else 0
 
 
-def _explain(error: Exception, *, as_json: bool) -> int:
-    """Say what went wrong in one line and return the exit status that belongs to it."""
-    if isinstance(error, CrewcapError):
-        return _say(error.code, error.message, error.help, as_json=as_json, status=error.exit_status)
-    if isinstance(error, click.ClickException):
-        return _say("usage", _sentence(error), _usage(error), as_json=as_json, status=2)
-    if isinstance(error, OSError):
-        return _say("system", str(error), "", as_json=as_json, status=4)
-    what = f"this is a defect of ours: {type(error).__name__}: {error}"
-    return _say("internal", what, "CREWCAP_DEBUG=1 shows where; please report it", as_json=as_json, status=1)
+def _fill_closed_streams() -> None:
+    """A stream that our starter closed (`>&-`) goes to nobody, before a file of ours is given its number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        nobody = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        os.dup2(nobody, number, inheritable=True)
+        if nobody != number:
+            os.close(nobody)
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
-def _say(code: str, message: str, help_: str, *, as_json: bool, status: int) -> int:
-    """Write an error where it is looked for: one line for people, one object for machines."""
-    if as_json:
-        click.echo(json.dumps({"error": {"code": code, "message": message, "help": help_}}, ensure_ascii=False))
-    else:
-        click.echo(f"error: {message}", err=True)
-        if help_:
-            click.echo(f"help: {help_}", err=True)
-    return status
+def _take_all_letters() -> None:
+    """A letter that the terminal's encoding does not have is a question mark, and no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
-def _sentence(error: click.ClickException) -> str:
-    """Click's own message, as one line that begins small."""
-    text = " ".join(error.format_message().split())
-    return text[:1].lower() + text[1:].removesuffix(".")
-
-
-def _usage(error: click.ClickException) -> str:
-    """Where to look next."""
-    ctx = getattr(error, "ctx", None)
-    return f"{ctx.command_path} --help" if ctx is not None else "crewcap --help"
+def _flush() -> None:
+    """What cannot be written any more is no complaint of the interpreter's."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ class Home:
         return self.root / "ledger.marker"
 
     @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever booked here; books that are gone have left their mark."""
+        return not (self.ledger.exists() or self.marker.exists())
+
+    @property
     def boots(self) -> Path:
         """One lock file for each living gateway."""
         return self.root / "boots"

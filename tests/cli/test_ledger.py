@@ -76,7 +76,7 @@ def test_uncertain_holds_are_listed_and_closed_by_word(home: MoneyHome) -> None:
     [
         (("first",), "what did it cost?"),
         (("first", "--cost", "1,00"), "did you mean 1.00?"),
-        (("first", "second", "--cost", "0.1"), "--cost goes with one HOLD"),
+        (("first", "second", "--cost", "0.1"), "three answers to one question"),
         (("--unbilled",), "which holds?"),
         (("nobody", "--unbilled"), "hold nobody is not uncertain"),
         (("--restored", "--all"), "--restored takes nothing but"),

@@ -284,7 +284,7 @@ def test_what_is_not_text_is_refused_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+    with pytest.raises(SettingsError, match="is a folder, not a settings file"):
         config.load(tmp_path, {})
 
 

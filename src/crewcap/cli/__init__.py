@@ -14,7 +14,7 @@ from typing import cast
 import click
 
 from crewcap import __version__
-from crewcap.cli.context import common, remember
+from crewcap.cli.context import common, remember, without_colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ class Commands(click.Group):
 def root(ctx: click.Context, /, **options: object) -> None:
     """Background coding agents on your own keys, with a spending cap that holds."""
     remember(ctx, options)
+    ctx.color = without_colour()
     if ctx.invoked_subcommand is None:
         from crewcap.cli.welcome import welcome  # noqa: PLC0415  (only a bare `crewcap` needs it)
 

@@ -15,7 +15,8 @@ def read_amount(text: str, what: str) -> Money:
     try:
         return Money.usd(text)
     except MoneyError as error:
-        raise UsageError(f"{what}: {error}", help="dollars, such as 25 or 25.00") from error
+        message, _, better = str(error).partition("; ")
+        raise UsageError(f"{what}: {message}", help=better or "dollars, such as 25 or 25.00") from error
 
 
 def read_scope(text: str, what: str) -> Scope:
@@ -23,7 +24,8 @@ def read_scope(text: str, what: str) -> Scope:
     try:
         return parse_scope(text)
     except ScopeError as error:
-        raise UsageError(f"{what}: {error}") from error
+        message, _, better = str(error).partition("; ")
+        raise UsageError(f"{what}: {message}", help=better) from error
 
 
 def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> Iterator[str]:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from crewcap.cli.amounts import read_amount, read_scope, table
-from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.core.budget import Balance, Scope, Window
 from crewcap.core.presets import Preset, preset
 from crewcap.errors import UsageError
@@ -23,12 +23,17 @@ _scope = click.argument("scope")
 _window = click.argument("window", type=click.Choice(get_args(Window)), metavar="total|day|week|month")
 
 
-@click.group(epilog="Example: crewcap budget set all day 25.00")
+@click.group(invoke_without_command=True, epilog="Example: crewcap budget set all day 25.00")
 @common
-@with_call
-def budget(call: Call) -> None:
-    """Set, unset and list budgets: money for a scope (all, team:NAME, user:NAME, repo:NAME, ...) and a window."""
-    del call
+@click.pass_context
+def budget(ctx: click.Context, /, **options: object) -> None:
+    """Set, unset and list budgets: money for a scope (all, team:NAME, user:NAME, repo:NAME, ...) and a window.
+
+    Without a word more, list them.
+    """
+    remember(ctx, options)
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_)
 
 
 @budget.command("set", epilog="Example: crewcap budget set repo:acme/shop day 25.00")

@@ -20,7 +20,10 @@ def checkout(call: Call, *, run: str, folder: Path | None) -> None:
     """Put a run's branch into FOLDER (by default ./RUN) as a linked git worktree of your repository."""
     found = find_one(call, run)
     if not found.commits:
-        raise UsageError(f"{found.name} has no work to check out ({found.reason or found.state})")
+        raise UsageError(
+            f"{found.name} has no work to check out ({found.reason or found.state})",
+            help=f"crewcap logs {found.name} tells why",
+        )
     where = (folder or Path(found.name.replace(".", "-"))).absolute()
     made = call.app.mirrors.checkout(call.app.mirrors.repository(found.repo_path), found.branch, where)
     if call.as_json:

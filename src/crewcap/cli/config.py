@@ -95,7 +95,9 @@ def _with_repository(call: Call, repo_file: str | None) -> Settings:
     try:
         data = Path(repo_file).read_bytes()
     except OSError as error:
-        raise SettingsError(f"{repo_file} cannot be read: {error.strerror}") from None
+        raise SettingsError(
+            f"{repo_file} cannot be read: {error.strerror}", help="name a repository's .crewcap.toml"
+        ) from None
     return merge(call.app.settings, "this", data, where=repo_file)
 
 

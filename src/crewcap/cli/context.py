@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from crewcap.errors import LedgerError
+from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Call:
     quiet: bool = False
     verbose: bool = False
     clock: Callable[[], datetime] = utc_now
+    has_reader: bool = True  # until whoever reads our results has left: `| head`
     _app: App | None = None
 
     @property
@@ -73,18 +75,24 @@ class Call:
         if doubt := self.app.ledger.doubt():
             raise LedgerError(doubt, help="if the clock is right: crewcap ledger accept-clock")
 
-    def out(self, text: str = "") -> None:
-        """A line of the result."""
-        click.echo(text)
+    def out(self, text: str = "", *, end: str = "\n") -> None:
+        """A line of the result; when nobody reads on, the command still ends as it would."""
+        if not self.has_reader:
+            return
+        try:
+            click.echo(text + end, nl=False)
+        except BrokenPipeError:
+            self.has_reader = False
 
     def note(self, text: str) -> None:
         """A line beside the result, on stderr; silent with --quiet."""
         if not self.quiet:
-            click.echo(text, err=True)
+            with suppress(OSError):  # who reads the notes may have left
+                click.echo(text, err=True)
 
     def emit(self, value: object) -> None:
         """A result for machines: one line of JSON."""
-        click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+        self.out(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
 
     def close(self) -> None:
         """Close what was opened."""
@@ -120,9 +128,17 @@ def with_call(command: Callable[Concatenate[Call, P], R]) -> Callable[..., R]:
 
 def make_call(options: Mapping[str, Any]) -> Call:
     """Turn the options given into a `Call`."""
+    for name in ("home", "config"):
+        if options.get(name) == "":  # of a variable that is not set; the usual place is not what was meant
+            raise UsageError(f"--{name} is empty", help=f"name one, or leave --{name} out for the usual place")
+    home = Home.find(options.get("home"), os.environ)
+    if home.root.exists() and not home.root.is_dir():
+        raise UsageError(
+            f"{home.root} is no folder, so it cannot be the state directory", help="name one with --home DIR"
+        )
     config = options.get("config") or os.environ.get("CREWCAP_CONFIG")
     return Call(
-        home=Home.find(options.get("home"), os.environ),
+        home=home,
         config_path=Path(config).expanduser().absolute() if config else None,
         environ=dict(os.environ),
         as_json=bool(options.get("as_json")),
@@ -140,3 +156,8 @@ def wants_json(argv: list[str]) -> bool:
 def is_terminal() -> bool:
     """Whether people are looking."""
     return sys.stdout.isatty()
+
+
+def without_colour() -> bool | None:
+    """False where nothing is to be coloured, as click wants it said; None lets it look for itself."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None

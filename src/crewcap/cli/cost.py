@@ -54,7 +54,8 @@ def _question(call: Call, *, run: str, issue: str | None, repo: str | None, toda
         if repo:
             return Question(title=f"repository {repo}", scope=parse_scope(f"repo:{repo}"))
     except ScopeError as error:
-        raise UsageError(str(error)) from error
+        message, _, better = str(error).partition("; ")
+        raise UsageError(message, help=better) from error
     if today:
         zone = call.app.settings.timezone
         return Question(title="today", scope=ALL, since=span_of("day", call.clock(), ZoneInfo(zone), zone).starts_at)

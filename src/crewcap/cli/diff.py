@@ -18,7 +18,10 @@ def diff(call: Call, *, run: str, stat: bool) -> None:
     """Show what a run changed; RUN is a name, a unique prefix, or nothing for the latest."""
     found = find_one(call, run)
     if not found.commits:
-        raise UsageError(f"{found.name} changed nothing that was kept ({found.reason or found.state})")
+        raise UsageError(
+            f"{found.name} changed nothing that was kept ({found.reason or found.state})",
+            help=f"crewcap logs {found.name} tells why",
+        )
     repository = call.app.mirrors.repository(found.repo_path)
     patch = call.app.mirrors.diff(repository, base=found.base, tip=found.commit, stat=stat).decode("utf-8", "replace")
     if call.as_json:
@@ -26,4 +29,4 @@ def diff(call: Call, *, run: str, stat: bool) -> None:
     elif is_terminal():
         call.out("".join(char for char in patch if char in "\n\t" or char.isprintable()).rstrip())
     else:
-        click.echo(patch, nl=False)
+        call.out(patch, end="")

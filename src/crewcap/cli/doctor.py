@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.screen import NARROW, Screen, wrap
 from crewcap.errors import UnsafeEnvironment
 
 if TYPE_CHECKING:
@@ -53,12 +55,25 @@ def _say(call: Call, finding: Finding) -> None:
     if call.as_json:
         return
     mark = click.style(f"{finding.level:<4}", fg={"ok": "green", "warn": "yellow", "fail": "red"}[finding.level])
+    columns = Screen.of(sys.stdout, call.environ).columns
+    for line in _narrow(finding, mark, columns) if columns < NARROW else _wide(finding, mark):
+        call.out(line)
+
+
+def _wide(finding: Finding, mark: str) -> Iterator[str]:
     first, *rest = finding.text.split("\n")
-    call.out(f"{mark}  {finding.name:<10}  {first}")
+    yield f"{mark}  {finding.name:<10}  {first}"
     for line in rest:
-        call.out(f"{'':<18}| {line}")
+        yield f"{'':<18}| {line}"
     if finding.help and finding.level != "ok":
-        call.out(f"{'':<18}-> {finding.help}")
+        yield f"{'':<18}-> {finding.help}"
+
+
+def _narrow(finding: Finding, mark: str, columns: int) -> Iterator[str]:
+    yield f"{mark} {finding.name}"
+    yield from (f"  {line}" for line in wrap(finding.text, columns - 2))
+    if finding.help and finding.level != "ok":
+        yield from (f"  {line}" for line in wrap(f"-> {finding.help}", columns - 2))
 
 
 def _summary(failed: Sequence[str]) -> str:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crewcap.cli.amounts import read_amount
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.new_key import full_model, given_scope, scopes_of_key
+from crewcap.cli.room import require_room
 from crewcap.core.budget import KeyId, room
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
-from crewcap.core.money import Money, MoneyError
+from crewcap.core.money import Money
 from crewcap.errors import MoneyRefused, UsageError
 
 if TYPE_CHECKING:
@@ -82,12 +84,16 @@ def exec_(
 
     process.make_unreadable()
     held = process.forget(key_variables(call.app.settings))
+    require_room(call.home)
     call.refuse_doubtful_clock()
     amount = _amount(cap) if cap is not None else call.app.settings.defaults.cap
     key, secret = _make_key(call, scopes, models)
     call.app.ledger.add_key(key, cap=amount)
-    _refuse_without_money(call, key)
-    status = asyncio.run(_run(call, {**call.environ, **held}, key=key, secret=secret, cap=amount, command=command))
+    try:
+        _refuse_without_money(call, key)
+        status = asyncio.run(_run(call, {**call.environ, **held}, key=key, secret=secret, cap=amount, command=command))
+    finally:
+        call.app.ledger.revoke_key(key.id)  # also where CMD was never started
     click.get_current_context().exit(status)
 
 
@@ -183,10 +189,7 @@ def _refuse_without_money(call: Call, key: VirtualKey) -> None:
 
 
 def _amount(text: str) -> Money:
-    try:
-        amount = Money.usd(text)
-    except MoneyError as error:
-        raise UsageError(f"--cap: {error}") from error
+    amount = read_amount(text, "--cap")
     if not amount:
         raise UsageError("--cap 0 allows nothing", help="give an amount of dollars, such as --cap 3")
     return amount

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from crewcap.cli.context import Call
+from crewcap.cli.room import ENOUGH_BYTES, TOO_FEW_BYTES, free_bytes
+from crewcap.cli.room import shown as size
 from crewcap.errors import CrewcapError
 
 if TYPE_CHECKING:
     from crewcap.settings.models import ProviderSettings
 
 Level = Literal["ok", "warn", "fail"]
-ENOUGH_BYTES, TOO_FEW_BYTES = 2 << 30, 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +88,10 @@ def look_at_state(call: Call) -> Iterator[Finding]:
         help_ = "chown it to you, or name another: export CREWCAP_HOME=DIR"
         yield Finding(name="state", level="fail", text=f"{existing} cannot be written to", help=help_)
         return
-    if root.exists() and root.stat().st_mode & 0o077:
-        yield Finding(name="state", level="warn", text=f"{root} is open to others", help=f"chmod 700 {root}")
-    free = shutil.disk_usage(existing).free
-    shown = f"{free / (1 << 30):.1f} GiB free in {root}"
+    if root.exists() and root.stat().st_mode & 0o066:  # who is root lets agents of other users pass through
+        yield Finding(name="state", level="warn", text=f"{root} is open to others", help=f"chmod go-rw {root}")
+    free = free_bytes(call.home)
+    shown = f"{size(free)} free in {root}"
     if free < ENOUGH_BYTES:
         level: Level = "fail" if free < TOO_FEW_BYTES else "warn"
         yield Finding(name="state", level=level, text=f"only {shown}", help="free some, or export CREWCAP_HOME=DIR")
@@ -163,7 +163,7 @@ def look_at_prices(call: Call) -> Iterator[Finding]:
 
 def look_at_ledger(call: Call) -> Iterator[Finding]:
     """The books, every balance recomputed."""
-    if not call.home.ledger.exists():
+    if call.home.is_new:
         yield Finding(name="ledger", level="ok", text=f"none yet; made at the first use in {call.home.root}")
         return
     found = call.app.ledger.verify()

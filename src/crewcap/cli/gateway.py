@@ -16,6 +16,7 @@ import click
 import uvloop
 
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.room import require_room
 from crewcap.errors import CrewcapError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def gateway(call: Call, /, *, listen: str, child: bool) -> None:
     logging.basicConfig(level=logging.INFO if call.verbose else logging.WARNING, format="%(asctime)s %(message)s")
     try:
         secrets = _secrets_from_stdin() if child else {}
+        require_room(call.home)
         secrets |= process.forget(key_variables(call.app.settings))
         address = ("127.0.0.1", 0) if child else _address(listen)
         uvloop.run(_serve(call, {**call.environ, **secrets}, address, child=child))

@@ -48,7 +48,9 @@ def _write(path: Path, text: str, *, mode: int) -> None:
             f"{path} exists already and was left as it is", help="edit it, or move it away; crewcap config check"
         ) from None
     except OSError as error:
-        raise UnsafeEnvironment(f"{path} cannot be written: {error.strerror}") from None
+        raise UnsafeEnvironment(
+            f"{path} cannot be written: {error.strerror}", help="name another place: crewcap init --config FILE"
+        ) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewcap.cli.amounts import read_amount, table
-from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.new_key import full_model, given_scope, scopes_of_key
 from crewcap.core.budget import KeyId, Scope
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
@@ -26,12 +26,14 @@ _DEFAULT_URL = "http://127.0.0.1:8787"
 _HEAD = ("id", "state", "cap", "spent", "held", "requests", "refused", "expires", "made for")
 
 
-@click.group(epilog='Example: eval "$(crewcap key create --cap 1.00 --shell)"')
+@click.group(invoke_without_command=True, epilog='Example: eval "$(crewcap key create --cap 1.00 --shell)"')
 @common
-@with_call
-def key(call: Call) -> None:
-    """Make, list and revoke virtual keys."""
-    del call
+@click.pass_context
+def key(ctx: click.Context, /, **options: object) -> None:
+    """Make, list and revoke virtual keys; without a word more, list them."""
+    remember(ctx, options)
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_)
 
 
 @key.command(epilog="Example: crewcap key create --cap 1.00 --scope repo:acme/shop --ttl 1h")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewcap.cli.amounts import read_amount
-from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.core.money import ZERO, Money, total
 from crewcap.errors import LedgerError, UsageError
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from crewcap.stores import OpenHold
 
 
-@click.group(epilog="Example: crewcap ledger verify")
+@click.group(invoke_without_command=True, epilog="Example: crewcap ledger verify")
 @common
-@with_call
-def ledger(call: Call) -> None:
-    """Verify, reconcile and back up the books."""
-    del call
+@click.pass_context
+def ledger(ctx: click.Context, /, **options: object) -> None:
+    """Verify, reconcile and back up the books; without a word more, verify them."""
+    remember(ctx, options)
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(verify)
 
 
 @ledger.command(epilog="Example: crewcap ledger verify --json")
@@ -80,7 +82,10 @@ def reconcile(
         _list(call, found)
         return
     if (amount is not None) + charged + unbilled != 1 or (amount is not None and len(holds) != 1):
-        raise UsageError("--cost goes with one HOLD; --charged and --unbilled with any number; never two of them")
+        raise UsageError(
+            "--cost, --charged and --unbilled are three answers to one question",
+            help="--cost USD for one HOLD; --charged or --unbilled for any number",
+        )
     if not holds and not everything:
         raise UsageError("which holds?", help="name them, or say --all")
     for hold in found:

@@ -15,7 +15,7 @@ from crewcap.cli.opening import Opening, opening_lines
 from crewcap.cli.screen import NARROW, Screen, bar, columns_of, duration, fit, many, pad, percent, span, wrap
 from crewcap.core.harmless import one_line
 from crewcap.core.money import ZERO, Money
-from crewcap.core.runs import Acted, AgentEvent, Answered, Retried, Run
+from crewcap.core.runs import Acted, AgentEvent, Answered, Retried, Run, RunState
 from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
 
 QUIET_S = 30.0
@@ -81,6 +81,18 @@ def quiet_line(now: Now) -> str:
     return f"{_time(now.elapsed_s)}  {pad('still working', 15)} {money}, turn {now.turns} of {now.run.max_turns}"
 
 
+def _as_of(moment: Moment, run: Run) -> Run:
+    """The run in the state that a moment is of: it is made ready, its agent works, its work is looked at."""
+    match moment:
+        case Stepped(name="check after"):
+            return replace(run, state=RunState.FINISHING)
+        case Stepped() if run.state == RunState.QUEUED:
+            return replace(run, state=RunState.PREPARING)
+        case Heard() | Counted() if run.state != RunState.FINISHING:
+            return replace(run, state=RunState.RUNNING)
+    return run
+
+
 def _time(seconds: float) -> str:
     return f"{duration(seconds):>6}"
 
@@ -133,7 +145,7 @@ class LiveView:
 
     def feed(self, moment: Moment) -> None:
         """Tell what happened."""
-        self._now = replace(self._now, elapsed_s=self.monotonic() - self._began)
+        self._now = replace(self._now, run=_as_of(moment, self._now.run), elapsed_s=self.monotonic() - self._began)
         match moment:
             case Stepped():
                 self._tell(self._deeds.flush())
@@ -211,5 +223,5 @@ class LiveView:
             return
         try:
             self.write(text)
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             self._is_gone = True

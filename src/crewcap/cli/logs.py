@@ -32,7 +32,7 @@ def logs(call: Call, *, run: str, follow: bool) -> None:
 def _goes_on(call: Call, run: Run) -> bool:
     """Whether more can come; a waiting run waits for people."""
     now = call.app.runs.get(run.id)
-    return now is not None and now.state in OPEN_STATES - {RunState.WAITING}
+    return call.has_reader and now is not None and now.state in OPEN_STATES - {RunState.WAITING}
 
 
 def _print(call: Call, run: Run, *, after: int) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from crewcap.cli.screen import NARROW, many, pad, wrap
+from crewcap.cli.screen import NARROW, columns_of, many, pad, wrap
 from crewcap.core.budget import Balance
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
 from crewcap.core.runs import Run
 
+_INDENT = " " * 12  # of what a row says
 _WINDOWS = {"day": "today", "week": "this week", "month": "this month", "total": "in all"}
 
 
@@ -36,7 +37,7 @@ def opening_lines(opening: Opening, columns: int) -> list[str]:
     run = opening.run
     rows = [
         ("agent", f"{opening.agent}, {run.model}   ({run.because})"),
-        ("money", f"cap {run.cap.show()} ({run.cap_because})    {_left(opening.lefts)}"),
+        *_money(run, _left(opening.lefts), columns),
         *([("from", _from(run, opening.uncommitted))] if run.base or opening.uncommitted else []),
         ("sandbox", opening.sandbox or f"{run.sandbox}; network: model gateway"),
         *(("note", note) for note in opening.notes),
@@ -52,6 +53,15 @@ def table(rows: Iterable[tuple[str, str]], columns: int) -> list[str]:
     if columns < NARROW:
         return [line for name, text in rows for line in wrap(f"{name}: {text}" if name else text, columns, indent=" ")]
     return [f"  {pad(name, 9)} {text}".rstrip() for name, text in rows]
+
+
+def _money(run: Run, left: str, columns: int) -> list[tuple[str, str]]:
+    """The cap, its reason, and what is left; below each other where one line does not hold them."""
+    cap = f"cap {run.cap.show()} ({run.cap_because})"
+    together = f"{cap}    {left}"
+    if columns < NARROW or len(_INDENT) + columns_of(together) <= columns:
+        return [("money", together)]
+    return [("money", cap), ("", left)]
 
 
 def _left(lefts: Iterable[tuple[str, Money]]) -> str:

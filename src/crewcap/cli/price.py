@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.core.pricing import UnknownPrice
 from crewcap.errors import UsageError
 
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 _overrides = click.option("--overrides", metavar="FILE", help="A price file of your own, laid over the shipped one.")
 
 
-@click.group(epilog="Example: crewcap price list --model sonnet")
+@click.group(invoke_without_command=True, epilog="Example: crewcap price list --model sonnet")
 @common
-@with_call
-def price(call: Call) -> None:
-    """Show, check and compare the prices that crewcap holds and books at."""
-    del call
+@click.pass_context
+def price(ctx: click.Context, /, **options: object) -> None:
+    """Show, check and compare the prices that crewcap holds and books at; without a word more, show them."""
+    remember(ctx, options)
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_)
 
 
 @price.command("list", epilog="Example: crewcap price list --provider anthropic")

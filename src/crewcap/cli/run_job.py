@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crewcap.agents.find import Found
 from crewcap.cli.context import Call
+from crewcap.cli.room import require_room
 from crewcap.cli.run_screen import RunScreen
 from crewcap.core.runs import Issue, Run, RunState
 from crewcap.gateway import process
@@ -47,6 +48,7 @@ class Job:
 
 def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: str | None) -> Job:
     """Find the repository, read its own settings, plan, and find the agent; nothing is started."""
+    require_room(call.home)
     call.refuse_doubtful_clock()
     settings = call.app.settings
     name, where = _repository(settings, issue, repo)

@@ -85,15 +85,16 @@ def read_issue(reference: str | None, prompt: str | None) -> tuple[Issue, Tracke
     from crewcap.trackers.files import Files  # noqa: PLC0415  (one of three)
     from crewcap.trackers.prompts import Prompts, Stdin  # noqa: PLC0415
 
-    if (reference is None) == (prompt is None):
-        raise UsageError(
-            "name an issue, or say the task with -p", help='crewcap run issues/fix.md, or crewcap run -p "..."'
-        )
+    if reference is not None and prompt is not None:
+        raise UsageError(f"both an issue ({reference}) and -p say what the task is", help="leave one of them out")
     tracker: Tracker
     if prompt is not None:
         tracker = Prompts()
         return tracker.read(prompt), tracker
-    reference = reference or ""
+    if not reference:
+        raise UsageError(
+            "name an issue, or say the task with -p", help='crewcap run issues/fix.md, or crewcap run -p "..."'
+        )
     if reference == "-":
         tracker = Stdin(sys.stdin.buffer)
         return tracker.read(reference), tracker

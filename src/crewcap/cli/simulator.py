@@ -39,15 +39,20 @@ def simulator(call: Call, /, **options: Any) -> None:
     from crewcap.simulator.server import Simulator  # noqa: PLC0415  (aiohttp; not for --help)
 
     host, port = _address(options["listen"])
-    server = Simulator(
-        options["script"],
-        variables=_variables(options["assignments"]),
-        lie=options["lie"],
-        bill=options["bill"],
-        host=host,
-        port=port,
-        log_file=options["log_file"],
-    )
+    try:
+        server = Simulator(
+            options["script"],
+            variables=_variables(options["assignments"]),
+            lie=options["lie"],
+            bill=options["bill"],
+            host=host,
+            port=port,
+            log_file=options["log_file"],
+        )
+    except OSError as error:
+        raise UsageError(
+            f"--log {options['log_file']}: {error.strerror}", help="name a file that can be written"
+        ) from error
     try:
         asyncio.run(_serve(call, server))
     except OSError as error:
@@ -95,7 +100,7 @@ def _variables(assignments: tuple[str, ...]) -> dict[str, Any]:
     pairs = [assignment.partition("=") for assignment in assignments]
     for name, equals, _ in pairs:
         if not name or not equals:
-            raise UsageError(f"--set {name or '='!r} is not NAME=VALUE")
+            raise UsageError(f"--set {name or '='!r} is not NAME=VALUE", help="for example --set turns=3")
     return {name: _value(text) for name, _, text in pairs}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +12,9 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import cost_of, totals_of
+from crewcap.cli.screen import NARROW, Screen, fit, wrap
 from crewcap.core.budget import Balance
+from crewcap.core.harmless import one_line
 from crewcap.core.money import Money, total
 from crewcap.core.runs import OPEN_STATES, Run, RunState, Verdict
 
@@ -39,7 +42,7 @@ class Picture:
 @with_call
 def status(call: Call, *, since: str = "12h") -> None:
     """What needs you, what is live, last night, today against budgets."""
-    if not call.home.ledger.exists():
+    if call.home.is_new:
         call.note(f"nothing has run in {call.home.root} yet; crewcap run -p '...' starts")
         if call.as_json:
             call.emit({"waiting": [], "live": [], "ended": [], "budgets": []})
@@ -48,7 +51,10 @@ def status(call: Call, *, since: str = "12h") -> None:
     if call.as_json:
         call.emit(_object(picture))
     else:
-        call.out("\n".join(_lines(call, picture)))
+        columns = Screen.of(sys.stdout, call.environ).columns
+        for line in _lines(call, picture):
+            for part in wrap(line, columns, indent="  ") if columns < NARROW else [line]:
+                call.out(part)
 
 
 def _span(text: str) -> timedelta:
@@ -108,7 +114,7 @@ def _lines(call: Call, seen: Picture) -> list[str]:
 def _live(call: Call, run: Run) -> str:
     totals = totals_of(call, run)
     money = f"{cost_of(totals)} of {run.cap}, turn {totals.requests}"
-    return f"  {run.name:<22} {run.state:<10} {money}   {run.issue.title[:40]}"
+    return f"  {run.name:<22} {run.state:<10} {money}   {fit(one_line(run.issue.title), 40)}"
 
 
 def _object(seen: Picture) -> dict[str, object]:

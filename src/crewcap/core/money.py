@@ -22,7 +22,7 @@ LARGEST_NANO = 9_000_000_000 * NANO_PER_USD  # a signed 64-bit column holds it w
 
 _SHOWN_AS_ONE_USD = NANO_PER_USD - 50_000  # from here on four decimals would round to 1.0000
 
-_AMOUNT = re.compile(r"(?P<whole>\d{1,10})(?:\.(?P<part>\d+))?\Z", re.ASCII)
+_AMOUNT = re.compile(r"(?P<whole>\d{1,40})(?:\.(?P<part>\d+))?\Z", re.ASCII)
 
 
 class MoneyError(ValueError):

@@ -106,10 +106,19 @@ def insist(
 
 
 def bind_cap(
-    *, default: Money, route: Route, issue: Issue, asked: Money | None = None, budgets: Iterable[Balance] = ()
+    *,
+    default: Money,
+    route: Route,
+    issue: Issue,
+    asked: Money | None = None,
+    budgets: Iterable[Balance] = (),
+    whose: str = "your default",
 ) -> tuple[Money, str]:
-    """The cap that binds, and why. Zero when a budget has nothing left: such a run must not start."""
-    wishes = [(asked, "--cap")] if asked is not None else _unasked(default, route)
+    """The cap that binds, and why; `whose` says where the default is from.
+
+    Zero when a budget has nothing left: such a run must not start.
+    """
+    wishes = [(asked, "--cap")] if asked is not None else _unasked(default, whose, route)
     if issue.cap is not None:
         wishes.append((issue.cap, "the issue's front matter"))
     wish, why = min(wishes, key=lambda pair: pair[0])
@@ -121,9 +130,9 @@ def bind_cap(
     return wish, why
 
 
-def _unasked(default: Money, route: Route) -> list[tuple[Money, str]]:
+def _unasked(default: Money, whose: str, route: Route) -> list[tuple[Money, str]]:
     """What settings allow when nobody said `--cap`."""
-    allowed = [(default, "your default")]
+    allowed = [(default, whose)]
     if route.cap is not None:
         allowed.insert(0, (route.cap, route.rule or "your route"))
     return allowed

@@ -73,8 +73,10 @@ def make_plan(
     issue_cap = min(settings.defaults.issue_cap, project.issue_cap or settings.defaults.issue_cap)
     balances = _balances(ledger, scopes_of(issue, run="", repo=repo, user=user, teams=teams), issue, issue_cap)
     route = _route(settings, issue, repo, balances, asked)
-    default = min(settings.defaults.cap, project.cap or settings.defaults.cap)
-    cap, because = bind_cap(default=default, route=route, issue=issue, asked=asked.cap, budgets=balances)
+    default, whose = settings.defaults.cap, "your default"
+    if project.cap is not None and project.cap < default:
+        default, whose = project.cap, "the repository's own cap"
+    cap, because = bind_cap(default=default, whose=whose, route=route, issue=issue, asked=asked.cap, budgets=balances)
     if not cap:
         raise MoneyRefused(
             f"nothing was started: {because}", help="crewcap budget list; crewcap budget set SCOPE WINDOW AMOUNT"

@@ -54,7 +54,9 @@ class Tree:
         """Make the workspace anew; what a run that was cut short before had of it is thrown away."""
         base = await asyncio.to_thread(self.mirrors.update, self.repository, at=run.base or self.at)
         base = Base(commit=base.commit, branch=run.base_branch or base.branch)
-        branch = run.branch or await asyncio.to_thread(self.mirrors.take_branch, self.repository, _slug(run), base=base)
+        branch = run.branch or await asyncio.to_thread(
+            self.mirrors.take_branch, self.repository, _slug(run), base=base, at_least=_number(run)
+        )
         if site.workspace.exists():
             await asyncio.to_thread(shutil.rmtree, site.workspace)
         made = await asyncio.to_thread(
@@ -120,6 +122,12 @@ def _names_below(folder: Path) -> Iterator[str]:
 def _slug(run: Run) -> str:
     """`fix-login` of `fix-login.2`."""
     return run.name.rpartition(".")[0] or run.name
+
+
+def _number(run: Run) -> int:
+    """2 of `fix-login.2`: its branch is called `crewcap/fix-login-2`, unless that is taken."""
+    number = run.name.rpartition(".")[2]
+    return int(number) if number.isdecimal() else 1
 
 
 def _message(run: Run) -> str:

@@ -264,7 +264,7 @@ class Workflow:
         """Hand on what the agent says, with what it has cost so far."""
         totals = self._totals()
         self.tools.tell(Heard(event=event, turn=totals.requests, spent=totals.spent + totals.uncertain))
-        kind = type(event).__name__.lower()
+        kind = "ended" if isinstance(event, AgentEnd) else type(event).__name__.lower()
         text = getattr(event, "what", "") or getattr(event, "text", "") or getattr(event, "message", "")
         if text:
             self.tools.runs.log(self.run.id, "agent", f"{getattr(event, 'verb', kind)} {text}"[:500])

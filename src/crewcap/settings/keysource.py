@@ -95,9 +95,13 @@ class KeySource:
                 check=False,
             )
         except FileNotFoundError:
-            raise UnsafeEnvironment(f"the key command `{argv[0]}` is not installed") from None
+            raise UnsafeEnvironment(
+                f"the key command `{argv[0]}` is not installed", help="install it, or name it by its full path"
+            ) from None
         except OSError as error:
-            raise UnsafeEnvironment(f"the key command `{argv[0]}` cannot be started: {error.strerror}") from None
+            raise UnsafeEnvironment(
+                f"the key command `{argv[0]}` cannot be started: {error.strerror}", help="run it once by hand"
+            ) from None
         except subprocess.TimeoutExpired:
             raise UnsafeEnvironment(
                 f"the key command `{argv[0]}` gave no answer within {COMMAND_LIMIT_S} s",
@@ -113,9 +117,12 @@ class KeySource:
 def refuse_shared_file(path: Path, status: os.stat_result) -> None:
     """A key file is a plain file that nobody but its owner (us, or root) may read."""
     if not stat.S_ISREG(status.st_mode):
-        raise UnsafeEnvironment(f"key file {path} is not a plain file")
+        raise UnsafeEnvironment(f"key file {path} is not a plain file", help="name the file that holds the key")
     if status.st_uid not in {os.geteuid(), 0}:
-        raise UnsafeEnvironment(f"key file {path} belongs to somebody else (uid {status.st_uid})")
+        raise UnsafeEnvironment(
+            f"key file {path} belongs to somebody else (uid {status.st_uid})",
+            help=f"keep it in a file of your own: install -m 600 {path} ~/.crewcap-key",
+        )
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise UnsafeEnvironment(

@@ -8,6 +8,7 @@ what is wrong and the right spelling; no message holds a secret.
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -106,7 +107,9 @@ def settings_of(document: Document) -> Settings:
 def parse(data: bytes, *, name: str) -> Document:
     """TOML values with their lines; refuses what is not UTF-8, not TOML, too large, or holds a pasted secret."""
     if len(data) > LARGEST_FILE:
-        raise SettingsError(f"{name} is larger than a settings file may be (1 MiB)")
+        raise SettingsError(
+            f"{name} is larger than a settings file may be (1 MiB)", help="crewcap init writes a new one"
+        )
     text = _decode(data, name).replace("\r\n", "\n")
     try:
         document = Document(name=name, values=tomllib.loads(text, parse_float=Written), places=locate.lines(text))
@@ -114,7 +117,10 @@ def parse(data: bytes, *, name: str) -> Document:
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(str(error), text, name) from None
     except (RecursionError, ValueError, ArithmeticError):
-        raise SettingsError(f"{name}: a value is nested too deeply, or a number is too long") from None
+        raise SettingsError(
+            f"{name}: a value is nested too deeply, or a number is too long",
+            help="crewcap config schema describes every key",
+        ) from None
     return document
 
 
@@ -138,6 +144,8 @@ def _refuse_shared_keys(settings: Settings, environ: Mapping[str, str]) -> None:
 def _read(path: Path) -> bytes:
     try:
         mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise SettingsError(f"{path} is a folder, not a settings file", help=f"did you mean {path}/config.toml?")
         if mode & 0o002:
             raise UnsafeEnvironment(f"{path} can be changed by anybody on this machine", help=f"chmod o-w {path}")
         with path.open("rb") as file:
@@ -147,7 +155,9 @@ def _read(path: Path) -> bytes:
             f"there is no settings file {path}", help="crewcap init writes one; without --config none is needed"
         ) from None
     except OSError as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from None
+        raise SettingsError(
+            f"the settings file {path} cannot be read: {error.strerror}", help="name another one with --config"
+        ) from None
 
 
 def _decode(data: bytes, name: str) -> str:
@@ -246,7 +256,7 @@ def _not_one_of(document: Document, path: Place, expected: str, value: object) -
     words = [word for word in re.findall(r"'([^']*)'", expected) if word]
     key = path[:-1] if path[-1:] == ("[key]",) else path
     near = nearest(value, words) if isinstance(value, str) else None
-    help_ = f'did you mean "{near}"?' if near else ""
+    help_ = f'did you mean "{near}"?' if near else f'write it as "{words[0]}"' if words else ""
     return document.wrong(key, f"{quoted(value)} is not one of {', '.join(words)}", help_)
 
 

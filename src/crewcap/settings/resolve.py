@@ -299,6 +299,15 @@ def _known(name: str, table: Iterable[str], path: Place, what: str) -> None:
     if not name or name in table:
         return
     near = nearest(name, table)
-    known = ", ".join(table)
-    hint = f'did you mean "{near}"?' if near else (f"there is {known}" if known else f"no {what} is set up yet")
-    raise Misplaced(path, f"there is no {what} {quoted(name)}", hint)
+    raise Misplaced(
+        path,
+        f"there is no {what} {quoted(name)}",
+        f'did you mean "{near}"?' if near else _missing(what, name, ", ".join(table)),
+    )
+
+
+def _missing(what: str, name: str, known: str) -> str:
+    """What there is, and how a name becomes known."""
+    add = {"repository": f"[repos.{quoted(name)}]", "team": f'{quoted(name)} = ["NAME"] under [teams]'}.get(what)
+    there_is = f"there is {known}" if known else f"no {what} is set up yet"
+    return f"{there_is}; add {add}" if add else there_is

@@ -63,6 +63,8 @@ class RequestLog:
     def __init__(self, file: Path | None = None) -> None:
         self.records: list[Record] = []
         self._file = file
+        if file is not None:
+            file.open("a").close()  # what cannot be written is found before the first request
 
     def add(self, record: Record) -> None:
         """Keep a record; the file gets its line at once."""

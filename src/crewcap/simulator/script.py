@@ -107,7 +107,10 @@ class Script:
         """The same script with some of its variables changed; only those that it has."""
         for name in values:
             if name not in self.variables:
-                raise SettingsError(f"{self.name}: there is no variable {name!r}{nearest(name, self.variables)}")
+                raise SettingsError(
+                    f"{self.name}: there is no variable {name!r}{nearest(name, self.variables)}",
+                    help=f"its variables: {', '.join(self.variables) or 'none'}",
+                )
         return replace(self, variables={**self.variables, **values})
 
 

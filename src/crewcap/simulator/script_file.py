@@ -42,6 +42,8 @@ from crewcap.errors import SettingsError
 from crewcap.simulator.script import STOP_REASONS, WORDS, Script, Step, Use, When, fill, nearest
 from crewcap.simulator.troubles import KIND_OF_STATUS, TROUBLES, Trouble
 
+_SEE = "the head of crewcap/simulator/script_file.py describes every key"
+
 
 def load(name_or_path: str | Path) -> Script:
     """A script of ours by its name, or any by its path; `SettingsError` says file, step and key of what is wrong."""
@@ -67,10 +69,15 @@ def names() -> tuple[str, ...]:
 def parse(text: str, *, name: str) -> Script:
     """Read a script; `name` stands in front of every complaint."""
     try:
-        data = tomllib.loads(text)
+        return _read(text, name)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name}: not TOML: {error}") from error
-    table = _Table(name, data)
+        raise SettingsError(f"{name}: not TOML: {error}", help=_SEE) from error
+    except SettingsError as error:
+        raise SettingsError(error.message, help=error.help or _SEE) from error
+
+
+def _read(text: str, name: str) -> Script:
+    table = _Table(name, tomllib.loads(text))
     steps = tuple(_step(_Table(f"{name}: step {n}", item)) for n, item in enumerate(table.tables("step"), 1))
     script = Script(
         name=name,

@@ -81,7 +81,7 @@ class Simulator:
         loaded = script if isinstance(script, Script) else script_file.load(script)
         self.script = loaded.with_variables(variables or {})
         if lie and lie not in LIES:
-            raise UsageError(f"{lie!r} is not a lie of the simulator; it knows {', '.join(LIES)}")
+            raise UsageError(f"{lie!r} is not a lie of the simulator", help=f"it knows {', '.join(LIES)}")
         self.lie = lie
         self.meter = Meter()
         self.log = RequestLog(log_file)

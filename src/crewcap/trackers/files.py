@@ -167,7 +167,9 @@ def _read(path: Path, *, where: str) -> bytes:
     except FileNotFoundError:
         raise UsageError(f"there is no file {where}", help=_near(path)) from None
     except OSError as error:
-        raise UsageError(f"{where} cannot be read: {error.strerror}") from None
+        raise UsageError(
+            f"{where} cannot be read: {error.strerror}", help="make it readable, or pipe it in: crewcap run -"
+        ) from None
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
