@@ -41,13 +41,22 @@ def test_the_work_is_on_a_branch_of_the_users_repository(machine: Bench, done: D
 
 
 def test_the_working_folder_is_untouched(machine: Bench, done: Done) -> None:
-    """Not the branch that is checked out, not a changed file, not an untracked one."""
+    """Not the branch that is checked out, not a changed file, not an untracked one; the issue gets its report."""
     assert done.status == 0
     assert machine.git("symbolic-ref", "HEAD") == "refs/heads/main"
-    assert machine.git("diff", "--name-only") == "src/login.py"
+    assert machine.git("diff", "--name-only").split() == [ISSUE, "src/login.py"]
     assert (machine.shop / "src" / "login.py").read_text() == "half a thought\n"
     assert (machine.shop / "notes.txt").read_text() == "not yet for git\n"
     assert "half a thought" not in machine.git("show", "crewcap/fix-login-1:src/login.py")
+
+
+def test_the_report_stands_below_the_issues_own_words(machine: Bench, done: Done) -> None:
+    assert done.status == 0
+    text = (machine.shop / ISSUE).read_text(encoding="utf-8")
+    assert text.startswith(machine.git("show", f"HEAD:{ISSUE}"))
+    assert text.count("<!-- crewcap:fix-login.1 -->") == 1
+    assert "crewcap/fix-login-1" in text
+    assert machine.metered().show() in text
 
 
 def test_the_projects_own_check_judged_before_and_after(machine: Bench, done: Done) -> None:
