@@ -55,16 +55,9 @@ def ignore(*names: str) -> None:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def on_interrupt(*deeds: list[Any]) -> None:
-    """What to do when it is asked to end; after that it ends."""
-
-    def handle(number: int, frame: object) -> None:
-        del number, frame
-        for name, *rest in deeds:
-            DEEDS[name](*rest)
-        sys.exit(130)
-
-    signal.signal(signal.SIGINT, handle)
+def not_yet(text: str) -> None:
+    """Say something when it is asked to end, and go on."""
+    signal.signal(signal.SIGINT, lambda *_: say(text))
 
 
 def hang() -> None:
@@ -133,7 +126,7 @@ DEEDS: dict[str, Any] = {
     "commit": commit,
     "git": git,
     "ignore": ignore,
-    "on_interrupt": on_interrupt,
+    "not_yet": not_yet,
     "hang": hang,
     "close_output": close_output,
     "ask": ask,

@@ -32,7 +32,7 @@ from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.runner.doors import Doors
-from crewcap.runner.moments import Heard, Moment, Stepped
+from crewcap.runner.moments import Counted, Heard, Moment, Stepped
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
 from crewcap.runner.tree import Tree
@@ -71,7 +71,7 @@ def stepped(name: str) -> Callable[[Moment], bool]:
     return lambda moment: isinstance(moment, Stepped) and moment.name == name
 
 
-def said(text: str) -> Callable[[Moment], bool]:
+def heard(text: str) -> Callable[[Moment], bool]:
     """The moment in which the agent says this."""
     return lambda moment: isinstance(moment, Heard) and moment.event == Said(text=text)
 
@@ -126,6 +126,15 @@ class Rig:
     def steps(self) -> list[str]:
         """What the last drive told, step by step."""
         return [f"{moment.name}: {moment.text}" for moment in self.moments if isinstance(moment, Stepped)]
+
+    def answers(self) -> list[str]:
+        """What the gateway answered the agent in the last drive."""
+        spoken = [moment.event for moment in self.moments if isinstance(moment, Heard)]
+        return [one.text for one in spoken if isinstance(one, Said) and one.text.startswith("status ")]
+
+    def counted(self) -> Counted:
+        """The last count of money and turns."""
+        return [moment for moment in self.moments if isinstance(moment, Counted)][-1]
 
     def story(self) -> list[str]:
         return [event.text for event in self.shop.runs.story(self.run.id)]
@@ -235,8 +244,7 @@ class Shop:
 
     def plan(self, **changes: Any) -> Plan:
         """What was decided before the run."""
-        project: dict[str, Any] = {"check": CHECK}
-        project |= {name: changes.pop(name) for name in ("setup", "check", "instructions") if name in changes}
+        project = {name: changes.pop(name) for name in ("setup", "check", "instructions") if name in changes}
         route: dict[str, Any] = {"agent": "fake", "model": MODEL, "max_turns": 40, "timeout_s": 600}
         route |= {name: changes.pop(name) for name in route if name in changes}
         plan = Plan(
