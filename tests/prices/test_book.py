@@ -204,6 +204,17 @@ def test_every_claude_model_has_a_price_in_the_us(book: Book, now: datetime) -> 
         assert us.input >= book.card("anthropic", model, at=now).rates.input
 
 
+def test_a_model_that_only_we_price_can_be_held_at_a_region_of_its_vendor(now: datetime) -> None:
+    """At the dearest factor that the vendor takes there: never refused for want of a line, never below the bill."""
+    book = with_lines(
+        '[[price]]\nprovider = "anthropic"\nmodel = "claude-opus-7"\nusd_per_mtok = { in = "1", out = "2" }\n'
+        '[[price]]\nprovider = "cellar"\nmodel = "house-model"\nusd_per_mtok = { in = "1", out = "2" }\n'
+    )
+    assert input_usd(book.card("anthropic", "claude-opus-7", at=now, modifiers=Modifiers(geo="us"))) == "$1.10"
+    with pytest.raises(UnknownPrice, match="'us'"):
+        book.card("cellar", "house-model", at=now, modifiers=Modifiers(geo="us"))
+
+
 def test_fast_mode_costs_its_own_price_while_it_is_sold(book: Book) -> None:
     fast, day = Modifiers(speed="fast"), datetime(2026, 7, 1, tzinfo=UTC)
     for model, usd in [("claude-opus-4-6", "30"), ("claude-opus-4-7", "30"), ("claude-opus-4-8", "10")]:

@@ -82,6 +82,7 @@ def test_the_long_context_mark_case_and_blanks_do_not_change_the_model() -> None
 
 def test_an_undated_name_may_be_any_of_its_dated_editions_that_have_a_price_of_their_own() -> None:
     assert KNOWN.may_be("gpt-4o") == {"gpt-4o-2024-05-13"}
+    assert KNOWN.may_be("gpt-4o-latest") == {"gpt-4o-2024-05-13"}
     assert KNOWN.may_be("gpt-4o-2024-05-13") == frozenset()
     assert KNOWN.may_be("claude-sonnet-4-5") == frozenset()
 

@@ -74,9 +74,25 @@ def test_the_count_call_gets_only_what_it_takes() -> None:
 def test_a_count_is_read() -> None:
     """And nothing else is taken for one."""
     assert DIALECT.read_count(b'{"input_tokens": 22505}') == 22_505
-    for answer in (b"", b"[]", b"{}", b'{"input_tokens": -1}', b'{"input_tokens": "5"}', b'{"input_tokens": true}'):
+    before = b'{"input_tokens": 5, "context_management": {"original_input_tokens": "9"}}'
+    for answer in (
+        b"",
+        b"[]",
+        b"{}",
+        b'{"input_tokens": -1}',
+        b'{"input_tokens": "5"}',
+        b'{"input_tokens": true}',
+        before,
+    ):
         with pytest.raises(Malformed):
             DIALECT.read_count(answer)
+
+
+def test_a_count_is_what_stood_there_before_any_edit() -> None:
+    """An edit starts at a size, and the count is an estimate: at the real request the edit may not happen."""
+    answer = {"input_tokens": 25_000, "context_management": {"original_input_tokens": 70_000}}
+    assert DIALECT.read_count(json.dumps(answer).encode()) == 70_000
+    assert DIALECT.read_count(b'{"input_tokens": 25000, "context_management": null}') == 25_000
 
 
 def test_headers_name_betas_in_any_case_and_more_than_once() -> None:

@@ -180,6 +180,37 @@ def test_the_unknown_is_refused_with_the_line_that_allows_it(fields: dict[str, A
     assert allowed.bound.whole_window
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_countable"),
+    [
+        ({"temperature": 0, "metadata": {}, "stream": True, "output_config": {"effort": "low"}}, True),
+        ({"thread": None, "container": None}, True),
+        ({"output_format": {"type": "json_schema", "schema": {}}}, False),
+        ({"thread": {"id": "t"}}, False),
+        ({"turbo": True}, False),
+    ],
+)
+def test_a_field_that_the_count_call_does_not_take_may_bring_what_it_does_not_count(
+    fields: dict[str, Any],
+    is_countable: bool,  # noqa: FBT001  (a case)
+) -> None:
+    """Whoever allows such a field is held to the bytes or the window, never to the count."""
+    assert ask(allow=("thread", "turbo"), **fields).is_countable is is_countable
+
+
+def test_a_name_may_ask_for_the_long_window() -> None:
+    """As the beta does, where an agent leaves its mark on the model's name."""
+    assert ask(model="claude-sonnet-4-5[1m]").bound.window_at_least == 1_000_000
+    assert ask(model="claude-sonnet-4-5").bound.window_at_least == 0
+
+
+@pytest.mark.parametrize(("geo", "is_assumed"), [(None, True), ("global", True), ("us", False)])
+def test_a_region_is_asked_for_or_only_feared(geo: str | None, is_assumed: bool) -> None:  # noqa: FBT001  (a case)
+    """A price list that knows no regions may leave out one that nobody asked for."""
+    fields: dict[str, Any] = {} if geo is None else {"inference_geo": geo}
+    assert ask(**fields).geo_is_assumed is is_assumed
+
+
 def test_unknown_keys_inside_a_known_block_pass() -> None:
     """They belong to the block, whose cost is known."""
     assert not ask(messages=says({"type": "text", "text": "a", "sparkle": 1})).refusals

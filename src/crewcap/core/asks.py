@@ -37,6 +37,8 @@ class Ask:
     samplings: int = 1  # how often the model may be run over the prompt inside this one request
     pieces: Mapping[str, int]  # most pieces of each kind ("web_search": 5)
     other_models: tuple[str, ...] = ()  # models that may answer beside or instead of `model` (fallbacks, an advisor)
+    geo_is_assumed: bool = False  # the body asks for no dear region; settings fear that the provider bills one
+    is_countable: bool = True  # the provider's count call would see all that is billed as prompt
     inner_output: int = 0  # tokens; the largest output limit inside the request that is not `max_output`
     refusals: tuple[str, ...] = ()  # what a capped key may not use, each a full sentence that names the remedy
     notes: tuple[str, ...] = ()  # e.g. betas that were recorded

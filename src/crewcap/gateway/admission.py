@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from crewcap.core import holding
@@ -19,15 +20,16 @@ from crewcap.core.asks import Ask
 from crewcap.core.budget import BootId, HoldId
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
-from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice
+from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice
 from crewcap.gateway.answers import Refusal
 from crewcap.gateway.choosing import Want
 from crewcap.gateway.policy import Policy
-from crewcap.gateway.upstream import Provider
+from crewcap.gateway.upstream import PROBE_S, Provider
 from crewcap.stores import HoldOrder
 
 SMALL_PROMPT = 2_000  # tokens by bytes; below this a count call, which adds 500, gains nothing
 COUNTS_KEPT = 512
+STANDARD = Modifiers()
 CARDS_KEPT = timedelta(minutes=1)
 MOST_CARDS_KEPT = 256
 
@@ -74,8 +76,14 @@ class Admission:
     boot: BootId
     _cards: dict[object, tuple[datetime, tuple[RateCard, ...]]] = field(default_factory=dict)
 
-    def model(self, key: VirtualKey, provider: Provider, name: str, *, at: datetime) -> str:
-        """The full id of the model asked for, if the key may use it and it has a price."""
+    def model(self, key: VirtualKey, provider: Provider, ask: Ask, *, at: datetime) -> str:
+        """The full id of the model asked for, if it and all that may answer with it have a price and may be used."""
+        model = self._model(key, provider, ask.model, at=at)
+        for other in ask.other_models:
+            self._model(key, provider, other, at=at)
+        return model
+
+    def _model(self, key: VirtualKey, provider: Provider, name: str, *, at: datetime) -> str:
         try:
             full = self.book.resolve(provider.prices, name, at=at)
         except UnknownPrice as unknown:
@@ -85,27 +93,41 @@ class Admission:
             raise Refusal("not_allowed", f"this key may not use the model {name[:100]!r}; it may use {allowed}")
         return full
 
-    def cards(self, provider: Provider, ask: Ask, model: str, *, at: datetime) -> tuple[RateCard, ...]:
-        """Every card that the request may meet until it must have ended; looked up once a minute for all alike."""
-        names = (model, *ask.other_models)
-        alike = (provider.prices, names, ask.modifiers)
+    def cards(self, provider: Provider, ask: Ask, *, at: datetime) -> tuple[RateCard, ...]:
+        """Every card that the request may meet until it must have ended; looked up once a minute for all alike.
+
+        Names go in as they were asked: they are sent that way, and what a short one means is the provider's to say.
+        """
+        names = (ask.model, *ask.other_models)
+        alike = (provider.prices, names, ask.modifiers, ask.geo_is_assumed)
         known = self._cards.get(alike)
         if known is not None and known[0] - CARDS_KEPT <= at < known[0]:
             return known[1]
         until = at + CARDS_KEPT
-        end = until + timedelta(seconds=self.policy.wait_s + self.policy.longest_s)
         try:
             cards = tuple(
-                card
-                for name in names
-                for card in self.book.reachable(provider.prices, name, start=at, end=end, modifiers=ask.modifiers)
+                card for name in names for card in self._reachable(provider, ask, name, start=at, until=until)
             )
         except UnknownPrice as unknown:
-            raise Refusal("not_allowed", f"{unknown}; a price can be added in the override file") from unknown
+            raise Refusal("not_allowed", f"{unknown}, so nothing is sent") from unknown
         if len(self._cards) >= MOST_CARDS_KEPT:
             self._cards.clear()
         self._cards[alike] = (until, cards)
         return cards
+
+    def _reachable(
+        self, provider: Provider, ask: Ask, name: str, *, start: datetime, until: datetime
+    ) -> tuple[RateCard, ...]:
+        """The cards of one name. A region that nobody asked for counts where the price list knows regions at all."""
+        longest_s = PROBE_S + self.policy.wait_s + self.policy.longest_s  # the count call, the wait, the answer
+        end = until + timedelta(seconds=longest_s)
+        reachable = partial(self.book.reachable, provider.prices, name, start=start, end=end)
+        try:
+            return reachable(modifiers=ask.modifiers)
+        except UnknownPrice:
+            if not ask.geo_is_assumed:
+                raise
+            return reachable(modifiers=[each for each in ask.modifiers if each.geo == STANDARD.geo])
 
     def limited(self, key: VirtualKey, ask: Ask, cards: tuple[RateCard, ...]) -> Ask:
         """The request with the output limit that the key and the model allow."""
@@ -169,7 +191,8 @@ class Admission:
 
     def _refiner(self, request: Request) -> Callable[[], Awaitable[Want]] | None:
         """A closer bound can be had once, for one run of one model over a prompt that is worth a call."""
-        if request.prompt_tokens is not None or request.ask.samplings != 1 or request.ask.other_models:
+        ask = request.ask
+        if request.prompt_tokens is not None or ask.samplings != 1 or ask.other_models or not ask.is_countable:
             return None
         by_bytes = request.prompt_bound
         if by_bytes <= SMALL_PROMPT:

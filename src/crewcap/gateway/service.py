@@ -201,13 +201,16 @@ class Service:
         too_large = Refusal("too_large", f"the body is larger than {limit // 2**20} MB")
         if (http.content_length or 0) > limit:
             raise too_large
+        if http.headers.get("expect", "").lower() == "100-continue":
+            await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = bytearray()
         try:
-            while chunk := await http.content.readany():
-                body += chunk
-                if len(body) > limit:
-                    raise too_large
-        except (aiohttp.ClientError, OSError) as error:
+            async with asyncio.timeout(self.policy.idle_s):
+                while chunk := await http.content.readany():
+                    body += chunk
+                    if len(body) > limit:
+                        raise too_large
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Refusal("malformed", "the body ended too early") from error
         return bytes(body)
 
@@ -224,8 +227,8 @@ class Service:
     def _request(self, key: VirtualKey, ask: Ask, found: Mapping[str, str], body: bytes) -> Request:
         """The request with its model, its cards and its limits."""
         at = self._clock()
-        model = self._admission.model(key, self._provider, ask.model, at=at)
-        cards = self._admission.cards(self._provider, ask, model, at=at)
+        model = self._admission.model(key, self._provider, ask, at=at)
+        cards = self._admission.cards(self._provider, ask, at=at)
         limited = self._admission.limited(key, ask, cards)
         return Request(
             hold=HoldId(f"hold-{time.time_ns():016x}{secrets.token_hex(6)}"),

@@ -330,11 +330,14 @@ class Book:
     def _geo_factor(self, listing: Listing, geo: str, at: datetime) -> Decimal:
         if geo == STANDARD.geo:
             return _ONE
-        lines = (line for line in self._overrides.factors if line.geo == geo and line.span.holds(at))
-        found = next((line.tokens for line in lines if _is_for(line.provider, line.models, listing)), None)
-        if found is None:
+        theirs = (line for line in self._overrides.factors if line.provider == listing.provider and line.geo == geo)
+        lines = [line for line in theirs if line.span.holds(at)]
+        found = next((line.tokens for line in lines if matches(line.models, listing.id)), None)
+        if found is not None:
+            return found
+        if not lines:
             raise UnknownPrice(f"{listing.provider}/{listing.id}", f"a price in the geo {geo!r}")
-        return found
+        return max(_ONE, *(line.tokens for line in lines))  # a model that is not named there yet: never below the bill
 
     def _discount(self, listing: Listing, at: datetime) -> Decimal:
         lines = (line for line in self._overrides.discounts if line.span.holds(at))

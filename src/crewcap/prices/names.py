@@ -44,7 +44,7 @@ class Directory:
 
     def may_be(self, name: str) -> frozenset[str]:
         """Models of their own that are dated editions of this undated name: the vendor chooses one of them."""
-        return self._editions.get(name, frozenset())
+        return self._editions.get(name.removesuffix("-latest"), frozenset())
 
     def nearest(self, name: str, *, others: Iterable[str] = ()) -> str:
         """The known spelling that this name goes on from, else the one (or the other) that looks most like it."""

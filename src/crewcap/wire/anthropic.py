@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from crewcap.core.asks import Ask
 from crewcap.core.pricing import Write
@@ -61,11 +62,11 @@ class Anthropic:
         return strict_json.pick(body, COUNT_FIELDS)
 
     def read_count(self, answer: bytes) -> int:
-        """`input_tokens` of a count call's answer."""
-        count = strict_json.parse(answer).value.get("input_tokens")
-        if type(count) is not int or count < 0:
-            raise Malformed("the provider's count has no input_tokens")
-        return count
+        """`input_tokens` of a count call's answer; before any edit, whose trigger an estimate may pass by a hair."""
+        said = strict_json.parse(answer).value
+        edits = said.get("context_management")
+        before = edits.get("original_input_tokens", 0) if isinstance(edits, dict) else 0
+        return max(_count(said.get("input_tokens")), _count(before))
 
     def meter(self, *, stream: bool, write: Write = "1h") -> Meter:
         """A meter for a stream of events, or for one JSON body."""
@@ -84,6 +85,12 @@ class Anthropic:
         return Answer(
             status=status, headers=headers, body=json.dumps(body, ensure_ascii=False).encode(errors="replace")
         )
+
+
+def _count(value: Any) -> int:
+    if type(value) is int and value >= 0:
+        return value
+    raise Malformed("the provider's count has no input_tokens")
 
 
 def _betas(headers: Mapping[str, str]) -> list[str]:

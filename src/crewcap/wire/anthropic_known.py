@@ -76,6 +76,23 @@ COUNT_FIELDS = frozenset(
 )
 """What the free count call takes; it answers 400 to anything more."""
 
+NOT_IN_THE_PROMPT = frozenset(
+    {
+        "diagnostics",
+        "inference_geo",
+        "max_tokens",
+        "metadata",
+        "service_tier",
+        "speed",
+        "stop_sequences",
+        "stream",
+        "temperature",
+        "top_k",
+        "top_p",
+    }
+)
+"""Fields that bring no prompt tokens. Whatever is neither here nor above may, and the count call would not see it."""
+
 CLIENT_TOOLS = frozenset(
     {
         "bash_20241022",
@@ -139,6 +156,7 @@ COMPACTION = re.compile(r"compact(?:ion)?_\d{8}\Z")
 """An edit that runs the model once more, to summarise what it takes away; `[gateway] allow` calls it compaction."""
 
 LONG_CONTEXT = "context-1m-"
+LONG_CONTEXT_NAME = "[1m]"  # at the end of a model's name, where an agent asks for it that way
 LONG_CONTEXT_TOKENS = 1_000_000
 
 COSTLY_BETAS: Mapping[str, str] = {"cache-keepalive-": "may write caches that no answer reports"}

@@ -47,6 +47,8 @@ def read(body: bytes, betas: Iterable[str], rules: Rules) -> Ask:
     model = _text(fields, "model")
     max_output = _tokens(fields, "max_tokens")
     stream = _flag(fields, "stream")
+    if model.lower().endswith(known.LONG_CONTEXT_NAME):
+        found.window_at_least = known.LONG_CONTEXT_TOKENS
     _judge_fields(fields, found)
     _judge_betas(betas, found)
     _read_tools(fields, found)
@@ -64,6 +66,8 @@ def read(body: bytes, betas: Iterable[str], rules: Rules) -> Ask:
         samplings=found.samplings,
         pieces=dict(found.pieces),
         other_models=tuple(dict.fromkeys(found.other_models)),
+        geo_is_assumed=fields.get("inference_geo") != "us",
+        is_countable=found.is_countable,
         inner_output=found.inner_output,
         refusals=tuple(dict.fromkeys(found.refusals)),
         notes=tuple(dict.fromkeys(found.notes)),
@@ -80,6 +84,7 @@ class _Found:
     pad: int = PAD
     whole_window: bool = False
     window_at_least: int = 0
+    is_countable: bool = True
     uses: int = 0  # of server tools, each of which samples the model once more
     times: int = 1  # how often all that may happen (fallbacks, compaction)
     inner_output: int = 0
@@ -138,6 +143,8 @@ def _judge_fields(fields: dict[str, Any], found: _Found) -> None:
                 _judge_costly(name, value, costly, found)
         elif name not in known.FIELDS:
             found.unknown("field", name)
+        if value is not None and name not in known.COUNT_FIELDS | known.NOT_IN_THE_PROMPT:
+            found.is_countable = False
     tier = fields.get("service_tier")
     if tier not in (None, "standard_only"):
         found.notes.append("service_tier was replaced by standard_only")
