@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import uvloop
@@ -56,22 +57,19 @@ def answer_events() -> list[bytes]:
         "inference_geo": "global",
     }
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "content": []}
-    start = {"type": "message_start", "message": {**message, "stop_reason": None, "usage": usage}}
-    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "some words of it "}}
-    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {**usage, "output_tokens": 300}}
-    events: list[dict[str, object]] = [
-        start,
-        block,
-        *([delta] * (EVENTS - 5)),
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "some words of it "}}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**message, "stop_reason": None, "usage": usage}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *([text] * (EVENTS - 5)),
         {"type": "content_block_stop", "index": 0},
-        end,
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {**usage, "output_tokens": 300}},
+        {"type": "message_stop"},
     ]
-    events.append({"type": "message_stop"})
     return [_sse(event) for event in events]
 
 
-def _sse(event: dict[str, object]) -> bytes:
+def _sse(event: dict[str, Any]) -> bytes:
     data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
     return b"%x\r\n%b\r\n" % (len(data), data)
 

@@ -151,6 +151,7 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
         cap: str | None = "1.00",
         provider: dict[str, Any] | None = None,
         busy_s: float = 5.0,
+        base_url: str = "",
         **policy: Any,
     ) -> AsyncIterator[Rig]:
         home = Home(tmp_path / "home")
@@ -163,7 +164,7 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
                     home=home,
                     ledger=ledger,
                     book=book,
-                    providers=[provider_for(simulator.url)],
+                    providers=[provider_for(base_url or simulator.url)],
                     policy=Policy(**policy),
                     clock=lambda: datetime.now(UTC),
                 ) as gateway,

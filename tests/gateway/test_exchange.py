@@ -229,3 +229,62 @@ def test_a_provider_that_breaks_its_law_is_booked_in_full_and_frozen(rig: RigMak
             assert r.gateway.freezer.thaw("anthropic")
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n5\r\n",
+        b"\x00" * 9,
+    ],
+    ids=["nothing", "only the head", "no HTTP"],
+)
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_provider_that_speaks_no_sense_keeps_the_whole_hold(rig: RigMaker, said: bytes, *, is_closed: bool) -> None:
+    """The body was sent: it may have been worked on, and nobody says what it cost."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(said)
+            await writer.drain()
+            if not is_closed:
+                await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with rig(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", idle_s=0.1) as r:
+            await post_broken(r, r.request(stream=True))
+            await r.settled()
+            entry = r.entries()[0]
+            assert (entry.kind, entry.uncertain) == ("uncertain", entry.held_at_first)
+            assert entry.reason
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_redirects_are_not_followed(rig: RigMaker) -> None:
+    """A provider's address is fixed; what it points to is not."""
+
+    async def main() -> None:
+        asked: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 307 Go\r\nlocation: http://127.0.0.1:9/elsewhere\r\ncontent-length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with rig(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as r:
+            status, headers, body = await r.post(r.request())
+            assert (status, headers.get("location")) == (502, None)
+            assert "redirects" in json.loads(body)["error"]["message"]
+            await r.settled()
+            assert len(asked) == 1
+            assert r.charged() == ZERO
+        server.close()
+
+    asyncio.run(main())

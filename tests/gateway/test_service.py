@@ -447,3 +447,33 @@ def test_a_frozen_key_is_thawed_by_a_free_probe(rig: RigMaker) -> None:
             assert (await r.post(r.request()))[0] == 200
 
     asyncio.run(main())
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(rig: RigMaker) -> None:
+    """curl asks before it sends a large body, and waits a second if nobody answers."""
+
+    async def main() -> None:
+        async with rig() as r:
+            body = json.dumps(r.request()).encode()
+            head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {r.key.secret}\r\nexpect: 100-continue\r\n"
+            answer = await raw(r, f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            first, _, rest = answer.partition(b"\r\n\r\n")
+            assert first == b"HTTP/1.1 100 Continue"
+            assert rest.startswith(b"HTTP/1.1 200 OK")
+
+    asyncio.run(main())
+
+
+def test_a_body_that_never_ends_is_given_up(rig: RigMaker) -> None:
+    async def main() -> None:
+        async with rig(idle_s=0.1) as r:
+            host, port = r.gateway.url.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {r.key.secret}\r\n".encode())
+            writer.write(b"content-length: 50\r\n\r\n{")
+            async with asyncio.timeout(5):
+                assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 400 Bad Request\r\n"
+            writer.close()
+            await nothing_was_sent(r)
+
+    asyncio.run(main())

@@ -149,17 +149,29 @@ class Service:
             return has_left(http) or not self.doors.lets_in(door, key.id)
 
         held = await self._hold(request, is_gone)
-        limit = held.output if held.output != request.ask.max_output or held.output < request.asked_output else None
-        body = self._provider.dialect.rewrite(body, max_output=limit)
         exchange = Exchange(self, http, request, held)
-        if self.is_ending or is_gone():
+        try:
+            self._refuse_too_late(is_gone)
+            self._refuse_frozen(request.model, is_capped=is_capped)  # perhaps it was frozen while this one waited
+            body = self._outgoing(body, request, held)
+        except BaseException:
             exchange.let_go()
-            raise Refusal("unavailable", "nothing was sent: the client left, or the gateway is ending")
+            raise
         self.exchanges[exchange] = key
         try:
             return await exchange.run(Forwarding(body=body, headers=found, query=_query(http)))
         finally:
             del self.exchanges[exchange]
+
+    def _refuse_too_late(self, is_gone: Callable[[], bool]) -> None:
+        if self.is_ending or is_gone():
+            raise Refusal("unavailable", "nothing was sent: the client left, or the gateway is ending")
+
+    @staticmethod
+    def _outgoing(body: bytes, request: Request, held: Held) -> bytes:
+        """The body with the output limit that was held, if that is another one, and with our tier."""
+        is_lowered = held.output != request.ask.max_output or held.output < request.asked_output
+        return request.provider.dialect.rewrite(body, max_output=held.output if is_lowered else None)
 
     async def _read(self, door: Door, http: web.BaseRequest) -> tuple[dict[str, str], VirtualKey, bytes]:
         """Headers, key and body, refused in that order."""
