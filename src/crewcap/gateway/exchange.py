@@ -118,7 +118,7 @@ class Exchange:
 
     def let_go(self) -> None:
         """Give the hold back: nothing was sent."""
-        self._settle("unsent", status=0, reason="the client left before anything was sent")
+        self._settle("unsent", status=0, reason="it was not sent after all")
 
     def hurry(self, drain_s: float) -> None:
         """The run or the gateway is ending: this may take no longer than `drain_s` from now."""
