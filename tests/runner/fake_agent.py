@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.contracts.sandboxes import PYTHON
+
 from crewcap.agents import Capabilities, Launch, LaunchOrder
 from crewcap.core.runs import Acted, AgentEnd, AgentEvent, Answered, Other, Said
-from crewcap.workspaces.interpreter import python
 
 PROGRAM = Path(__file__).with_name("fake_agent_program.py")
 Deeds = list[list[Any]]
@@ -65,7 +66,7 @@ class FakeAgent:
         }
         session = [["remember", order.session]] if self._remembers else []
         words = json.dumps({"deeds": [*session, *deeds]})
-        return Launch(argv=(*python(), order.binary), environ=environ, files={}, first_input=words.encode())
+        return Launch(argv=(PYTHON, "-I", "-S", order.binary), environ=environ, files={}, first_input=words.encode())
 
     def read(self, line: bytes) -> Iterable[AgentEvent]:
         try:

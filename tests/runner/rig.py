@@ -124,8 +124,9 @@ class Rig:
         return found
 
     def steps(self) -> list[str]:
-        """What the last drive told, step by step."""
-        return [f"{moment.name}: {moment.text}" for moment in self.moments if isinstance(moment, Stepped)]
+        """What the last drive told, step by step, without what this machine cannot do."""
+        told = [moment for moment in self.moments if isinstance(moment, Stepped) and moment.name != "limits"]
+        return [f"{moment.name}: {moment.text}" for moment in told]
 
     def answers(self) -> list[str]:
         """What the gateway answered the agent in the last drive."""

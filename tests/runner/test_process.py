@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contracts.sandboxes import ground
+from tests.contracts.sandboxes import PYTHON, ground
 
 from crewcap.runner.ownership import start_time
 from crewcap.runner.process import TIMED_OUT, Site, last_words, lines
 from crewcap.workspaces import Child, Limits
-from crewcap.workspaces.interpreter import python
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def start(site: Site, program: str) -> Child:
-    return await site.sandbox.start(site.command((*python(), "-c", program)), uid=site.uid)
+    return await site.sandbox.start(site.command((PYTHON, "-I", "-c", program)), uid=site.uid)
 
 
 def test_a_command_ends_with_its_status_and_everything_it_said(site: Site) -> None:

@@ -54,12 +54,12 @@ async def work(
     """Start the agent and see it through; how it ended, and why we ended it if we did."""
     command = site.command(launch.argv, environ=launch.environ, files=launch.files, gateway_socket=gateway_socket)
     child = await site.sandbox.start(command, uid=site.uid)
-    began(child)
     pulse = _Pulse(last=time.monotonic())
     last: AgentEnd | None = None
     watching = asyncio.create_task(_watch(child, pulse, patience, asked))
     complaining = asyncio.create_task(last_words(child))
     try:
+        began(child)
         await _hand_over(child, launch.first_input)
         with transcript.open("ab") as log:
             async for line in lines(child):

@@ -79,7 +79,8 @@ def make_plan(
     cap, because = bind_cap(default=default, whose=whose, route=route, issue=issue, asked=asked.cap, budgets=balances)
     if not cap:
         raise MoneyRefused(
-            f"nothing was started: {because}", help="crewcap budget list; crewcap budget set SCOPE WINDOW AMOUNT"
+            f"nothing was started: {cap.show()} is {because}",
+            help="crewcap budget list; crewcap budget set SCOPE WINDOW AMOUNT",
         )
     return Plan(
         issue=issue,
@@ -104,8 +105,12 @@ def _user(settings: Settings, issue: Issue) -> str:
 
 def _balances(ledger: Ledger, scopes: Sequence[Scope], issue: Issue, issue_cap: Money) -> tuple[Balance, ...]:
     """What is left in every scope of the run; the issue's lifetime cap counts before it is in the books."""
-    known = [balance for balance in ledger.all_balances() if balance.scope in scopes]
     mine = Scope(f"issue:{issue.scope_name}")
+    known = [
+        replace(balance, limit=issue_cap) if balance.scope == mine and balance.source == "default" else balance
+        for balance in ledger.all_balances()
+        if balance.scope in scopes
+    ]  # what an earlier run brought along is what settings said then
     if not any(balance.scope == mine and balance.window == "total" for balance in known):
         so_far = ledger.totals(mine)
         known.append(
