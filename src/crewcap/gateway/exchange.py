@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -155,11 +155,13 @@ class Exchange:
         response = web.StreamResponse(
             status=answer.status, headers={**headers.to_client(answer.headers), **self._extra}
         )
+        write: Callable[[bytes], Awaitable[None]] = response.write
         try:
-            await response.prepare(self._http)
+            if (writer := await response.prepare(self._http)) is not None:
+                write = writer.write  # what `response.write` would call, once for each chunk of each stream
         except OSError:  # aiohttp raises here when the client left before the first byte
             self._leave()
-        is_broken = await self._pump(answer, response)
+        is_broken = await self._pump(answer, write)
         self._reading = self._meter.close()
         end: End = "complete" if self._reading.is_complete else "cut" if self._reading.has_started else "no_answer"
         self._settle(end, status=answer.status, reason=self._why(is_broken))
@@ -169,11 +171,11 @@ class Exchange:
             self._drop_client()
         return response
 
-    async def _pump(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> bool:
+    async def _pump(self, answer: aiohttp.ClientResponse, write: Callable[[bytes], Awaitable[None]]) -> bool:
         """Every chunk to the meter and to the client; whether the provider broke off."""
         meter = self._meter = self._request.provider.dialect.meter(stream=True, write=self._request.ask.write)
         watch, loop = self._watch(), asyncio.get_running_loop()
-        read, feed, write, shrunk = answer.content.readany, meter.feed, response.write, False
+        read, feed, shrunk = answer.content.readany, meter.feed, False
         try:
             while chunk := await read():
                 watch.last = loop.time()
