@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.gateway.conftest import says, script
 from tests.runner.fake_agent import FakeAgent, finished, fixes
-from tests.runner.rig import CHECK, Rig, Shop, heard, killed, stepped
+from tests.runner.rig import CHECK, Killed, Rig, Shop, heard, killed, stepped
 
 from crewcap.core.budget import Scope
 from crewcap.core.keys import VirtualKey
@@ -23,6 +23,8 @@ from crewcap.core.runs import Check, Run, RunState, Verdict
 from crewcap.errors import UnsafeEnvironment
 from crewcap.runner.moments import Counted, Ended
 from crewcap.runner.ownership import request_stop
+from crewcap.runner.process import Site
+from crewcap.runner.tree import Laid, Tree
 from crewcap.runner.workflow import Workflow
 from crewcap.simulator.script import Script
 from crewcap.simulator.troubles import Trouble
@@ -458,6 +460,28 @@ def test_half_a_workspace_is_thrown_away_and_made_anew_from_the_same_commit(shop
         assert [step.split(":")[0] for step in rig.steps()][:2] == ["workspace", "setup"]
 
     play(shop, act, fixes(), setup="touch made")
+
+
+class KilledWhileLayingOut(Tree):
+    """The process dies when the workspace is about to be made."""
+
+    async def lay_out(self, run: Run, site: Site) -> Laid:
+        del run, site
+        raise Killed
+
+
+def test_a_branch_that_was_taken_is_the_runs_also_after_a_kill(shop: Shop) -> None:
+    """Its number is not used up by a start that came to nothing."""
+
+    async def act(rig: Rig) -> None:
+        with pytest.raises(Killed):
+            await rig.drive(tree=KilledWhileLayingOut(mirrors=shop.mirrors, repository=shop.repository))
+        assert rig.stored().branch == "crewcap/fix-sum-1"
+        run = await rig.drive()
+        assert (run.state, run.branch) == (RunState.DONE, "crewcap/fix-sum-1")
+        assert shop.branches() == ["crewcap/fix-sum-1", "main"]
+
+    play(shop, act, fixes())
 
 
 def test_an_agent_that_was_killed_with_us_goes_on_in_its_session_on_a_new_key(shop: Shop) -> None:

@@ -21,12 +21,18 @@ _GIT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Laid:
-    """A workspace that is ready."""
+class Taken:
+    """Where a run starts from, and the branch that is its own from now on."""
 
     base: str
     base_branch: str
     branch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laid(Taken):
+    """A workspace that is ready."""
+
     files: int
 
 
@@ -50,26 +56,33 @@ class Tree:
     repository: Repository
     at: str = ""  # branch, tag or commit to start from; empty = HEAD
 
-    async def lay_out(self, run: Run, site: Site) -> Laid:
-        """Make the workspace anew; what a run that was cut short before had of it is thrown away."""
+    async def take(self, run: Run) -> Taken:
+        """Take a branch for the run; what it took in an earlier start stays its own."""
+        if run.branch:
+            return Taken(base=run.base, base_branch=run.base_branch, branch=run.branch)
         base = await asyncio.to_thread(self.mirrors.update, self.repository, at=run.base or self.at)
         base = Base(commit=base.commit, branch=run.base_branch or base.branch)
-        branch = run.branch or await asyncio.to_thread(
+        branch = await asyncio.to_thread(
             self.mirrors.take_branch, self.repository, _slug(run), base=base, at_least=_number(run)
         )
+        return Taken(base=base.commit, base_branch=base.branch, branch=branch)
+
+    async def lay_out(self, run: Run, site: Site) -> Laid:
+        """Make the workspace anew; what a run that was cut short before had of it is thrown away."""
+        taken = await self.take(run)
         if site.workspace.exists():
             await asyncio.to_thread(shutil.rmtree, site.workspace)
         made = await asyncio.to_thread(
             self.mirrors.make_workspace,
             self.repository,
-            base=base,
-            branch=branch,
+            base=Base(commit=taken.base, branch=taken.base_branch),
+            branch=taken.branch,
             folder=site.workspace,
             objects_inside=site.layout.objects,
         )
         site.home.mkdir(mode=0o700, exist_ok=True)
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
-        return Laid(base=base.commit, base_branch=base.branch, branch=branch, files=made.files)
+        return Laid(base=taken.base, base_branch=taken.base_branch, branch=taken.branch, files=made.files)
 
     async def take_over(self, site: Site) -> None:
         """Give the folders of an earlier start to this one, whose user may be another one."""
@@ -142,7 +155,8 @@ def _kept(taken: Returned, *, salvaged: bool) -> Kept:
     if taken.rewrote_history:
         notes.append("it rewrote history; its tree was taken as one commit")
     if taken.left_behind:
-        notes.append(f"{taken.left_behind} other branches with commits of their own were not taken")
+        others = "another branch" if taken.left_behind == 1 else f"{taken.left_behind} other branches"
+        notes.append(f"what it committed on {others} was not taken")
     return Kept(
         commit=taken.commit,
         commits=taken.commits,

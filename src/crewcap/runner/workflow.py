@@ -129,8 +129,9 @@ class Workflow:
 
     async def _prepare(self) -> None:
         """Workspace, setup and baseline check: everything that must hold before the first paid request."""
+        taken = await self.tools.tree.take(self.run)
+        self._keep(base=taken.base, base_branch=taken.base_branch, branch=taken.branch)
         laid = await self.tools.tree.lay_out(self.run, self.tools.site)
-        self._keep(base=laid.base, base_branch=laid.base_branch, branch=laid.branch)
         self._tell("workspace", f"{laid.files:,} files, branch {laid.branch}")
         self._report()
         if not await self._set_up():
@@ -264,9 +265,9 @@ class Workflow:
         """Hand on what the agent says, with what it has cost so far."""
         totals = self._totals()
         self.tools.tell(Heard(event=event, turn=totals.requests, spent=totals.spent + totals.uncertain))
-        kind = "ended" if isinstance(event, AgentEnd) else type(event).__name__.lower()
+        kind = type(event).__name__.lower()
         text = getattr(event, "what", "") or getattr(event, "text", "") or getattr(event, "message", "")
-        if text:
+        if text and not isinstance(event, AgentEnd):  # how it ended is a step of its own
             self.tools.runs.log(self.run.id, "agent", f"{getattr(event, 'verb', kind)} {text}"[:500])
 
     def _asked(self) -> Cut:
