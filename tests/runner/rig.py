@@ -149,17 +149,7 @@ class Rig:
 
     @property
     def site(self) -> Site:
-        workspace, home = self.folder / "workspace", self.folder / "home"
-        objects, sandbox = self.shop.mirrors.objects(self.shop.repository), Unconfined()
-        return Site(
-            sandbox=sandbox,
-            layout=sandbox.layout(workspace=workspace, home=home, objects=objects, binary=PROGRAM),
-            uid=self.shop.uid,
-            workspace=workspace,
-            home=home,
-            objects=objects,
-            binary=PROGRAM,
-        )
+        return self.shop.site(self.run)
 
     def _hear(self, moment: Moment) -> None:
         self.moments.append(moment)
@@ -236,6 +226,20 @@ class Shop:
     def repository(self) -> Any:
         return self.mirrors.repository(make_repository(self.user))
 
+    def site(self, run: Run) -> Site:
+        """A run's folders, and no wall around them."""
+        folder, sandbox = self.home.run(run.id), Unconfined()
+        workspace, home, objects = folder / "workspace", folder / "home", self.mirrors.objects(self.repository)
+        return Site(
+            sandbox=sandbox,
+            layout=sandbox.layout(workspace=workspace, home=home, objects=objects, binary=PROGRAM),
+            uid=self.uid,
+            workspace=workspace,
+            home=home,
+            objects=objects,
+            binary=PROGRAM,
+        )
+
     def git(self, *words: str) -> str:
         """Git as the user runs it."""
         return git(self.user, *words)
@@ -288,12 +292,11 @@ class Shop:
         return self.runs.create(run)
 
     @asynccontextmanager
-    async def open(
-        self, *agent: Any, provider: Script | None = None, options: dict[str, Any] | None = None, **plan: Any
-    ) -> AsyncIterator[Rig]:
+    async def open(self, *agent: Any, options: dict[str, Any] | None = None, **plan: Any) -> AsyncIterator[Rig]:
         """A run that is written down, and a gateway that lives as long as this is open."""
+        provider = plan.pop("provider", None)
         decided = self.plan(**plan)
-        async with self._gateway(provider or script()) as gateway:
+        async with self.gateway(provider or script()) as gateway:
             fake = agent[0] if agent and isinstance(agent[0], FakeAgent) else FakeAgent(*agent)
             yield Rig(
                 shop=self,
@@ -305,7 +308,8 @@ class Shop:
             )
 
     @asynccontextmanager
-    async def _gateway(self, provider: Script) -> AsyncIterator[GatewayHandle]:
+    async def gateway(self, provider: Script, **policy: Any) -> AsyncIterator[GatewayHandle]:
+        """A gateway of this home, in front of a provider that follows a script."""
         with self._books() as books:
             async with (
                 Simulator(provider, book=self.book) as simulator,
@@ -314,7 +318,7 @@ class Shop:
                     ledger=books,
                     book=self.book,
                     providers=[provider_for(simulator.url)],
-                    policy=Policy(),
+                    policy=Policy(**policy),
                     clock=utc_now,
                 ),
             ):
