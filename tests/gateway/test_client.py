@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,24 @@ def test_a_note_of_a_gateway_that_is_gone_is_no_gateway(tmp_path: Path) -> None:
         for text in ("", "{}", '{"control": "/nowhere/control.sock"}', '{"control": 7}', "[]"):
             home.gateway_note.write_text(text)
             assert await find(home) is None
+
+    asyncio.run(main())
+
+
+def test_who_cannot_read_the_note_is_told_nothing_and_can_end_nothing(rig: RigMaker) -> None:
+    """Under Landlock an agent can connect to any socket of its user's by path."""
+
+    async def main() -> None:
+        async with rig() as r:
+            handle = await find(r.home)
+            assert handle is not None
+            for token in ("", "guess", handle.token[:-1]):
+                stranger = replace(handle, token=token)
+                with pytest.raises(UsageError, match=r"not the token of HOME/gateway\.json"):
+                    await stranger.status()
+                with pytest.raises(UsageError, match="not the token"):
+                    await stranger.revoke("k")
+            assert handle.token not in repr(handle)
 
     asyncio.run(main())
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,42 +44,64 @@ class GatewayHandle:
     control: Path
     pid: int
     drain_s: float = 120
+    token: str = field(default="", repr=False)  # from the gateway's note, which this user alone can read
 
     async def open_door(
         self, run: str, *, key_id: str, socket: Path, mode: Literal["handout", "http"], uid: int | None = None
     ) -> None:
         """Make a run's unix socket; through it only this key works, and this key only through it."""
         wish = {"run": run, "key_id": key_id, "socket": str(socket), "mode": mode, "uid": uid}
-        await _ask(self.control, "POST", "/runs", wish, limit_s=ANSWER_S)
+        await self._ask("POST", "/runs", wish, limit_s=ANSWER_S)
 
     async def close_door(self, run: str) -> int:
         """Close it and wait for the run's requests under way; how many holds are open after that."""
-        answer = await _ask(self.control, "DELETE", f"/runs/{run}", limit_s=self.drain_s + ANSWER_S)
+        answer = await self._ask("DELETE", f"/runs/{run}", limit_s=self.drain_s + ANSWER_S)
         return int(answer["open_holds"])
 
     async def revoke(self, key_id: str) -> int:
         """End a key and wait for its requests under way; how many holds are open after that."""
-        answer = await _ask(self.control, "POST", "/revoke", {"key_id": key_id}, limit_s=self.drain_s + ANSWER_S)
+        answer = await self._ask("POST", "/revoke", {"key_id": key_id}, limit_s=self.drain_s + ANSWER_S)
         return int(answer["open_holds"])
 
     async def thaw(self, provider: str) -> bool:
         """Somebody has looked at an incident of this provider's."""
-        return bool((await _ask(self.control, "POST", "/thaw", {"provider": provider}, limit_s=ANSWER_S))["thawed"])
+        return bool((await self._ask("POST", "/thaw", {"provider": provider}, limit_s=ANSWER_S))["thawed"])
 
     async def status(self) -> dict[str, Any]:
         """Everything that the gateway tells of itself."""
-        return await _ask(self.control, "GET", "/status", limit_s=ANSWER_S)
+        return await self._ask("GET", "/status", limit_s=ANSWER_S)
+
+    async def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, limit_s: float
+    ) -> dict[str, Any]:
+        """One call of the control interface; its errors are raised again here."""
+        try:
+            async with (
+                _session(self, limit_s=limit_s) as session,
+                session.request(method, f"http://gateway{path}", json=body) as http,
+            ):
+                answer: dict[str, Any] = await http.json()
+        except (aiohttp.ClientError, OSError) as error:
+            raise UnsafeEnvironment(
+                f"the gateway at {self.control} is gone: it ended before it was told to",
+                help="start the same command again, a run goes on where it was; logs/gateway.log may say why it ended",
+            ) from error
+        if "error" in answer:
+            raise _error(answer["error"])
+        return answer
 
 
 async def find(home: Home, *, drain_s: float = 120) -> GatewayHandle | None:
     """The running gateway of a home, if it answers."""
     try:
         note = json.loads(home.gateway_note.read_text())
-        control = Path(note["control"])
-        status = await _ask(control, "GET", "/status", limit_s=ANSWER_S)
+        handle = GatewayHandle(
+            url="", control=Path(note["control"]), pid=0, drain_s=drain_s, token=str(note.get("token", ""))
+        )
+        status = await handle.status()
+        return replace(handle, url=status["url"], pid=status["pid"])
     except (OSError, ValueError, KeyError, TypeError, aiohttp.ClientError, CrewcapError):
         return None
-    return GatewayHandle(url=status["url"], control=control, pid=status["pid"], drain_s=drain_s)
 
 
 @asynccontextmanager
@@ -127,7 +149,7 @@ async def _hold_on(handle: GatewayHandle | None) -> tuple[GatewayHandle, _Lease]
     """Attach; None where there is no gateway, or one that is ending."""
     if handle is None:
         return None
-    session = _session(handle.control, limit_s=None)
+    session = _session(handle, limit_s=None)
     try:
         async with asyncio.timeout(ANSWER_S):
             answer = await session.get("http://gateway/attach")
@@ -217,32 +239,13 @@ async def _leave(child: subprocess.Popen[bytes], handle: GatewayHandle) -> None:
     child.returncode = 0  # others need it: it is theirs now, and no object of ours may complain of it
 
 
-def _session(control: Path, *, limit_s: float | None) -> aiohttp.ClientSession:
+def _session(gateway: GatewayHandle, *, limit_s: float | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.UnixConnector(path=str(control)),
+        connector=aiohttp.UnixConnector(path=str(gateway.control)),
+        headers={"authorization": f"Bearer {gateway.token}"},
         timeout=aiohttp.ClientTimeout(total=limit_s),
         trust_env=False,
     )
-
-
-async def _ask(
-    control: Path, method: str, path: str, body: Mapping[str, Any] | None = None, *, limit_s: float
-) -> dict[str, Any]:
-    """One call of the control interface; its errors are raised again here."""
-    try:
-        async with (
-            _session(control, limit_s=limit_s) as session,
-            session.request(method, f"http://gateway{path}", json=body) as http,
-        ):
-            answer: dict[str, Any] = await http.json()
-    except (aiohttp.ClientError, OSError) as error:
-        raise UnsafeEnvironment(
-            f"the gateway at {control} is gone: it ended before it was told to",
-            help="start the same command again, a run goes on where it was; logs/gateway.log may say why it ended",
-        ) from error
-    if "error" in answer:
-        raise _error(answer["error"])
-    return answer
 
 
 def _error(said: Mapping[str, Any]) -> CrewcapError:

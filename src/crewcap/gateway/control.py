@@ -1,5 +1,7 @@
 """What the runner and the command line may ask of a running gateway, over a unix socket that its user alone opens.
 
+Every call carries the token of HOME/gateway.json: being able to reach the socket does not prove who asks.
+
 POST   /runs          {"run","key_id","socket","mode":"handout"|"http","uid"}   open a run's door, in an old one's place
 DELETE /runs/{run}    close it, wait for its requests under way, {"open_holds": n}
 POST   /revoke        {"key_id"}: end a key, wait for its requests under way, {"revoked","open_holds"}
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -57,13 +60,14 @@ class Control:
         self._gateway = gateway
         self._runner: web.AppRunner | None = None
         self._path: Path | None = None
+        self.token = secrets.token_urlsafe(32)  # in HOME/gateway.json, so that a path to the socket is not enough
         self._is_free = asyncio.Event()
         self._is_free.set()
         self.attached = 0
 
     async def listen(self, path: Path) -> None:
         """Make the socket, for this user alone."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._known_callers_only])
         app.router.add_post("/runs", _explained(self._open))
         app.router.add_delete("/runs/{run}", _explained(self._close))
         app.router.add_post("/revoke", _explained(self._revoke))
@@ -90,6 +94,14 @@ class Control:
     async def unattached(self) -> None:
         """Wait until nobody needs this gateway."""
         await self._is_free.wait()
+
+    @web.middleware
+    async def _known_callers_only(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Landlock lets an agent connect to any socket of its user's; it does not let it read our note."""
+        said = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not secrets.compare_digest(said.encode(), self.token.encode()):
+            return _error(UsageError("this is not the token of HOME/gateway.json"), status=401)
+        return await handler(request)
 
     async def _open(self, http: web.Request) -> web.StreamResponse:
         wish = msgspec.json.decode(await http.read(), type=OpenDoor)
@@ -149,6 +161,6 @@ def _explained(handler: Handler) -> Handler:
     return wrapper
 
 
-def _error(error: CrewcapError) -> web.Response:
+def _error(error: CrewcapError, *, status: int = 0) -> web.Response:
     said = {"code": error.code, "message": error.message, "help": error.help}
-    return as_json({"error": said}, status=error.http_status)
+    return as_json({"error": said}, status=status or error.http_status)

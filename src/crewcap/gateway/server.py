@@ -198,6 +198,7 @@ class Gateway:
     def _write_note(self) -> None:
         """HOME/gateway.json, in one step, for this user alone."""
         note = {key: value for key, value in self.status().items() if key in {"url", "control", "pid", "boot"}}
+        note["token"] = self.control.token
         fresh = self.home.gateway_note.with_name(f"gateway.json.{secrets.token_hex(4)}")
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(note, file)
