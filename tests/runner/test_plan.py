@@ -46,14 +46,13 @@ class Desk:
     def plan(self, issue: Issue = ISSUE, repo: str = "shop", **asked: Any) -> Plan:
         settings = config.load(self._file, {})
         self.ledger.sync_file_limits(settings.limits(), zone=settings.timezone)
-        where = Path("/srv/shop")
         return make_plan(
             settings,
             self._book,
             self.ledger,
             issue=issue,
             repo=repo,
-            repo_path=where,
+            repo_path="/srv/shop",
             asked=Asked(**asked),
             now=NOW,
         )

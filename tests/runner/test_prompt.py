@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ def plan(**project: Any) -> Plan:
     return Plan(
         issue=issue(),
         repo="acme/shop",
-        repo_path=Path("/srv/shop"),
+        repo_path="/srv/shop",
         project=RepoSettings(**project),
         route=Route(agent="claude", model="claude-sonnet-5", max_turns=40, timeout_s=2_700),
         cap=Money.usd(3),

@@ -63,7 +63,7 @@ def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: s
         call.app.ledger,
         issue=issue,
         repo=name,
-        repo_path=repository.local or Path(repository.address),
+        repo_path=str(repository.local or repository.address),
         asked=asked,
         now=call.clock(),
     )

@@ -46,7 +46,7 @@ def _as_it_would_be(call: Call, job: Job, rung: str) -> Run:
         issue=plan.issue,
         state=RunState.QUEUED,
         repo=plan.repo,
-        repo_path=str(plan.repo_path),
+        repo_path=plan.repo_path,
         created_at=call.clock(),
     )
     return replace(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 from crewcap.core.budget import Balance, Scope
 from crewcap.core.money import ZERO, Money
@@ -43,7 +42,7 @@ class Plan:
 
     issue: Issue
     repo: str
-    repo_path: Path
+    repo_path: str  # or its address: not a path, which would not keep its two slashes
     project: RepoSettings
     route: Route  # its models are full ids
     cap: Money
@@ -62,7 +61,7 @@ def make_plan(
     *,
     issue: Issue,
     repo: str,
-    repo_path: Path,
+    repo_path: str,
     asked: Asked,
     now: datetime,
 ) -> Plan:

@@ -96,7 +96,7 @@ def write_down(order: Order, plan: Plan, found: Found) -> Run:
             issue=plan.issue,
             state=RunState.QUEUED,
             repo=plan.repo,
-            repo_path=str(plan.repo_path),
+            repo_path=plan.repo_path,
             base=order.base.commit,
             base_branch=order.base.branch,
             agent=plan.route.agent,
