@@ -22,32 +22,35 @@ Setting = Callable[..., Bench]
 
 
 @functools.cache
-def missing() -> str:
-    """Why no run can be tried here."""
+def missing_agent() -> str:
+    """Why no agent can be started here."""
     try:
         find(ClaudeCode(), path=os.environ.get("PATH", ""))
     except UnsafeEnvironment as error:
         return f"{error.message}; {error.help}"
-    reason = SANDBOXES["bubblewrap"]().missing()
-    return f"bubblewrap: {reason}" if reason else ""
+    return ""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def everything_is_there() -> None:
-    if reason := missing():
+def skip_where_something_is_missing(node: Any) -> None:
+    """By what the test, or its module, is marked with."""
+    if node.get_closest_marker("agent") and (reason := missing_agent()):
         pytest.skip(reason)
+    if node.get_closest_marker("sandbox") and (reason := SANDBOXES["bubblewrap"]().missing()):
+        pytest.skip(f"bubblewrap: {reason}")
 
 
 @pytest.fixture(scope="module")
-def shared_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+def shared_bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     """Benches that live as long as their module, for a run that several tests look at."""
+    skip_where_something_is_missing(request.node)
     with ExitStack() as stack:
         yield lambda script, **options: _bench(stack, tmp_path_factory.mktemp("machine"), script, **options)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Setting]:
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting]:
     """`bench(script)`: a machine whose provider plays that script."""
+    skip_where_something_is_missing(request.node)
     with ExitStack() as stack:
         yield lambda script, **options: _bench(stack, tmp_path, script, **options)
 
