@@ -324,18 +324,27 @@ SELECT id FROM (SELECT id, at, lag(at) OVER (ORDER BY id) AS before FROM movemen
 # Each hold as its movements tell it, where that is not what `open_hold` says, or breaks the law of one hold.
 WRONG_HOLDS = """
 WITH told AS (
-    SELECT h.seq, h.id, h.boot, sum(m.held_delta) AS held, sum(m.uncertain_delta) AS uncertain,
+    SELECT h.seq, h.id, h.boot, h.amount, sum(m.held_delta) FILTER (WHERE m.kind = 'sent') AS opened,
+        sum(m.held_delta) AS held, sum(m.uncertain_delta) AS uncertain,
         sum(m.spent_delta) AS spent, sum(m.kind = 'sent') AS sent, sum(m.kind = 'shrunk') AS shrunk,
         sum(m.kind IN ('settled', 'released', 'uncertain')) AS closed
     FROM hold AS h LEFT JOIN movement AS m ON m.hold = h.seq
     GROUP BY h.seq
 )
 SELECT t.id FROM told AS t LEFT JOIN open_hold AS o ON o.hold = t.seq
-WHERE t.sent IS NOT 1 OR t.closed > 1 OR t.held < 0 OR t.uncertain < 0 OR t.spent < 0 OR (t.closed AND t.held <> 0)
+WHERE t.sent IS NOT 1 OR t.opened IS NOT t.amount OR t.closed > 1
+    OR t.held < 0 OR t.uncertain < 0 OR t.spent < 0 OR (t.closed AND t.held <> 0)
     OR CASE WHEN t.closed AND t.uncertain = 0 THEN o.hold IS NOT NULL
         ELSE (o.held, o.uncertain, o.shrunk, o.closed, o.boot) IS NOT (t.held, t.uncertain, t.shrunk, t.closed, t.boot)
     END
 ORDER BY t.seq
+"""
+
+# Holds that nobody can close any more: their gateway has ended, and the end of a gateway closes what it held.
+FORGOTTEN_HOLDS = """
+SELECT h.id FROM open_hold AS o JOIN hold AS h ON h.seq = o.hold JOIN boot AS b ON b.id = o.boot
+WHERE NOT o.closed AND b.ended_at IS NOT NULL
+ORDER BY o.hold
 """
 
 # Open holds of no hold at all.

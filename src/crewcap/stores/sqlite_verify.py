@@ -9,11 +9,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from crewcap.core.budget import Window, span_of
 from crewcap.core.money import Money
+from crewcap.errors import SettingsError
 from crewcap.stores import Verified, migrations
 from crewcap.stores import sqlite_queries as q
+from crewcap.stores.clock import instant, micros
 from crewcap.stores.sqlite_limits import strongest
-from crewcap.stores.sqlite_windows import Stretch, sums_in
+from crewcap.stores.sqlite_windows import Stretch, find_zone, sums_in
 
 
 def verify(db: sqlite3.Connection) -> Verified:
@@ -67,6 +70,8 @@ def _wrong_order(db: sqlite3.Connection) -> Iterator[str]:
 def _wrong_holds(db: sqlite3.Connection) -> Iterator[str]:
     for (hold,) in db.execute(q.WRONG_HOLDS):
         yield f"hold {hold} is not what its movements say"
+    for (hold,) in db.execute(q.FORGOTTEN_HOLDS):
+        yield f"hold {hold} is open, and its gateway has ended"
     for (hold,) in db.execute(q.STRAY_OPEN_HOLDS):
         yield f"open hold {hold} belongs to no hold"
     for (key,) in db.execute(q.WRONG_KEYS):
@@ -84,9 +89,22 @@ def _wrong_limits(db: sqlite3.Connection) -> Iterator[str]:
         yield f"nobody set the limit on {scope} ({window})"
 
 
+def _span(window: Window, label: str, starts_at: int) -> Stretch | None:
+    """The window of the calendar that a row's beginning falls in, in the zone that its label names."""
+    zone = label.partition("@")[2] or "UTC"
+    try:
+        span = span_of(window, instant(starts_at), find_zone(zone), zone)
+    except (SettingsError, OverflowError):
+        return None
+    return Stretch(span.label, micros(span.starts_at), micros(span.ends_at))
+
+
 def _wrong_budgets(db: sqlite3.Connection) -> Iterator[str]:
     for scope, window, label, starts_at, ends_at, _, *kept in db.execute(q.ALL_BUDGETS).fetchall():
-        sums = sums_in(db, scope, window, Stretch(label, starts_at, ends_at))
+        row = Stretch(label, starts_at, ends_at)
+        if row != _span(window, label, starts_at):
+            yield f"{scope} ({label}): the row does not begin and end as its {window} does"
+        sums = sums_in(db, scope, window, row)
         for column, found, expected in zip(("spent", "uncertain", "held"), kept, sums, strict=True):
             if found != expected:
                 yield (
