@@ -39,7 +39,7 @@ RUN = Run(
     sandbox="bubblewrap",
     check_before=Check(result="failed", summary="41 passed, 1 failed"),
     check_after=Check(result="passed", summary="42 passed"),
-    api_seconds=59.0,
+    agent_seconds=59.0,
     created_at=datetime(2026, 11, 22, tzinfo=UTC),
 )
 PAUSED = replace(
@@ -161,7 +161,7 @@ def test_caching_that_cost_more_than_it_saved_is_said_as_it_is() -> None:
 
 
 def test_a_run_that_never_asked_for_anything_says_no_tokens() -> None:
-    said = closing_lines(closing(replace(RUN, commits=0, api_seconds=0.0), usage=Usage(), spent=ZERO, requests=0), 80)
+    said = closing_lines(closing(replace(RUN, commits=0, agent_seconds=0.0), usage=Usage(), spent=ZERO, requests=0), 80)
     assert said == [
         "done   $0.00 of $3.00 [....................]   0 turns   1:17",
         "  next      crewcap logs fix-login.1",

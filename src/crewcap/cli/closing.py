@@ -89,9 +89,9 @@ def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
         yield "tokens", _tokens(closing)
         yield "cache", _cache(closing)
     yield from _uncertain(closing)
-    if run.api_seconds:
-        rest = max(0.0, closing.wall_s - run.api_seconds)
-        yield "time", f"agent {duration(run.api_seconds)}, setup and checks {duration(rest)}"
+    if run.agent_seconds:
+        rest = max(0.0, closing.wall_s - run.agent_seconds)
+        yield "time", f"agent {duration(run.agent_seconds)}, setup and checks {duration(rest)}"
     if closing.lefts:
         yield "left", "   ".join(f"{name} {amount.show()}" for name, amount in closing.lefts)
     yield from _next(run, columns)

@@ -183,7 +183,7 @@ class Run:
     files_changed: int = 0
     lines_added: int = 0
     lines_removed: int = 0
-    api_seconds: float = 0.0
+    agent_seconds: float = 0.0  # wall clock of the agent, all its starts
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -204,7 +204,7 @@ class Workflow:
                 gateway_socket=door.socket,
                 transcript=self.tools.folder / "agent.jsonl",
                 patience=Patience(
-                    total_s=max(0, self.run.timeout_s - self.run.api_seconds),
+                    total_s=max(0, self.run.timeout_s - self.run.agent_seconds),
                     silent_s=self.tools.silent_s,
                     hurry=self._hurry,
                 ),
@@ -218,7 +218,7 @@ class Workflow:
         if cut == "paused":
             cut = self._asked()  # perhaps it was said twice
         self._keep(end=end, cut=cut, epoch=self.run.epoch + 1, turns=self._totals().requests)
-        self._keep(api_seconds=round(self.run.api_seconds + time.monotonic() - began, 3))
+        self._keep(agent_seconds=round(self.run.agent_seconds + time.monotonic() - began, 3))
         self._move(RunEvent.FINISH)
 
     def _order(self, secret: str, door: Door, *, resume: bool) -> LaunchOrder:
