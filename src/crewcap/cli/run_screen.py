@@ -44,8 +44,8 @@ class RunScreen:
             agent=f"{job.agent_title} {run.agent_version}",
             lefts=lefts_of(job.plan.balances),
             uncommitted=job.left_out.count,
-            sandbox=_walls(sandbox),
-            notes=(*run.issue.notes, *job.found.notes),
+            sandbox=f"{sandbox.rung}; network: model gateway",
+            notes=(*(f"gives up: {loss}" for loss in sandbox.loses), *run.issue.notes, *job.found.notes),
         )
         write = _say_nothing if self.call.quiet else _writer(self.call)
         screen = Screen.of(sys.stderr if self.call.as_json else sys.stdout, self.call.environ)
@@ -88,12 +88,6 @@ def _needs(run: Run) -> str:
     said = run.end.message if run.end is not None and run.verdict == Verdict.BUDGET_EXHAUSTED else ""
     found = _SMALLEST.search(said)
     return f"a cap of at least {found[1]} for its next request" if found else ""
-
-
-def _walls(sandbox: Sandbox) -> str:
-    """The sandbox in words, with what it gives up."""
-    said = f"{sandbox.rung}; network: model gateway"
-    return f"{said}; gives up: {'; '.join(sandbox.loses)}" if sandbox.loses else said
 
 
 def _writer(call: Call) -> Callable[[str], None]:
