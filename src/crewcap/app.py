@@ -56,7 +56,8 @@ class App:
 
         self.home.make()
         ledger = SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.settings.timezone)
-        ledger.sync_file_limits(self.settings.limits(), zone=self.settings.timezone)
+        found = self.settings
+        ledger.sync_file_limits(found.limits(), zone=found.timezone, has_file=bool(found.source))
         return ledger
 
     @cached_property

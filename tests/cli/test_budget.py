@@ -37,6 +37,15 @@ def test_nothing_ever_runs_uncapped(home: MoneyHome) -> None:
     }
 
 
+def test_a_command_without_the_settings_file_leaves_its_budgets_in_force(home: MoneyHome) -> None:
+    """Who looks from another shell must not lift the budget of what runs in this one."""
+    home.config.write_text('[budgets]\n"all" = { day = 5.00 }\n')
+    assert _found(home, "all", "day")[0]["limit_usd"] == "5.000000000"
+    home.config.unlink()
+    (found,) = _found(home, "all", "day")
+    assert (found["limit_usd"], found["source"]) == ("5.000000000", "file")
+
+
 def test_a_command_outranks_the_file_until_it_is_unset(home: MoneyHome) -> None:
     home.config.write_text('[budgets]\n"team:core" = { month = 100.00 }\n')
     assert _found(home, "team:core", "month")[0]["source"] == "file"

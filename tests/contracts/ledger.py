@@ -350,6 +350,19 @@ class LedgerContract:
         desk.ledger.sync_file_limits(lines[:1], zone="UTC")
         assert {it.scope for it in desk.ledger.all_balances()} == {ALL, "key:k1", issue}
 
+    def test_who_has_no_settings_file_does_not_take_back_what_another_ones_file_says(self, desk: Desk) -> None:
+        """A look at the books from a shell without settings may not lift the budgets of what runs."""
+        default = Limit(scope=ALL, window="day", amount=usd("25.00"), source="default")
+        desk.ledger.sync_file_limits([default], zone="UTC", has_file=False)
+        assert [it.source for it in desk.ledger.all_balances()] == ["default"]
+        file = Limit(scope=ALL, window="day", amount=usd("5.00"), source="file")
+        desk.ledger.sync_file_limits([file], zone="Europe/Berlin")
+        desk.ledger.sync_file_limits([default], zone="UTC", has_file=False)
+        assert {(it.limit, it.source) for it in desk.ledger.all_balances()} == {(usd("5.00"), "file")}
+        assert any(it.label.endswith("@Europe/Berlin") for it in desk.ledger.all_balances())
+        desk.ledger.sync_file_limits([default], zone="UTC")  # a file that says nothing of budgets
+        assert {it.source for it in desk.ledger.all_balances()} == {"default"}
+
     def test_a_limits_version_rises_with_each_change_and_never_comes_back(self, desk: Desk) -> None:
         def version() -> int:
             (balance,) = desk.ledger.all_balances()

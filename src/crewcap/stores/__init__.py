@@ -195,8 +195,11 @@ class Ledger(Protocol):
         """Take back what this source said; the file's own limit, if any, is in force again."""
         ...
 
-    def sync_file_limits(self, limits: Iterable[Limit], *, zone: str) -> None:
-        """Make the settings file's (and the defaults') limits those of this ledger; commands outrank them."""
+    def sync_file_limits(self, limits: Iterable[Limit], *, zone: str, has_file: bool = True) -> None:
+        """Make the settings file's (and the defaults') limits those of this ledger; commands outrank them.
+
+        Without a file, limits and zone of the file that another command was given stay as they are.
+        """
         ...
 
     def all_balances(self) -> tuple[Balance, ...]:

@@ -164,10 +164,12 @@ class SqliteLedger:
         with self._writing(durable=True) as (db, now):
             return sqlite_limits.unsay(db, scope, window, source, now)
 
-    def sync_file_limits(self, limits: Iterable[Limit], *, zone: str) -> None:
+    def sync_file_limits(self, limits: Iterable[Limit], *, zone: str, has_file: bool = True) -> None:
         """Make the settings file's (and the defaults') limits, and its time zone, those of this ledger."""
         find_zone(zone)
         with self._writing(durable=True) as (db, now):
+            if not has_file and sqlite_limits.says_file(db):
+                return
             if db.execute(q.TIME).fetchone()[0] != zone:
                 sqlite_limits.change_zone(db, zone, now)
             sqlite_limits.sync_file(db, limits, now)

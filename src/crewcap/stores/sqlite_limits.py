@@ -42,6 +42,11 @@ def sync_file(db: sqlite3.Connection, limits: Iterable[Limit], now: Now) -> None
         say(db, limit, now)
 
 
+def says_file(db: sqlite3.Connection) -> bool:
+    """Whether a settings file's word stands: who has no file may not take it back."""
+    return any(source == "file" for _, _, source in db.execute(q.SAID_BY_FILE))
+
+
 def change_zone(db: sqlite3.Connection, zone: str, now: Now) -> None:
     """Count in another zone from now on. Every limit's row in the old zone is made first: it counts until it ends."""
     all_balances(db, now, write=True)
