@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from crewcap.core.asks import Ask, Bound
-from crewcap.core.holding import clamp_for, counted_bound, hold_for, least_hold, least_output, prompt_bound
+from crewcap.core.holding import (
+    clamp_for,
+    counted_bound,
+    hold_for,
+    least_hold,
+    least_output,
+    most_output,
+    prompt_bound,
+)
 from crewcap.core.money import Money
 from crewcap.core.pricing import Modifiers, RateCard, Rates, Tier, UnknownPrice
 
@@ -168,3 +176,30 @@ def test_the_clamp_of_several_runs_divides_the_room() -> None:
     limit = clamp_for(searches, [CARD], Money.usd("1.60"))
     assert limit is not None
     assert hold_for(searches, [CARD], limit) <= Money.usd("1.60") < hold_for(searches, [CARD], limit + 1)
+
+
+def test_every_answer_has_the_whole_limit_and_what_is_billed_beside_it() -> None:
+    """A model may write several answers, and think beside the limit that it is sent."""
+    two = ask(answers=2, beside_output=1_000)
+    assert most_output(two, CARD, 4_000) == 10_000
+    assert hold_for(two, [CARD], 4_000) == hold_for(ask(), [CARD], 10_000)
+    limit = clamp_for(two, [CARD], hold_for(two, [CARD], 4_000))
+    assert limit == 4_000
+    assert clamp_for(two, [CARD], hold_for(two, [CARD], 1_024) - Money(1)) is None
+
+
+def test_what_has_no_bound_beside_the_limit_is_the_models_largest_output() -> None:
+    """And it has a hold only where that is known."""
+    free = ask(beside_output=None)
+    assert most_output(free, CARD, 4_000) == 68_000
+    with pytest.raises(UnknownPrice, match="an output limit"):
+        hold_for(free, [replace(CARD, max_output=None)], 4_000)
+
+
+def test_a_prompt_that_may_be_billed_at_another_price_is_held_at_the_dearest() -> None:
+    """Spoken tokens may cost more than written ones, where the card says so."""
+    card = replace(CARD, per_piece={"input_audio_token": 9_000_000})
+    spoken = ask(apart=frozenset({"input_audio_token", "cache_audio_read_token"}))
+    assert hold_for(spoken, [card], 0) == Money.usd("0.09")
+    assert hold_for(spoken, [CARD], 0) == hold_for(ask(), [card], 0) == Money.usd("0.0375")
+    assert clamp_for(spoken, [card], Money.usd("0.24")) == 10_000

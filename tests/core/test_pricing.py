@@ -148,6 +148,16 @@ def test_fees_are_billed_by_the_piece() -> None:
     assert SONNET.cost(Usage(pieces={"code_execution": 0})) == Money(0)
 
 
+def test_tokens_with_a_price_of_their_own_are_billed_at_it_in_place_of_their_kind() -> None:
+    """They are counted in their kind; a card that does not tell them apart bills them with it."""
+    usage = Usage(input=1_000, cache_read=100, apart={"input_audio_token": 300, "cache_audio_read_token": 50})
+    told = replace(SONNET, per_piece={"input_audio_token": 5_000_000, "cache_audio_read_token": 400_000})
+    plain = SONNET.cost(usage)
+    assert plain == SONNET.cost(replace(usage, apart={}))
+    dearer = 300 * (5_000_000 - SONNET.rates.input) + 50 * (400_000 - SONNET.rates.cache_read)
+    assert told.pico(usage) == SONNET.pico(usage) + dearer
+
+
 def test_a_fee_that_nobody_priced_is_refused_by_name() -> None:
     with pytest.raises(UnknownPrice, match="code_execution"):
         SONNET.cost(Usage(pieces={"code_execution": 1}))

@@ -40,5 +40,8 @@ class Ask:
     geo_is_assumed: bool = False  # the body asks for no dear region; settings fear that the provider bills one
     is_countable: bool = True  # the provider's count call would see all that is billed as prompt
     inner_output: int = 0  # tokens; the largest output limit inside the request that is not `max_output`
+    answers: int = 1  # how many answers one run of the model writes, each up to the output limit
+    beside_output: int | None = 0  # tokens billed as output beside the limit; None: as many as a model writes at most
+    apart: frozenset[str] = frozenset()  # names in a card's `per_piece` that prompt tokens may be billed at instead
     refusals: tuple[str, ...] = ()  # what a capped key may not use, each a full sentence that names the remedy
     notes: tuple[str, ...] = ()  # e.g. betas that were recorded

@@ -2,7 +2,8 @@
 
     prompt     bytes of text + pad + images at the model's maximum each; or the whole context window where the
                body does not tell how large the prompt is, or where the model is run more than once
-    one run    prompt at the dearest input kind + the output limit, on the dearest card that it can meet
+    output     answers x (the output limit + what is billed beside it)
+    one run    prompt at the dearest input kind + output, on the dearest card that it can meet
     hold       runs x one run + the most fees that the request can cause
 
 `prompt_tokens` replaces the first line where the gateway knows better (a count call, the settled prompt that this
@@ -30,6 +31,11 @@ def prompt_bound(bound: Bound, card: RateCard) -> int | None:
 def counted_bound(count: int) -> int:
     """What the answer to a provider's count call bounds: it is an estimate, so it gets 3 % and 500 tokens on top."""
     return -(-count * 103 // 100) + 500
+
+
+def most_output(ask: Ask, card: RateCard, output_limit: int) -> int:
+    """The most output tokens that one run of the model can be billed for when the provider is sent this limit."""
+    return ask.answers * (max(output_limit, ask.inner_output) + _beside(ask, card))
 
 
 def hold_for(ask: Ask, cards: Sequence[RateCard], output_limit: int, *, prompt_tokens: int | None = None) -> Money:
@@ -73,7 +79,8 @@ def _most(ask: Ask, card: RateCard, output_limit: int, prompt_tokens: int | None
     one_run = card.most(
         prompt_tokens=_prompt(ask, card, prompt_tokens),
         write=ask.write,
-        output_tokens=max(output_limit, ask.inner_output),
+        output_tokens=most_output(ask, card, output_limit),
+        apart=ask.apart,
     )
     return Money(ask.samplings * one_run.nano) + _fees(ask, card)
 
@@ -81,7 +88,17 @@ def _most(ask: Ask, card: RateCard, output_limit: int, prompt_tokens: int | None
 def _output_that_fits(ask: Ask, card: RateCard, room: Money, prompt_tokens: int | None) -> int:
     for_runs = room - _fees(ask, card)
     for_one_run = Money(max(0, for_runs.nano) // ask.samplings)
-    return card.output_that_fits(for_one_run, prompt_tokens=_prompt(ask, card, prompt_tokens), write=ask.write)
+    prompt = _prompt(ask, card, prompt_tokens)
+    output = card.output_that_fits(for_one_run, prompt_tokens=prompt, write=ask.write, apart=ask.apart)
+    return output // ask.answers - _beside(ask, card)
+
+
+def _beside(ask: Ask, card: RateCard) -> int:
+    if ask.beside_output is not None:
+        return ask.beside_output
+    if card.max_output is None:
+        raise UnknownPrice(f"{card.provider}/{card.model}", "an output limit")
+    return card.max_output
 
 
 def _prompt(ask: Ask, card: RateCard, prompt_tokens: int | None) -> int:

@@ -34,6 +34,8 @@ class Usage:
     output: int = 0  # thinking included
     thinking: int = 0  # the part of `output` that was thinking; never added to it
     pieces: Mapping[str, int] = field(default_factory=dict)  # "web_search": 2
+    apart: Mapping[str, int] = field(default_factory=dict)
+    """Tokens counted above that some price lists bill at another price: "input_audio_token": 300."""
 
     @property
     def prompt(self) -> int:
@@ -99,27 +101,47 @@ class RateCard:
 
     def cost(self, usage: Usage) -> Money:
         """What an answer with this usage costs, rounded up once. An unpriced piece or kind raises `UnknownPrice`."""
-        pico = self.rates_for(usage.prompt).pico(usage)
+        return Money.from_pico(self.pico(usage))
+
+    def pico(self, usage: Usage) -> int:
+        """The same in pico-dollars, for bills of several parts that are rounded up once."""
+        rates = self.rates_for(usage.prompt)
+        pico = rates.pico(usage)
         if usage.pieces:
             pico += self._fees(usage.pieces)
+        if usage.apart:
+            pico += self._apart(usage.apart, rates)
         if self.unpriced:
             self._refuse(kind for kind in self.unpriced if getattr(usage, kind))
-        return Money.from_pico(pico)
+        return pico
 
-    def most(self, *, prompt_tokens: int, write: Write, output_tokens: int) -> Money:
+    def most(
+        self, *, prompt_tokens: int, write: Write, output_tokens: int, apart: frozenset[str] = frozenset()
+    ) -> Money:
         """The most that a prompt of at most this size and an answer of at most this size can cost on this card."""
         return max(
-            Money.from_pico(prompt_tokens * rates.dearest_input(write) + output_tokens * rates.output)
+            Money.from_pico(prompt_tokens * self._dearest(rates, write, apart) + output_tokens * rates.output)
             for rates in self._reachable(prompt_tokens, write)
         )
 
-    def output_that_fits(self, money: Money, *, prompt_tokens: int, write: Write) -> int:
+    def output_that_fits(
+        self, money: Money, *, prompt_tokens: int, write: Write, apart: frozenset[str] = frozenset()
+    ) -> int:
         """The largest output limit whose worst case is at most `money`; 0 where the prompt alone is dearer."""
         pico = money.nano * PICO_PER_NANO
         return min(
-            max(0, (pico - prompt_tokens * rates.dearest_input(write)) // max(1, rates.output))
+            max(0, (pico - prompt_tokens * self._dearest(rates, write, apart)) // max(1, rates.output))
             for rates in self._reachable(prompt_tokens, write)
         )
+
+    def _dearest(self, rates: Rates, write: Write, apart: frozenset[str]) -> int:
+        """The most that one prompt token can cost, what is billed apart included."""
+        return max([rates.dearest_input(write), *(self.per_piece.get(name, 0) for name in apart)])
+
+    def _apart(self, apart: Mapping[str, int], rates: Rates) -> int:
+        """What tokens with a price of their own cost beyond the kind that they were counted as."""
+        usual = {name: rates.cache_read if name.startswith("cache_") else rates.input for name in apart}
+        return sum(count * (self.per_piece.get(name, usual[name]) - usual[name]) for name, count in apart.items())
 
     def _reachable(self, prompt_tokens: int, write: Write) -> tuple[Rates, ...]:
         """Every table of rates that a prompt of at most this size may meet."""

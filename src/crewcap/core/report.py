@@ -6,6 +6,7 @@ last unit. What belongs to no team, no issue, ... is a row of its own and not le
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -106,13 +107,14 @@ def total(entries: Sequence[Spending], *, key: str = "total") -> Row:
 def add_up(usages: Iterable[Usage]) -> Usage:
     """The tokens and pieces of several answers."""
     counts = {"input": 0, "cache_read": 0, "write_5m": 0, "write_1h": 0, "output": 0, "thinking": 0}
-    pieces: dict[str, int] = {}
+    pieces: Counter[str] = Counter()
+    apart: Counter[str] = Counter()
     for usage in usages:
         for kind in counts:
             counts[kind] += getattr(usage, kind)
-        for piece, number in usage.pieces.items():
-            pieces[piece] = pieces.get(piece, 0) + number
-    return Usage(**counts, pieces=pieces)
+        pieces.update(usage.pieces)
+        apart.update(usage.apart)
+    return Usage(**counts, pieces=dict(pieces), apart=dict(apart))
 
 
 def key_of(entry: Spending, *, by: Grouping, zone: tzinfo) -> str:

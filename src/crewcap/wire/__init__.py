@@ -94,15 +94,18 @@ class Dialect(Protocol):
 
     name: str  # "anthropic"
 
-    def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str]) -> Ask:
-        """Parse the whole body; `Malformed` if it cannot be. `allow` names what capped keys may use besides."""
+    def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str], path: str = "") -> Ask:
+        """Parse the whole body; `Malformed` if it cannot be. `allow` names what capped keys may use besides.
+
+        `path` is the request's own, for those who name the model in it.
+        """
         ...
 
     def rewrite(self, body: bytes, *, max_output: int | None) -> bytes:
         """The body as it is forwarded: output limit lowered (or added), tier written; every other byte as received."""
         ...
 
-    def count_body(self, body: bytes) -> bytes:
+    def count_body(self, body: bytes, *, path: str = "") -> bytes:
         """The body of the provider's free count call for this request."""
         ...
 
@@ -110,8 +113,11 @@ class Dialect(Protocol):
         """Tokens in the answer to a count call; `Malformed` if it is not one."""
         ...
 
-    def meter(self, *, stream: bool, write: Write = "1h") -> Meter:
-        """A fresh meter for one answer; `write` is the request's, for cache writes that the answer does not split."""
+    def meter(self, *, stream: bool, write: Write = "1h", answers: int = 1) -> Meter:
+        """A fresh meter for one answer; `write` is the request's, for cache writes that the answer does not split.
+
+        `answers` is the request's too, for streams whose end is the end of each of them.
+        """
         ...
 
     def refuse(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> Answer:

@@ -45,8 +45,9 @@ class Anthropic:
         self._reserve_geo = reserve_geo
         self._strict_betas = strict_betas
 
-    def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str]) -> Ask:
+    def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str], path: str = "") -> Ask:
         """Read the whole body and the betas beside it."""
+        del path
         rules = anthropic_request.Rules(allow=allow, reserve_geo=self._reserve_geo, strict_betas=self._strict_betas)
         return anthropic_request.read(body, _betas(headers), rules)
 
@@ -57,8 +58,9 @@ class Anthropic:
             values["max_tokens"] = str(max_output).encode()
         return strict_json.splice(body, values)
 
-    def count_body(self, body: bytes) -> bytes:
+    def count_body(self, body: bytes, *, path: str = "") -> bytes:
         """The fields that the count call takes, each as received."""
+        del path
         return strict_json.pick(body, COUNT_FIELDS)
 
     def read_count(self, answer: bytes) -> int:
@@ -68,8 +70,9 @@ class Anthropic:
         before = edits.get("original_input_tokens", 0) if isinstance(edits, dict) else 0
         return max(_count(said.get("input_tokens")), _count(before))
 
-    def meter(self, *, stream: bool, write: Write = "1h") -> Meter:
+    def meter(self, *, stream: bool, write: Write = "1h", answers: int = 1) -> Meter:
         """A meter for a stream of events, or for one JSON body."""
+        del answers
         return StreamMeter(write) if stream else WholeMeter(write)
 
     def refuse(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> Answer:

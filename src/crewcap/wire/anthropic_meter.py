@@ -296,7 +296,7 @@ class _Bill:
 _WORDS: Mapping[str, str] = {"not_available": "global"}
 """Models that know no regions say so in place of one."""
 
-_KINDS = tuple(kind.name for kind in fields(Usage) if kind.name not in ("pieces", "thinking"))
+_KINDS = tuple(kind.name for kind in fields(Usage) if kind.name not in ("pieces", "apart", "thinking"))
 
 
 def _beyond(whole: Usage, parts: list[Usage]) -> Usage:
