@@ -7,7 +7,7 @@ import time
 import click
 
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.run_view import find_one
+from crewcap.cli.run_view import find_one, is_cut_short
 from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.stores import LoggedEvent
 
@@ -30,9 +30,11 @@ def logs(call: Call, *, run: str, follow: bool) -> None:
 
 
 def _goes_on(call: Call, run: Run) -> bool:
-    """Whether more can come; a waiting run waits for people."""
+    """Whether more can come; a waiting run waits for people, and one that was cut short for its command."""
     now = call.app.runs.get(run.id)
-    return call.has_reader and now is not None and now.state in OPEN_STATES - {RunState.WAITING}
+    if not call.has_reader or now is None or is_cut_short(now):
+        return False
+    return now.state in OPEN_STATES - {RunState.WAITING}
 
 
 def _print(call: Call, run: Run, *, after: int) -> int:

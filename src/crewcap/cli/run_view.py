@@ -10,8 +10,9 @@ from crewcap.cli.context import Call
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
-from crewcap.core.runs import Run
+from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.errors import UsageError
+from crewcap.runner.ownership import is_driven
 from crewcap.stores import Totals
 
 KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
@@ -27,6 +28,11 @@ def find_one(call: Call, text: str) -> Run:
         names = ", ".join(run.name for run in found[:5])
         raise UsageError(f"{text!r} fits {len(found)} runs: {names}", help="say more of the name")
     return found[0]
+
+
+def is_cut_short(run: Run) -> bool:
+    """Whether the process that drove this run was ended before the run was; a run that waits has none."""
+    return run.state in OPEN_STATES - {RunState.WAITING} and run.owner_pid > 0 and not is_driven(run)
 
 
 def totals_of(call: Call, run: Run) -> Totals:

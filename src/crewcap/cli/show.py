@@ -7,7 +7,7 @@ import sys
 import click
 
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.run_view import as_json, find_one, totals_of, wall_seconds
+from crewcap.cli.run_view import as_json, find_one, is_cut_short, totals_of, wall_seconds
 from crewcap.core.runs import OPEN_STATES, Run, RunState
 
 
@@ -34,6 +34,9 @@ def _lines(call: Call, run: Run) -> list[str]:
 
     columns = Screen.of(sys.stdout, call.environ).columns
     head = opening_lines(Opening(run=run, agent=f"{run.agent} {run.agent_version}"), columns)
+    if is_cut_short(run):
+        again = f"the same crewcap run again goes on with it; crewcap stop {run.name}"
+        return [*head, f"  {run.state}   cut short: the process that drove it is gone", f"  next      {again}"]
     if run.state in OPEN_STATES - {RunState.WAITING}:
         return [*head, f"  {run.state}   {run.reason}".rstrip(), f"  next      crewcap logs -f {run.name}"]
     totals = totals_of(call, run)

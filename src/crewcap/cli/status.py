@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 import click
 
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.run_view import cost_of, totals_of
-from crewcap.cli.screen import NARROW, Screen, fit, wrap
+from crewcap.cli.run_view import cost_of, is_cut_short, totals_of
+from crewcap.cli.screen import NARROW, Screen, fit, many, wrap
 from crewcap.core.budget import Balance
 from crewcap.core.harmless import one_line
-from crewcap.core.money import Money, total
+from crewcap.core.money import ZERO, Money, total
 from crewcap.core.runs import OPEN_STATES, Run, RunState, Verdict
 
 _SINCE = re.compile(r"(\d{1,4})([mhd])\Z")
@@ -27,13 +27,13 @@ class Picture:
     """Everything that `status` shows, as values."""
 
     since: datetime
-    waiting: Sequence[Run]
-    live: Sequence[Run]
-    ended: Sequence[Run]
-    ended_cost: Money
-    worst_case: Money  # what the open runs may still cost, all together
-    uncertain: int
-    balances: Sequence[Balance]
+    waiting: Sequence[Run] = ()  # for somebody: for money, for an answer, or to be started again
+    live: Sequence[Run] = ()
+    ended: Sequence[Run] = ()
+    ended_cost: Money = ZERO
+    worst_case: Money = ZERO  # what the open runs may still cost, all together
+    uncertain: int = 0
+    balances: Sequence[Balance] = ()
 
 
 @click.command(epilog="Example: crewcap status --since 12h")
@@ -42,14 +42,12 @@ class Picture:
 @with_call
 def status(call: Call, *, since: str = "12h") -> None:
     """What needs you, what is live, last night, today against budgets."""
-    if call.home.is_new:
-        call.note(f"nothing has run in {call.home.root} yet; crewcap run -p '...' starts")
-        if call.as_json:
-            call.emit({"waiting": [], "live": [], "ended": [], "budgets": []})
-        return
-    picture = _look(call, call.clock() - _span(since))
+    began = call.clock() - _span(since)
+    picture = Picture(since=began) if call.home.is_new else _look(call, began)
     if call.as_json:
         call.emit(_object(picture))
+    elif call.home.is_new:
+        call.note(f"nothing has run in {call.home.root} yet; crewcap run -p '...' starts")
     else:
         columns = Screen.of(sys.stdout, call.environ).columns
         for line in _lines(call, picture):
@@ -70,10 +68,11 @@ def _look(call: Call, since: datetime) -> Picture:
     runs = call.app.runs.list(limit=10_000)
     open_runs = [run for run in runs if run.state in OPEN_STATES]
     ended = [run for run in runs if run.ended_at is not None and run.state not in OPEN_STATES and run.ended_at >= since]
-    live = [run for run in open_runs if run.state != RunState.WAITING]
+    waiting = [run for run in open_runs if run.state == RunState.WAITING or is_cut_short(run)]
+    live = [run for run in open_runs if run not in waiting]
     return Picture(
         since=since,
-        waiting=[run for run in open_runs if run.state == RunState.WAITING],
+        waiting=waiting,
         live=live,
         ended=ended,
         ended_cost=total([cost_of(totals_of(call, run)) for run in ended]),
@@ -95,7 +94,7 @@ def _lines(call: Call, seen: Picture) -> list[str]:
     lines = []
     if seen.waiting:
         lines.append(f"NEEDS YOU {len(seen.waiting)}")
-        lines += [f"  {run.name:<22} {run.reason}; crewcap show {run.name}" for run in seen.waiting]
+        lines += [f"  {run.name:<22} {_why(run)}; crewcap show {run.name}" for run in seen.waiting]
     lines.append(
         f"LIVE {len(seen.live)}" + (f"   worst case if all goes wrong: {seen.worst_case}" if seen.live else "")
     )
@@ -107,8 +106,13 @@ def _lines(call: Call, seen: Picture) -> list[str]:
         for one in seen.balances
     ]
     if seen.uncertain:
-        lines.append(f"UNCERTAIN {seen.uncertain} holds whose cost nobody proved; crewcap ledger reconcile")
+        lines.append(f"UNCERTAIN {many(seen.uncertain, 'hold')} whose cost nobody proved; crewcap ledger reconcile")
     return lines
+
+
+def _why(run: Run) -> str:
+    """Why a run needs somebody."""
+    return one_line(run.reason, limit=120) if run.state == RunState.WAITING else f"cut short while {run.state}"
 
 
 def _live(call: Call, run: Run) -> str:
@@ -121,7 +125,7 @@ def _object(seen: Picture) -> dict[str, object]:
     """The picture for machines."""
     return {
         "since": seen.since.isoformat(),
-        "waiting": [{"run": run.name, "reason": run.reason} for run in seen.waiting],
+        "waiting": [{"run": run.name, "reason": _why(run)} for run in seen.waiting],
         "live": [{"run": run.name, "state": run.state.value} for run in seen.live],
         "ended": [{"run": run.name, "verdict": run.verdict.value if run.verdict else None} for run in seen.ended],
         "ended_cost_usd": seen.ended_cost.exact(),
