@@ -91,7 +91,7 @@ class RunHome:
         run = self.runs.create(replace(run, **fields))
         for step in _WAY[state]:
             self.runs.save(replace(run, state=step))
-        ended = {"ended_at": utc_now()} if state in _OVER and "ended_at" not in fields else {}
+        ended: dict[str, Any] = {"ended_at": utc_now()} if state in _OVER and "ended_at" not in fields else {}
         run = replace(run, state=state, **ended)
         self.runs.save(run)
         return run

@@ -12,7 +12,7 @@ import click
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import KINDS, find_one
 from crewcap.core.budget import ALL, Scope, ScopeError, parse_scope, span_of
-from crewcap.core.money import Money, total
+from crewcap.core.money import ZERO, Money, total
 from crewcap.errors import UsageError
 from crewcap.stores import Entry
 
@@ -36,8 +36,8 @@ class Question:
 def cost(call: Call, *, run: str, issue: str | None, repo: str | None, today: bool) -> None:
     """What a run (the latest by default), an issue, a repository or today has cost, and why."""
     asked = _question(call, run=run, issue=issue, repo=repo, today=today)
-    entries = call.app.ledger.entries(scope=asked.scope, since=asked.since)
-    held = call.app.ledger.totals(asked.scope).held
+    entries = () if call.home.is_new else call.app.ledger.entries(scope=asked.scope, since=asked.since)
+    held = ZERO if call.home.is_new else call.app.ledger.totals(asked.scope).held
     if call.as_json:
         call.emit(_object(asked, entries, held))
     else:
@@ -76,7 +76,7 @@ def _lines(asked: Question, entries: Sequence[Entry], held: Money) -> list[str]:
         mine = [entry for entry in entries if entry.model == model]
         tokens = _tokens(mine)
         words = ", ".join(f"{kind} {tokens[kind]:,}" for kind in KINDS if tokens[kind])
-        lines.append(f"  {model:<24} {sum(_sums(mine), Money(0)).show():>9}   {words}")
+        lines.append(f"  {model:<24} {sum(_sums(mine), ZERO).show():>9}   {words}")
     return lines
 
 

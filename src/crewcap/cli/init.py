@@ -20,12 +20,12 @@ def init(call: Call, *, for_repo: bool) -> None:
     from crewcap.settings import load, starter  # noqa: PLC0415  (pydantic is not for --help)
 
     target = call.config_path or load.usual_path(call.environ)
+    top = _top(Path.cwd()) if for_repo else None  # first of all: what is refused writes nothing
     written = []
     if not (for_repo and target.exists()):
         _write(target, starter.settings_file(), mode=0o600)
         written.append(target)
-    if for_repo:
-        top = _top(Path.cwd())
+    if top is not None:
         text, project = starter.repository_file({path.name for path in top.iterdir()})
         _write(top / ".crewcap.toml", text, mode=0o644)
         written.append(top / ".crewcap.toml")
@@ -44,6 +44,10 @@ def _write(path: Path, text: str, *, mode: int) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except FileExistsError:
+        if not path.exists():
+            raise UnsafeEnvironment(
+                f"{path} cannot be written: {path.parent} is no folder", help="name another place: --config FILE"
+            ) from None
         raise UsageError(
             f"{path} exists already and was left as it is", help="edit it, or move it away; crewcap config check"
         ) from None

@@ -10,6 +10,7 @@ from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import find_one
 from crewcap.core.runs import OPEN_STATES, Run, RunEvent, RunState, Verdict, move
 from crewcap.errors import UsageError
+from crewcap.runner.access import end_keys
 from crewcap.runner.ownership import is_driven, request_stop
 
 
@@ -41,6 +42,7 @@ def _stop(call: Call, run: Run) -> dict[str, str]:
         request_stop(call.home.run(run.id))
         what = "asked to stop"
     else:
+        end_keys(call.app.ledger, run)
         call.app.runs.save(_closed(call, run))
         call.app.runs.log(run.id, "state", "stopped by hand")
         what = "stopped"

@@ -1,0 +1,42 @@
+"""`crewcap checkout`: a run's branch as a git worktree of the user's own repository."""
+
+from __future__ import annotations
+
+from tests.cli.run_home import RunHome
+from tests.workspaces.repos import git
+
+from crewcap.core.runs import RunState
+
+
+def test_the_branch_is_in_a_folder_of_its_own(home: RunHome) -> None:
+    run = home.finished()
+    status, out, err = home.call("checkout")
+    made = home.folder / "fix-login-1"
+    assert (status, out) == (0, f"{run.branch} is in {made}\n")
+    assert err == f"when you are done: git worktree remove {made}\n"
+    assert "a + b" in (made / "adder.py").read_text()
+    assert git(made, "branch", "--show-current") == run.branch
+    assert git(home.user, "branch", "--show-current") == "main"
+
+
+def test_the_folder_can_be_named_and_must_be_free(home: RunHome) -> None:
+    run = home.finished()
+    look = home.folder / "deep" / "look"
+    assert home.json("checkout", "fix-login.1", str(look)) == {
+        "run": "fix-login.1",
+        "branch": run.branch,
+        "folder": str(look),
+    }
+    assert home.refused("checkout", "fix-login.1", str(look)) == (2, f"{look} exists already")
+
+
+def test_a_branch_that_people_deleted_comes_back_from_the_mirror(home: RunHome) -> None:
+    run = home.finished()
+    git(home.user, "branch", "-D", run.branch)
+    home.out("checkout", "fix-login.1", "again")
+    assert "a + b" in (home.folder / "again" / "adder.py").read_text()
+
+
+def test_a_run_without_work_says_why(home: RunHome) -> None:
+    home.add(state=RunState.STOPPED)
+    assert home.refused("checkout") == (2, "fix-login.1 has no work to check out (stopped)")

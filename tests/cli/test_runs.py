@@ -1,0 +1,45 @@
+"""`crewcap runs`: every run, newest first."""
+
+from __future__ import annotations
+
+from tests.cli.run_home import RunHome, driven
+
+from crewcap.core.runs import RunState, Verdict
+
+
+def test_runs_are_listed_newest_first_with_what_came_of_them_and_what_they_cost(home: RunHome) -> None:
+    home.spend(home.add("fix-login", verdict=Verdict.FINISHED), "0.10")
+    home.add("fix-login", RunState.WAITING, verdict=Verdict.BUDGET_EXHAUSTED, title="Bell\x07 and\nline")
+    assert home.out("runs").splitlines() == [
+        "fix-login.2              waiting    budget_exhausted     $0.00 of $3.00    Bell and line",
+        "fix-login.1              done       finished             $0.10 of $3.00    About fix-login",
+    ]
+
+
+def test_machines_get_one_array_of_what_show_gives(home: RunHome) -> None:
+    home.add("a")
+    home.add("b")
+    listed = home.json("runs")
+    assert [one["run"] for one in listed] == ["b.1", "a.1"]
+    shown = home.json("show", "b.1")
+    assert {**listed[0], "wall_seconds": 0} == {**shown, "wall_seconds": 0}
+
+
+def test_the_list_can_be_cut(home: RunHome) -> None:
+    for key in ("a", "b", "c"):
+        home.add(key)
+    home.add("d", RunState.RUNNING, **driven())
+    assert [one["run"] for one in home.json("runs", "--limit", "2")] == ["d.1", "c.1"]
+    assert [one["run"] for one in home.json("runs", "--open")] == ["d.1"]
+
+
+def test_a_home_without_runs_is_an_empty_list_and_stays_as_it_is(home: RunHome) -> None:
+    assert home.json("runs") == []
+    assert home.call("runs") == (0, "", "no runs yet; crewcap run -p '...' starts one\n")
+    assert not home.home.root.exists()
+
+
+def test_who_means_run_is_told_so(home: RunHome) -> None:
+    status, _, err = home.call("runs", "issues/fix.md")
+    assert status == 2
+    assert err.splitlines() == ["error: `crewcap runs` lists runs", "help: did you mean `crewcap run issues/fix.md`?"]
