@@ -90,6 +90,30 @@ def test_a_gateway_that_cannot_start_says_why_to_its_starter(
     asyncio.run(main())
 
 
+def test_a_gateway_that_goes_by_other_settings_or_other_prices_is_not_ours(
+    given: tuple[Home, Settings, Path, dict[str, str]], tmp_path: Path, book: Book
+) -> None:
+    """Requests would go to its provider, and be held at its prices: last month's, if it is that old."""
+    home, settings, path, environ = given
+    elsewhere = tmp_path / "elsewhere.toml"
+    elsewhere.write_text(path.read_text().replace("127.0.0.1", "localhost"))
+    other = config.load(elsewhere, environ)
+
+    async def main() -> None:
+        async with attached(home, settings, path, environ, book=lambda: book.hash) as gateway:
+            with pytest.raises(UnsafeEnvironment, match="other settings for its providers"):
+                async with attached(home, other, elsewhere, environ):
+                    pass
+            with pytest.raises(UnsafeEnvironment, match="other prices"):
+                async with attached(home, settings, path, environ, book=lambda: "another"):
+                    pass
+            async with attached(home, settings, path, environ, book=lambda: book.hash) as same:
+                assert same.pid == gateway.pid
+            assert (await gateway.status())["attached"] == 1
+
+    asyncio.run(main())
+
+
 def test_leaving_a_gateway_that_has_ended_already_is_no_error(
     given: tuple[Home, Settings, Path, dict[str, str]],
 ) -> None:

@@ -102,7 +102,8 @@ async def _run(
 ) -> int:
     from crewcap.gateway.client import attached  # noqa: PLC0415
 
-    async with attached(call.home, call.app.settings, call.config_path, environ) as gateway:
+    found = attached(call.home, call.app.settings, call.config_path, environ, book=lambda: call.app.book.hash)
+    async with found as gateway:
         name = command[0].rpartition("/")[2]
         call.note(f"crewcap: {name} may spend {cap.show()} (key {key.id}); money is capped, nothing is sandboxed")
         try:
@@ -131,6 +132,14 @@ def environment(environ: Mapping[str, str], url: str, secret: str) -> dict[str, 
 
 async def _watch(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """CMD from its start to its end; its exit status as a shell would tell it."""
+    loop = asyncio.get_running_loop()
+    early: list[int] = []  # signals that come while CMD starts: it gets them as soon as it is there
+    caught = (
+        *PASSED_ON,
+        *(() if sys.stdin.isatty() else (signal.SIGINT, signal.SIGQUIT)),
+    )  # a terminal sends CMD those
+    for number in (*PASSED_ON, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, *((early.append, number) if number in caught else (lambda: None,)))
     try:
         child = await asyncio.create_subprocess_exec(*command, env=environ)
     except FileNotFoundError:
@@ -139,11 +148,10 @@ async def _watch(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     except OSError as error:
         click.echo(f"error: {command[0]}: {error.strerror}", err=True)
         return NOT_RUNNABLE
-    loop = asyncio.get_running_loop()
-    for number in PASSED_ON:
+    for number in caught:
         loop.add_signal_handler(number, child.send_signal, number)
-    for number in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends these to CMD as well
-        loop.add_signal_handler(number, *((lambda: None,) if sys.stdin.isatty() else (child.send_signal, number)))
+    for number in early:
+        child.send_signal(number)
     status = await child.wait()
     return 128 - status if status < 0 else status
 

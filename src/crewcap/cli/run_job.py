@@ -125,7 +125,7 @@ async def drive(call: Call, job: Job, *, again: Callable[[], Run] | None = None,
     """Take a run to its end: this one, else the issue's open one that nobody drives any more, else a new one."""
     screen = RunScreen(call)
     order = make_order(call, job, screen.feed)
-    async with start.gateway_of(order) as gateway:
+    async with start.gateway_of(order, book=lambda: call.app.book.hash) as gateway:
         run = again() if again is not None else _open_or_new(call, order, job)
         screen.begin(job, run, order.sandbox)
         ended = await start.carry_out(order, job.plan, run, job.found, gateway=gateway, say=say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -27,27 +28,40 @@ def assemble(
     listen: tuple[str, int],
 ) -> Gateway:
     """The gateway that these settings describe; `environ` is where key sources of kind `env` are looked up."""
-    served = [
-        one
-        for one in settings.providers.values()
-        if one.dialect in DIALECTS and one.dialect in KEY_HEADERS
-        if one.billing == "metered"  # a plan's money is notional, and is never booked as billed
-    ]
     return Gateway(
         home=home,
         ledger=ledger,
         book=book,
-        providers=[_provider(one, settings, environ) for one in served],
+        providers=[_provider(one, settings, environ) for one in _served(settings)],
         policy=_policy(settings),
         clock=clock,
         listen=listen,
+        terms=terms(settings),
     )
+
+
+def terms(settings: Settings) -> str:
+    """Short hash of what decides where money goes and what may be bought; two that differ are not for each other."""
+    gateway = settings.gateway
+    sellers = [(one.name, one.dialect, one.base_url, one.prices, one.key) for one in _served(settings)]
+    said = (sellers, sorted(gateway.allow), gateway.geo, gateway.strict_betas)
+    return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
 
 
 def key_variables(settings: Settings) -> tuple[str, ...]:
     """Names of the environment variables that hold providers' keys."""
     sources = [one.key for one in settings.providers.values() if one.key is not None]
     return tuple(str(source.value) for source in sources if source.kind == "env")
+
+
+def _served(settings: Settings) -> list[ProviderSettings]:
+    """The providers that the gateway speaks for."""
+    return [
+        one
+        for one in settings.providers.values()
+        if one.dialect in DIALECTS and one.dialect in KEY_HEADERS
+        if one.billing == "metered"  # a plan's money is notional, and is never booked as billed
+    ]
 
 
 def _provider(one: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Provider:

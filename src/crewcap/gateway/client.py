@@ -16,7 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ import aiohttp
 from crewcap import errors
 from crewcap.config import Settings
 from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment
-from crewcap.gateway.assemble import key_variables
+from crewcap.gateway.assemble import key_variables, terms
 from crewcap.home import Home
 
 START_S = 60
@@ -44,6 +44,8 @@ class GatewayHandle:
     control: Path
     pid: int
     drain_s: float = 120
+    terms: str = ""  # which settings it goes by
+    book: str = ""  # hash of its prices
     token: str = field(default="", repr=False)  # from the gateway's note, which this user alone can read
 
     async def open_door(
@@ -99,20 +101,36 @@ async def find(home: Home, *, drain_s: float = 120) -> GatewayHandle | None:
             url="", control=Path(note["control"]), pid=0, drain_s=drain_s, token=str(note.get("token", ""))
         )
         status = await handle.status()
-        return replace(handle, url=status["url"], pid=status["pid"])
+        return replace(
+            handle, url=status["url"], pid=status["pid"], terms=status.get("terms", ""), book=status.get("book", "")
+        )
     except (OSError, ValueError, KeyError, TypeError, aiohttp.ClientError, CrewcapError):
         return None
 
 
 @asynccontextmanager
 async def attached(
-    home: Home, settings: Settings, config_path: Path | None, environ: Mapping[str, str]
+    home: Home,
+    settings: Settings,
+    config_path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    book: Callable[[], str] | None = None,
 ) -> AsyncIterator[GatewayHandle]:
-    """A gateway of this home, found or started, that stays for as long as this is open."""
+    """A gateway of this home, found or started, that stays for as long as this is open.
+
+    One that is found must go by our settings and, where `book` is given, by our prices.
+    """
     home.make()
     child: subprocess.Popen[bytes] | None = None
     async with _starting(home):
         held = await _hold_on(await find(home, drain_s=settings.gateway.drain_s))
+        if held is not None and (other := _differs(held[0], settings, book)):
+            await held[1].close()
+            raise UnsafeEnvironment(
+                f"a gateway of this home runs already (process {held[0].pid}), with other {other}",
+                help="let what uses it end and stop it, or name another state directory with --home",
+            )
         if held is None:
             child = _spawn(home, settings, config_path, environ)
             try:
@@ -131,6 +149,16 @@ async def attached(
         await lease.close()
         if child is not None:
             await _leave(child, handle)
+
+
+def _differs(found: GatewayHandle, settings: Settings, book: Callable[[], str] | None) -> str:
+    """What a gateway that runs already has otherwise than we have; '' for nothing.
+
+    Its providers would be sent our requests, and its prices would hold for them: last month's, if it is that old.
+    """
+    if found.terms != terms(settings):
+        return "settings for its providers"
+    return "prices" if book is not None and found.book != book() else ""
 
 
 class _Lease:

@@ -54,6 +54,7 @@ class Gateway:
         policy: Policy,
         clock: Callable[[], datetime],
         listen: tuple[str, int] = ("127.0.0.1", 0),
+        terms: str = "",
     ) -> None:
         if not providers:
             raise SettingsError("no provider is configured", help="add [providers.anthropic] to the settings")
@@ -69,6 +70,7 @@ class Gateway:
         self._policy = policy
         self._clock = clock
         self._listen = listen
+        self._terms = terms  # which settings it goes by
         self._upstream = Upstream()
         self._tasks: list[asyncio.Task[None]] = []
         self._boot = BootId("")
@@ -164,6 +166,8 @@ class Gateway:
             "control": str(self._control),
             "pid": os.getpid(),
             "boot": self._boot,
+            "terms": self._terms,
+            "book": self._book.hash,
             "started_at": self._started_at.isoformat(),
             "runs": list(self.service.doors.runs()),
             "requests": len(self.service.exchanges),

@@ -115,9 +115,12 @@ def write_down(order: Order, plan: Plan, found: Found) -> Run:
     )
 
 
-def gateway_of(order: Order) -> AbstractAsyncContextManager[GatewayHandle]:
-    """The home's gateway, found or started: asked for first, so that a missing key is said before a run is made."""
-    return attached(order.home, order.settings, order.config_path, order.environ)
+def gateway_of(order: Order, *, book: Callable[[], str] | None = None) -> AbstractAsyncContextManager[GatewayHandle]:
+    """The home's gateway, found or started: asked for first, so that a missing key is said before a run is made.
+
+    `book` is the hash of the prices that the run was planned with; a gateway that is found must go by the same.
+    """
+    return attached(order.home, order.settings, order.config_path, order.environ, book=book)
 
 
 async def carry_out(order: Order, plan: Plan, run: Run, found: Found, *, gateway: GatewayHandle, say: str = "") -> Run:
