@@ -18,20 +18,13 @@ is always a key, whatever the model writes.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import msgspec
-
 from crewcap.core.pricing import Modifiers, Usage, Write
-from crewcap.wire import STANDARD, Reading, sse
+from crewcap.wire import STANDARD, Reading, lenient, sse
 from crewcap.wire.anthropic_known import FREE_PIECES
-
-MOST_TOKENS = 1_000_000_000
-MOST_RAW_USAGE = 8_192  # characters kept for the audit
 
 
 class StreamMeter:
@@ -58,7 +51,7 @@ class StreamMeter:
 
     def _take(self, block: bytes, *, cut: bool = False) -> None:
         if b'"usage"' in block or b'"message_stop"' in block or b'"error"' in block:
-            event = _json(sse.read(block).data)
+            event = lenient.parsed(sse.read(block).data)
             if isinstance(event, dict):
                 self._reading = self._bill.after(event, self._reading)
             elif not cut:
@@ -82,7 +75,7 @@ class WholeMeter:
 
     def close(self) -> Reading:
         """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        answer = _json(bytes(self._body))
+        answer = lenient.parsed(bytes(self._body))
         self._body.clear()
         if isinstance(answer, dict):
             self._reading = self._bill.after(answer, self._reading)
@@ -165,7 +158,7 @@ class _Bill:
         return replace(reading, doubt="; ".join(self.doubts))
 
     def _message(self, message: dict[str, Any], reading: Reading, *, is_last: bool) -> Reading:
-        model, reason = _word(message.get("model")), _word(message.get("stop_reason"))
+        model, reason = lenient.word(message.get("model")), lenient.word(message.get("stop_reason"))
         if not model:
             self._doubt("the answer does not name its model")
         reading = replace(reading, model=model or reading.model, stop_reason=reason or reading.stop_reason)
@@ -173,7 +166,7 @@ class _Bill:
 
     def _delta(self, event: dict[str, Any], reading: Reading) -> Reading:
         delta = event.get("delta")
-        reason = _word(delta.get("stop_reason")) if isinstance(delta, dict) else ""
+        reason = lenient.word(delta.get("stop_reason")) if isinstance(delta, dict) else ""
         if reason:
             reading = replace(reading, stop_reason=reason)
         return self._with_usage(event["usage"], reading, is_last=True) if "usage" in event else reading
@@ -196,7 +189,7 @@ class _Bill:
             prompt_is_exact=self.figures.is_split and not self.doubts,
             modifiers=self.modifiers,
             samplings=self._samplings(reading.model, whole),
-            raw_usage=_shown(self.raw),
+            raw_usage=lenient.shown(self.raw),
             doubt="; ".join(self.doubts),
         )
 
@@ -233,14 +226,10 @@ class _Bill:
 
     def _count(self, value: Any, name: str) -> int | None:
         """A figure, or the least that a badly written one can mean; None where it means nothing."""
-        if type(value) is int and 0 <= value <= MOST_TOKENS:
-            return value
-        self._doubt(f"{name} is {_short(value)}")
-        try:
-            number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
-        except (ValueError, OverflowError):
-            return None
-        return math.ceil(number) if 0 <= number <= MOST_TOKENS else None
+        if lenient.is_count(value):
+            return int(value)
+        self._doubt(f"{name} is {lenient.short(value)}")
+        return lenient.least_count(value)
 
     def _take_pieces(self, used: Any) -> None:
         if used is None:
@@ -265,7 +254,7 @@ class _Bill:
             return
         before = self.iterations + [("", _Figures())] * (len(entries) - len(self.iterations))
         self.iterations = [
-            (_word(entry.get("model")), self._not_below(old, self._overlay(_Figures(), entry)))
+            (lenient.word(entry.get("model")), self._not_below(old, self._overlay(_Figures(), entry)))
             for (_, old), entry in zip(before, entries, strict=True)
         ]
 
@@ -286,7 +275,7 @@ class _Bill:
             if isinstance(value, str):
                 self.modifiers = replace(self.modifiers, **{name: _WORDS.get(value, value)})
             elif value is not None:
-                self._doubt(f"{key} is {_short(value)}")
+                self._doubt(f"{key} is {lenient.short(value)}")
 
     def _doubt(self, sentence: str) -> None:
         if sentence not in self.doubts and len(self.doubts) < 10:
@@ -306,32 +295,7 @@ def _beyond(whole: Usage, parts: list[Usage]) -> Usage:
 
 def _with_error(event: dict[str, Any], reading: Reading) -> Reading:
     error = event.get("error")
-    kind = _word(error.get("type")) if isinstance(error, dict) else ""
-    return replace(reading, error=kind or "error", request_id=_word(event.get("request_id")) or reading.request_id)
-
-
-def _json(data: bytes) -> Any:
-    """Decode what a provider says, however badly; None where it is no JSON at all."""
-    try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        pass
-    try:
-        return json.loads(data.decode(errors="replace"))  # takes NaN and broken UTF-8, which msgspec does not
-    except (ValueError, RecursionError):
-        return None
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _shown(raw: dict[str, Any]) -> str:
-    try:
-        return json.dumps(raw, separators=(",", ":"))[:MOST_RAW_USAGE]
-    except (ValueError, RecursionError):
-        return ""
-
-
-def _short(value: Any) -> str:
-    return json.dumps(value)[:40] if isinstance(value, (int, float, str)) else f"a {type(value).__name__}"
+    kind = lenient.word(error.get("type")) if isinstance(error, dict) else ""
+    return replace(
+        reading, error=kind or "error", request_id=lenient.word(event.get("request_id")) or reading.request_id
+    )

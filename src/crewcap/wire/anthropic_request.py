@@ -23,6 +23,7 @@ from crewcap.core.asks import Ask, Bound
 from crewcap.core.pricing import Modifiers, Write
 from crewcap.wire import Malformed, strict_json
 from crewcap.wire import anthropic_known as known
+from crewcap.wire.refusals import has_no_hold, may_be_allowed, quoted, unknown
 
 MOST_TOKENS = 10_000_000  # more than any model has; larger numbers are typing errors or mischief
 MOST_USES = 1_000
@@ -121,17 +122,16 @@ class _Found:
         return not self.rules.allow.isdisjoint(names)
 
     def refuse(self, what: str, why: str, name: str) -> None:
-        line = f"[gateway] allow = [{json.dumps(name[:80])}]"
-        self.refusals.append(f"{what} {why}, so capped keys may not use it; to let them: {line}")
+        self.refusals.append(may_be_allowed(what, why, name))
 
     def never(self, what: str, why: str) -> None:
-        self.refusals.append(f"{what} {why}, so no hold can cover it; use a key without a cap")
+        self.refusals.append(has_no_hold(what, why))
 
     def unknown(self, kind: str, name: str) -> None:
         """Something of a known kind whose name is on no list: refused, or taken for all that fits the window."""
         self.whole_window = True
         if not self.allows(name):
-            self.refuse(f"the {kind} {_quoted(name)}", "is not known to crewcap and its cost is not bounded", name)
+            self.refusals.append(unknown(kind, name))
 
 
 def _judge_fields(fields: dict[str, Any], found: _Found) -> None:
@@ -151,7 +151,7 @@ def _judge_fields(fields: dict[str, Any], found: _Found) -> None:
 
 
 def _judge_costly(name: str, value: Any, costly: known.Costly, found: _Found) -> None:
-    what = f"the field {_quoted(name)}"
+    what = f"the field {quoted(name)}"
     if costly.if_allowed == "unbounded":
         found.never(what, f"{costly.why} without a limit")
     elif not found.allows(name):
@@ -185,11 +185,11 @@ def _judge_betas(betas: Iterable[str], found: _Found) -> None:
             found.window_at_least = known.LONG_CONTEXT_TOKENS
         why = next((why for start, why in known.COSTLY_BETAS.items() if beta.startswith(start)), None)
         if why is not None and not found.allows(beta):
-            found.refuse(f"the beta {_quoted(beta)}", why, beta)
+            found.refuse(f"the beta {quoted(beta)}", why, beta)
         elif beta not in known.BETAS and found.rules.strict_betas and not found.allows(beta):
-            found.refuse(f"the beta {_quoted(beta)}", "is not known to crewcap (strict_betas is on)", beta)
+            found.refuse(f"the beta {quoted(beta)}", "is not known to crewcap (strict_betas is on)", beta)
         elif beta not in known.BETAS:
-            found.notes.append(f"the beta {_quoted(beta)} is not on crewcap's list")
+            found.notes.append(f"the beta {quoted(beta)} is not on crewcap's list")
 
 
 def _read_tools(fields: dict[str, Any], found: _Found) -> None:
@@ -215,7 +215,7 @@ def _read_tool(tool: dict[str, Any], found: _Found) -> None:
     if kind in known.CLIENT_TOOLS:
         found.pad += PAD_CLIENT_TOOL
     elif kind == "mcp_toolset":
-        found.never(f"the tool type {_quoted(kind)}", known.COSTLY_FIELDS["mcp_servers"].why + " without a limit")
+        found.never(f"the tool type {quoted(kind)}", known.COSTLY_FIELDS["mcp_servers"].why + " without a limit")
     elif server is not None:
         _read_server_tool(tool, kind, server["family"], found)
     else:
@@ -223,7 +223,7 @@ def _read_tool(tool: dict[str, Any], found: _Found) -> None:
 
 
 def _read_server_tool(tool: dict[str, Any], kind: str, family: str, found: _Found) -> None:
-    what = f"the tool type {_quoted(kind)}"
+    what = f"the tool type {quoted(kind)}"
     if not found.allows(kind, family):
         found.refuse(what, "lets the provider run the model more than once in one request", family)
     uses = tool.get("max_uses")
@@ -343,7 +343,7 @@ def _read_edits(management: Any, found: _Found) -> None:
         if known.COMPACTION.match(kind):
             found.times *= 2
             if not found.allows(kind, "compaction"):
-                found.refuse(f"the edit {_quoted(kind)}", known.COSTLY_FIELDS["compaction"].why, "compaction")
+                found.refuse(f"the edit {quoted(kind)}", known.COSTLY_FIELDS["compaction"].why, "compaction")
         elif kind not in known.EDITS:
             found.unknown("edit", kind)
 
@@ -359,7 +359,7 @@ def _judge_mark(holder: dict[str, Any], found: _Found) -> None:
     mark = holder.get("cache_control")
     ttl = mark.get("ttl") if isinstance(mark, dict) else None
     if ttl not in (None, "5m", "1h"):
-        found.never(f"the cache lifetime {_quoted(str(ttl))}", "has no known price")
+        found.never(f"the cache lifetime {quoted(str(ttl))}", "has no known price")
 
 
 def _write(objects: list[dict[str, Any]], found: _Found) -> Write:
@@ -376,9 +376,9 @@ def _write(objects: list[dict[str, Any]], found: _Found) -> Write:
 def _modifiers(fields: dict[str, Any], found: _Found) -> tuple[Modifiers, ...]:
     speed, geo = fields.get("speed"), fields.get("inference_geo")
     if speed not in (None, "standard", "fast"):
-        found.never(f"the speed {_quoted(str(speed))}", "has no known price")
+        found.never(f"the speed {quoted(str(speed))}", "has no known price")
     if geo not in (None, "global", "us"):
-        found.never(f"the region {_quoted(str(geo))}", "has no known price")
+        found.never(f"the region {quoted(str(geo))}", "has no known price")
     found.fast |= speed == "fast"
     speeds = ("fast", "standard") if found.fast else ("standard",)
     geos = dict.fromkeys(("us" if geo == "us" else found.rules.reserve_geo, "global"))
@@ -428,7 +428,3 @@ def _dicts(value: Any, where: str) -> list[dict[str, Any]]:
 def _size(value: Any) -> int:
     """Bytes of a part of the body, written as widely as JSON writes it."""
     return len(json.dumps(value))
-
-
-def _quoted(name: str) -> str:
-    return json.dumps(name if len(name) <= 80 else name[:80] + "…")

@@ -1,0 +1,51 @@
+"""What a provider tells, read however badly it is written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from crewcap.wire import lenient
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'{"a":1}', {"a": 1}),
+        (b'{"a":"\xff"}', {"a": "\ufffd"}),
+        (b"[1]", [1]),
+        (b"{", None),
+        (b"", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_whatever_is_json_at_all_is_read(data: bytes, value: Any) -> None:
+    """Also with letters that are broken."""
+    assert lenient.parsed(data) == value
+
+
+def test_not_a_number_is_read_and_is_no_count() -> None:
+    """It must not hide the figures beside it."""
+    said = lenient.parsed(b'{"a":NaN,"b":2}')
+    assert math.isnan(said["a"])
+    assert (lenient.is_count(said["a"]), lenient.is_count(said["b"])) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "least"),
+    [("9", 9), (1.5, 2), (-1, None), (True, None), ([], None), ("x", None), (math.nan, None), (10**400, None)],
+)
+def test_a_bad_figure_counts_as_the_least_that_it_can_mean(value: Any, least: int | None) -> None:
+    """Or as nothing, where it means nothing."""
+    assert not lenient.is_count(value)
+    assert lenient.least_count(value) == least
+
+
+def test_the_audit_keeps_so_much_and_no_more() -> None:
+    """A hostile usage does not fill the ledger."""
+    assert lenient.shown({"a": 1}) == '{"a":1}'
+    assert len(lenient.shown({"a": "x" * 100_000})) == lenient.MOST_RAW_USAGE
+    assert (lenient.word("x"), lenient.word(5)) == ("x", "")
+    assert (lenient.short("x" * 100), lenient.short([])) == ('"' + "x" * 39, "a list")
