@@ -148,6 +148,24 @@ def test_the_lines_below_the_story_tell_money_first() -> None:
     ]
 
 
+def test_the_state_below_the_story_follows_the_run() -> None:
+    """The run was written down before it was made ready; what is shown is where it stands by now."""
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_terminal=True)
+    shown.opening = replace(shown.opening, run=replace(WORKING, state=RunState.QUEUED))
+    shown.__post_init__()
+    shown.begin()
+    for moment, state in (
+        (Stepped(name="workspace", text="14 files"), "preparing"),
+        (Counted(spent=usd("0.06"), held=usd("0.11"), turns=3), "running"),
+        (Stepped(name="check after", text="42 passed"), "finishing"),
+        (Counted(spent=usd("0.06"), held=usd("0"), turns=3), "finishing"),
+    ):
+        paper.text = ""
+        shown.feed(moment)
+        assert f"    {state}\n" in paper.text
+
+
 def test_held_money_is_explained_while_it_is_all_there_is() -> None:
     lines = status_lines(Now(run=WORKING, held=usd("0.11")), 80)
     assert " held: promised to the request in flight; what it does not use comes back" in lines

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewcap.cli.screen import Screen, bar, columns_of, count, duration, fit, many, pad, percent, span, wrap
+from crewcap.cli.screen import Screen, bar, columns_of, count, duration, fit, fold, many, pad, percent, span, wrap
 from crewcap.core.money import ZERO, Money
 
 
@@ -76,6 +76,15 @@ def test_wide_and_combining_letters_are_counted_as_a_terminal_does() -> None:
 def test_nothing_is_ever_wider_than_asked(text: str, columns: int) -> None:
     assert columns_of(fit(text, columns)) <= columns
     assert all(columns_of(line) <= columns for line in wrap(text, columns, indent=" "))
+    assert all(columns_of(line) <= columns for line in fold(text, columns))
+
+
+def test_a_line_that_is_too_long_goes_on_below_what_it_says() -> None:
+    assert fold("  next      crewcap diff fix-login.1     crewcap checkout fix-login.1", 50) == [
+        "  next      crewcap diff fix-login.1",
+        "            crewcap checkout fix-login.1",
+    ]
+    assert fold("  kept      all", 80) == ["  kept      all"]
 
 
 def test_words_are_kept_whole_where_they_fit() -> None:

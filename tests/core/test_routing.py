@@ -145,6 +145,11 @@ def test_which_cap_binds_and_why(said: dict[str, str], cap: str, because: str) -
     assert bound == (usd(cap), because)
 
 
+def test_a_cap_names_whose_default_it_is() -> None:
+    bound = bind_cap(default=usd(1), whose="the repository's own cap", route=DEFAULTS, issue=issue())
+    assert bound == (usd(1), "the repository's own cap")
+
+
 def test_the_tightest_of_several_budgets_binds() -> None:
     budgets = [balance(ALL, "25", "4"), balance("issue:files/fix", "10", "1.25", "total")]
     cap, because = bind_cap(default=usd(5), route=DEFAULTS, issue=issue(), budgets=budgets)

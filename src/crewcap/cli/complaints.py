@@ -43,12 +43,12 @@ class Complaint:
     status: int
 
     def say(self, *, as_json: bool) -> None:
-        """Two lines on stderr for people, one object on stdout for machines."""
+        """Two lines on stderr for people, one object on stdout for machines; where that cannot be, for people."""
         if as_json:
             said = {"error": {"code": self.code, "message": self.message, "help": self.help}}
-            _write(sys.stdout, [json.dumps(said, ensure_ascii=False)])
-        else:
-            _write(sys.stderr, [f"error: {self.message}", *([f"help: {self.help}"] if self.help else [])])
+            if _write(sys.stdout, [json.dumps(said, ensure_ascii=False)]):
+                return
+        _write(sys.stderr, [f"error: {self.message}", *([f"help: {self.help}"] if self.help else [])])
 
 
 def complaint(error: Exception) -> Complaint:
@@ -62,6 +62,11 @@ def complaint(error: Exception) -> Complaint:
         case OSError():
             help_ = _HELP.get(error.errno or 0, "crewcap doctor looks at everything that crewcap needs")
             return Complaint(code="system", message=_of_system(error), help=help_, status=UnsafeEnvironment.exit_status)
+        case UnicodeEncodeError():
+            message = f"{error.object[:60]!r} is not UTF-8 text"
+            return Complaint(
+                code=UsageError.code, message=message, help="name it in UTF-8", status=UsageError.exit_status
+            )
     return Complaint(
         code=InternalError.code,
         message=f"this is a defect of ours: {type(error).__name__}: {_one_line(str(error))}",
@@ -84,7 +89,7 @@ def _of_click(error: click.ClickException) -> tuple[str, str]:
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
         text = f"{_name(error)}: {_one_line(error.message)}"
         text, _, better = text.partition("; ")
-        return _small(text), better or where
+        return _small(text.removesuffix(".")), better or where
     if isinstance(error, click.NoSuchOption) and _NEGATIVE.match(error.option_name):
         return (
             f"{error.option_name} stands where an amount belongs, and reads like an option",
@@ -111,10 +116,9 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _write(stream: TextIO | None, lines: Iterable[str]) -> None:
-    if stream is None:
-        return
+def _write(stream: TextIO | None, lines: Iterable[str]) -> bool:
+    """Whether it could be written."""
     with suppress(OSError, ValueError):
-        for line in lines:
-            stream.write(f"{line}\n")
-        stream.flush()
+        print(*lines, sep="\n", file=stream, flush=True)
+        return stream is not None
+    return False

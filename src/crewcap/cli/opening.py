@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from crewcap.cli.screen import NARROW, columns_of, many, pad, wrap
+from crewcap.cli.screen import INDENT, NARROW, columns_of, many, pad, wrap
 from crewcap.core.budget import Balance
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
 from crewcap.core.runs import Run
 
-_INDENT = " " * 12  # of what a row says
 _WINDOWS = {"day": "today", "week": "this week", "month": "this month", "total": "in all"}
 
 
@@ -59,7 +58,7 @@ def _money(run: Run, left: str, columns: int) -> list[tuple[str, str]]:
     """The cap, its reason, and what is left; below each other where one line does not hold them."""
     cap = f"cap {run.cap.show()} ({run.cap_because})"
     together = f"{cap}    {left}"
-    if columns < NARROW or len(_INDENT) + columns_of(together) <= columns:
+    if columns < NARROW or INDENT + columns_of(together) <= columns:
         return [("money", together)]
     return [("money", cap), ("", left)]
 

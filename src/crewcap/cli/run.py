@@ -26,9 +26,9 @@ def run(call: Call, /, *, issue: str | None, prompt: str | None, dry_run: bool, 
     The agent works unattended in a sandbox, on a private clone, through the metering gateway. What it did is checked
     by the project's own check and kept on a branch; your working folder is never touched.
     """
-    from crewcap.cli.run_job import prepare  # noqa: PLC0415  (heavy; not for --help)
-
     read, tracker = read_issue(issue, prompt)
+    from crewcap.cli.run_job import prepare  # noqa: PLC0415  (heavy; not for --help, nor for what is no issue)
+
     job = prepare(call, read, tracker, _asked(options), repo=options["repo"])
     if dry_run:
         from crewcap.cli.run_plan import show_plan  # noqa: PLC0415  (only here)

@@ -18,6 +18,7 @@ from crewcap.core.report import filled
 Colour = Literal["green", "yellow", "red", "dim", "bold"]
 """Green only for a passed check, yellow for waiting, red for money or safety."""
 
+INDENT = 12  # columns before what a row of the head or of the last block says
 NARROW = 60  # below this many columns everything is said shorter
 PIPED_COLUMNS = 80
 _CODES = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
@@ -98,6 +99,18 @@ def wrap(text: str, columns: int, *, indent: str = "") -> list[str]:
     return [*lines, line] if line else lines
 
 
+def fold(line: str, columns: int) -> list[str]:
+    """A line as it is, or broken before a word, with the rest below what the line says."""
+    parts = []
+    while columns_of(line) > columns:
+        place = line.rfind(" ", INDENT, len(fit(line, columns)) - 2)
+        if place <= INDENT or not line[:place].strip():
+            break
+        parts.append(line[:place].rstrip())
+        line = " " * INDENT + line[place:].lstrip()
+    return [*parts, fit(line, columns)]
+
+
 def pad(text: str, columns: int) -> str:
     """A text with blanks behind it, up to so many columns."""
     return text + " " * max(0, columns - columns_of(text))
@@ -135,8 +148,8 @@ class Screen:
 
     def lines(self, lines: Iterable[str]) -> list[str]:
         """Lines that are not wider than the terminal; a pipe has no width, it takes what comes."""
-        shown = (self.shown(line).rstrip() for line in lines)
-        return [fit(line, self.columns) if self.is_terminal else line for line in shown]
+        shown = [self.shown(line).rstrip() for line in lines]
+        return [part for line in shown for part in fold(line, self.columns)] if self.is_terminal else shown
 
 
 def _number(amount: Money | int) -> int:
