@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NOT_FOUND = 127
 NOT_RUNNABLE = 126
 PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+OF_A_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # which sends them to CMD as well
 
 REMOVED = frozenset(
     {
@@ -133,13 +134,12 @@ def environment(environ: Mapping[str, str], url: str, secret: str) -> dict[str, 
 async def _watch(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """CMD from its start to its end; its exit status as a shell would tell it."""
     loop = asyncio.get_running_loop()
-    early: list[int] = []  # signals that come while CMD starts: it gets them as soon as it is there
-    caught = (
-        *PASSED_ON,
-        *(() if sys.stdin.isatty() else (signal.SIGINT, signal.SIGQUIT)),
-    )  # a terminal sends CMD those
-    for number in (*PASSED_ON, signal.SIGINT, signal.SIGQUIT):
-        loop.add_signal_handler(number, *((early.append, number) if number in caught else (lambda: None,)))
+    early: list[signal.Signals] = []  # what comes while CMD starts: it gets that as soon as it is there
+    passed_on = PASSED_ON if sys.stdin.isatty() else (*PASSED_ON, *OF_A_TERMINAL)
+    for number in OF_A_TERMINAL:
+        loop.add_signal_handler(number, lambda: None)
+    for number in passed_on:
+        loop.add_signal_handler(number, early.append, number)
     try:
         child = await asyncio.create_subprocess_exec(*command, env=environ)
     except FileNotFoundError:
@@ -148,7 +148,7 @@ async def _watch(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     except OSError as error:
         click.echo(f"error: {command[0]}: {error.strerror}", err=True)
         return NOT_RUNNABLE
-    for number in caught:
+    for number in passed_on:
         loop.add_signal_handler(number, child.send_signal, number)
     for number in early:
         child.send_signal(number)
