@@ -88,6 +88,19 @@ def test_of_the_gateway_itself(bench: Setting) -> None:
     _goes_on(machine, "running")
 
 
+def test_of_the_gateway_while_the_work_is_checked(bench: Setting) -> None:
+    """Nothing is asked of it any more, so the run ends as it would."""
+    machine = bench("fix-login")
+    machine.configure(repo=f'check = "{CHECK} && sleep 1"')
+    going = machine.start("run", ISSUE)
+    until(lambda: _sleeps(going), "the last check runs")
+    (gateway,) = machine.gateways()
+    os.kill(gateway, signal.SIGKILL)
+    done = going.end()
+    assert (done.status, machine.run().state) == (0, RunState.DONE), done.err
+    assert machine.charged() == machine.metered()
+
+
 def _kill(machine: Bench, going: Going) -> None:
     """kill -9 of the command; what it started must end by itself, the gateway included."""
     everybody = family(going.pid)

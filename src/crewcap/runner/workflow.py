@@ -212,6 +212,7 @@ class Workflow:
                 hear=self._hear,
                 asked=self._asked,
             )
+            self._keep(frozen=await self.tools.doors.frozen())
         end_keys(self.tools.ledger, self.run)
         self.say = ""  # it was said; the next start hears of the check, or goes on
         self.tools.runs.log(self.run.id, "step", f"agent ended: {end.kind} {end.message}"[:500])
@@ -293,7 +294,7 @@ class Workflow:
         if kept.commits:
             self._keep(check_after=await self._check_after())
         self._keep(cut=self.run.cut or self._asked())
-        judgement = judge(await self._evidence())
+        judgement = judge(self._evidence())
         if self._may_fix(judgement):
             self._keep(fixes=self.run.fixes + 1)
             self._tell("check after", f"red; back to the agent ({self.run.fixes} of {self.tools.fix_attempts})")
@@ -322,7 +323,7 @@ class Workflow:
         if reason := await self.tools.tree.publish(self.run):
             self._tell("branch", f"{self.run.branch} is in the mirror only: {reason}")
 
-    async def _evidence(self) -> Evidence:
+    def _evidence(self) -> Evidence:
         """Everything that was seen."""
         totals = self._totals()
         return Evidence(
@@ -331,7 +332,7 @@ class Workflow:
             refused_for_money=totals.refused - self.run.refused_before,
             turns=totals.requests,
             max_turns=self.run.max_turns,
-            provider_frozen=await self.tools.doors.frozen(),
+            provider_frozen=self.run.frozen,
             commits=self.run.commits,
             check=self.run.check_after.result,
         )
