@@ -24,6 +24,7 @@ __all__ = [
     "Meter",
     "Reading",
     "RefusalKind",
+    "Sieve",
 ]
 
 
@@ -66,6 +67,18 @@ class Meter(Protocol):
         ...
 
 
+class Sieve(Protocol):
+    """Holds back what the client of a stream did not ask for. Any chunking lets the same bytes through."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes of the answer; return those that go on to the client now (none: send nothing)."""
+        ...
+
+    def close(self) -> bytes:
+        """The stream is over; return what was still waiting to be looked at."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A whole HTTP answer that the gateway gives itself."""
@@ -93,6 +106,7 @@ class Dialect(Protocol):
     """One provider family's way of speaking."""
 
     name: str  # "anthropic"
+    has_count: bool  # the provider has a free count call for these requests; else the two methods for it are not used
 
     def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str], path: str = "") -> Ask:
         """Parse the whole body; `Malformed` if it cannot be. `allow` names what capped keys may use besides.
@@ -118,6 +132,10 @@ class Dialect(Protocol):
 
         `answers` is the request's too, for streams whose end is the end of each of them.
         """
+        ...
+
+    def sieve(self, ask: Ask) -> Sieve | None:
+        """What stands between this request's stream and its client; None: every byte goes on as it comes."""
         ...
 
     def refuse(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> Answer:

@@ -40,6 +40,7 @@ class Anthropic:
     """Claude's own protocol, and that of everything that speaks it."""
 
     name = "anthropic"
+    has_count = True
 
     def __init__(self, *, reserve_geo: str = "us", strict_betas: bool = False) -> None:
         self._reserve_geo = reserve_geo
@@ -74,6 +75,10 @@ class Anthropic:
         """A meter for a stream of events, or for one JSON body."""
         del answers
         return StreamMeter(write) if stream else WholeMeter(write)
+
+    def sieve(self, ask: Ask) -> None:
+        """Every byte goes on: usage is a part of each answer."""
+        del ask
 
     def refuse(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> Answer:
         """An error in the shape of the Messages API."""
