@@ -189,6 +189,7 @@ class Run:
     ended_at: datetime | None = None
     end: AgentEnd | None = None  # how the agent last ended, in its own words
     cut: Cut = ""  # why we ended it, if we did
+    signal: int = 0  # what interrupted its driver, by number
     frozen: str = ""  # why the provider's key was out of order when the agent ended, if it was
     refused_before: int = 0  # requests that were refused before this start of the agent
     fixes: int = 0  # times that a red check went back into the session

@@ -168,7 +168,7 @@ async def _drive(workflow: Workflow) -> Run:
     loop = asyncio.get_running_loop()
     wanted = (signal.SIGINT, signal.SIGTERM)
     for number in wanted:
-        loop.add_signal_handler(number, workflow.interrupt)
+        loop.add_signal_handler(number, workflow.interrupt, number)
     try:
         return await workflow.drive()
     finally:

@@ -14,6 +14,7 @@ most that a crash can lose is what the agent had not yet written.
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -39,7 +40,11 @@ from crewcap.stores import Ledger, RunStore, Totals
 from crewcap.workspaces import Child, Limits
 
 _COUNT_S = 0.5
-_GO_ON = "Continue where you were."
+# Claude Code tells its model that a call which a signal cut off was rejected by the user, who wants it to stop.
+_GO_ON = (
+    "You were interrupted from outside, and not for anything that you did. A call that was rejected or cut off by it"
+    " may be made again. Continue where you were."
+)
 _FINAL = frozenset({RunState.DONE, RunState.WAITING, RunState.FAILED, RunState.STOPPED})
 
 
@@ -81,7 +86,7 @@ class Workflow:
         self._task = asyncio.current_task()
         clear_stop(self.tools.folder)
         pid, started = myself()
-        self._keep(owner_pid=pid, owner_started=started)
+        self._keep(owner_pid=pid, owner_started=started, signal=0)
         counting = asyncio.create_task(self._count())
         try:
             if self.run.state in {RunState.RUNNING, RunState.FINISHING}:
@@ -99,9 +104,10 @@ class Workflow:
         self.tools.tell(Ended(run=self.run))
         return self.run
 
-    def interrupt(self) -> None:
+    def interrupt(self, number: int = signal.SIGINT) -> None:
         """Ctrl-C: once pauses the agent, twice stops it; before the agent works, once stops; a check is given up."""
         self._interrupts += 1
+        self._keep(signal=int(number))
         if self._interrupts > 1:
             self._hurry.set()
         self._give_up_waiting()
