@@ -67,7 +67,7 @@ def test_a_runs_door_opens_for_its_own_key_alone_and_its_key_opens_no_other(rig:
             assert await ask(r, other, port=port) == 200
             assert await handle.close_door("r1") == 0
             assert not door.exists()
-            assert await ask(r, mine, port=port) == 200
+            assert await ask(r, mine, port=port) == 401
 
     asyncio.run(main())
 

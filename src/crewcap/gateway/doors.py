@@ -4,8 +4,8 @@
     a run's door  a unix socket that only the run's user may open ("http"), or a listener made inside a sandbox
                   whose descriptor was handed out over such a socket ("handout", see handout.py)
 
-A key that has a door works through that door alone, and through a door only its own key works: a key that is
-stolen out of a sandbox opens nothing elsewhere.
+A key that has a door works through that door alone, also once it is closed, and through a door only its own key
+works: a key that is stolen out of a sandbox opens nothing elsewhere, and a run that is over asks for nothing more.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Doors:
     _loopback: web.ServerRunner | None = None
     _runs: dict[str, _Open] = field(default_factory=dict)
     _closing: dict[str, list[web.ServerRunner]] = field(default_factory=dict)
+    _keys: set[KeyId] = field(default_factory=set)  # that have or had a door
 
     async def listen(self, host: str, port: int) -> str:
         """Open the loopback door; its address as an URL."""
@@ -98,6 +99,7 @@ class Doors:
         else:
             opened.waiting = asyncio.create_task(self._take(opened, listener, uid))
         self._runs[run] = opened
+        self._keys.add(key)
 
     async def close(self, run: str) -> bool:
         """Stop listening for a run; requests that are under way go on. False if it had no door."""
@@ -137,7 +139,7 @@ class Doors:
         """Whether this key may come through this door."""
         if door.key is not None:
             return door.key == key and door.name in self._runs
-        return all(opened.door.key != key for opened in self._runs.values())
+        return key not in self._keys
 
     def runs(self) -> tuple[str, ...]:
         """Runs with an open door."""
