@@ -90,6 +90,13 @@ class Call:
             with suppress(OSError):  # who reads the notes may have left
                 click.echo(text, err=True)
 
+    def tell(self, text: str) -> None:
+        """A line of a story: for people it is the result, beside what machines get."""
+        if self.as_json:
+            self.note(text)
+        else:
+            self.out(text)
+
     def emit(self, value: object) -> None:
         """A result for machines: one line of JSON."""
         self.out(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))

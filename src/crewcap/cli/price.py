@@ -138,7 +138,8 @@ def _saved(file: str) -> list[Row]:
         text = Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{file} cannot be read: {error}", help="name a file made by `crewcap price list --json`"
+            f"{file} cannot be read: {getattr(error, 'strerror', '') or 'it is not UTF-8 text'}",
+            help="name a file made by `crewcap price list --json`",
         ) from error
     return compare.read_rows(text, name=file)
 

@@ -58,7 +58,7 @@ class Books:
 
 
 def play(call: Call, stage: Stage) -> Books:
-    """Both acts, with their text on stdout."""
+    """Both acts, with their text."""
     began = time.monotonic()
     sandbox = strongest(state=stage.home.root)
     _head(call, stage, sandbox.rung, sandbox.loses)
@@ -71,48 +71,48 @@ def play(call: Call, stage: Stage) -> Books:
 
 def _head(call: Call, stage: Stage, rung: str, loses: tuple[str, ...]) -> None:
     found = _agent(call)
-    call.out(f"Real agent (Claude Code {found.version}), real git, real gateway; scripted provider.")
-    call.out("No key, no network, nothing billed.")
-    call.out(f"Sandbox: {rung}." + "".join(f"\n  gives up: {loss}" for loss in loses))
-    call.out(f"Kept in {_shown(stage.folder)}")
+    call.tell(f"Real agent (Claude Code {found.version}), real git, real gateway; scripted provider.")
+    call.tell("No key, no network, nothing billed.")
+    call.tell(f"Sandbox: {rung}." + "".join(f"\n  gives up: {loss}" for loss in loses))
+    call.tell(f"Kept in {_shown(stage.folder)}")
 
 
 def _act_1(call: Call, stage: Stage, rung: str) -> Played:
     """An issue becomes a branch."""
     with Simulator.in_thread("fix-login", book=call.app.book) as simulator:
         job_call, job = _job(call, stage, "fix-login", simulator.url, rung)
-        call.out(f"\n{_beside('Act 1  An issue becomes a branch', f'cap {job.plan.cap.show()}')}")
-        call.out(f'  issues/fix-login.md   "{job.plan.issue.title}"')
+        call.tell(f"\n{_beside('Act 1  An issue becomes a branch', f'cap {job.plan.cap.show()}')}")
+        call.tell(f'  issues/fix-login.md   "{job.plan.issue.title}"')
         played = _carry_out(job_call, job, simulator, tells=True)
     hit = percent(played.totals.usage.cache_read, played.totals.usage.prompt)
     cost, cap = cost_of(played.totals), played.run.cap
     turns = many(played.totals.requests, "turn")
-    call.out(f"  {played.run.state}  ${cost.exact()[:8]} of {cap.show()} {bar(cost, cap)}  {turns}, cache hit {hit}")
+    call.tell(f"  {played.run.state}  ${cost.exact()[:8]} of {cap.show()} {bar(cost, cap)}  {turns}, cache hit {hit}")
     for line in played.patch.splitlines():
         if line[:1] in "+-" and not line.startswith(("+++", "---")):
-            call.out(f"        {line}")
+            call.tell(f"        {line}")
     return played
 
 
 def _act_2(call: Call, stage: Stage, rung: str) -> Played:
     """The same runaway twice."""
-    call.out(f"\n{_beside('Act 2  A runaway: 8 subagents, $0.50 a turn', f'cap {_CAP.show()}')}")
-    call.out(_beside("", "billed"))
+    call.tell(f"\n{_beside('Act 2  A runaway: 8 subagents, $0.50 a turn', f'cap {_CAP.show()}')}")
+    call.tell(_beside("", "billed"))
     alone = _alone(call, stage)
     times = alone.nano * 10 // _CAP.nano
-    call.out(_beside("  Claude Code alone, --max-budget-usd 0.10", f"{alone.show()}  {times // 10}x the cap"))
+    call.tell(_beside("  Claude Code alone, --max-budget-usd 0.10", f"{alone.show()}  {times // 10}x the cap"))
     with Simulator.in_thread("runaway", book=call.app.book) as simulator:
         job_call, job = _job(call, stage, "runaway", simulator.url, rung)
         played = _carry_out(job_call, job, simulator, tells=False)
     used = f"{played.billed.nano * 1000 // _CAP.nano / 10:.1f} % used"
-    call.out(_beside("  the same, through crewcap, cap 0.10", f"{played.billed.show()}  {used}"))
+    call.tell(_beside("  the same, through crewcap, cap 0.10", f"{played.billed.show()}  {used}"))
     totals = played.totals
     asked = totals.requests + totals.refused
-    call.out(
+    call.tell(
         f"  why: {asked} requests asked, {totals.requests} fitted, {totals.refused} refused before they could cost"
     )
     kept = f"its work so far, on branch {played.run.branch}" if played.run.commits else "the session and the workspace"
-    call.out(f"  {played.run.state}, not killed; kept: {kept}")
+    call.tell(f"  {played.run.state}, not killed; kept: {kept}")
     return played
 
 
@@ -175,7 +175,7 @@ def _story(call: Call, run: Run) -> LiveView:
         opening=Opening(run=run, agent=""),
     )
     view.begin()
-    view.write = lambda text: call.out(text.rstrip("\n"))
+    view.write = lambda text: call.tell(text.rstrip("\n"))
     return view
 
 
@@ -185,12 +185,12 @@ def _say_nothing(what: object) -> None:
 
 def _show_books(call: Call, books: Books, seconds: float) -> None:
     """Both programs' sums, to the last unit."""
-    call.out(f"\n{'The books':<12} {'provider' + chr(39) + 's meter':<18} {'our ledger':<16} difference")
+    call.tell(f"\n{'The books':<12} {'provider' + chr(39) + 's meter':<18} {'our ledger':<16} difference")
     difference = Money(abs(books.meter.nano - books.ledger.nano))
     said = difference.exact() if difference else "0"
     row = f"{'  both acts':<12} ${books.meter.exact():<17} ${books.ledger.exact():<15} {said}"
-    call.out(_beside(row, f"({duration(seconds)})"))
-    call.out('Next: export ANTHROPIC_API_KEY=...; crewcap run -p "fix the failing test"')
+    call.tell(_beside(row, f"({duration(seconds)})"))
+    call.tell('Next: export ANTHROPIC_API_KEY=...; crewcap run -p "fix the failing test"')
 
 
 def _beside(left: str, right: str) -> str:

@@ -65,7 +65,10 @@ class Handover:
         add = ("worktree", "add", "--quiet", "--", str(folder), check_branch(branch))
         made = self.git.inside(owner, *add, fails=True, limit_s=LONG_S)
         if made.status != 0:
-            raise UsageError(f"no working tree of {branch} could be made: {made.complaint}")
+            raise UsageError(
+                f"no working tree of {branch} could be made: {made.complaint}",
+                help="git worktree list shows those that are there; git worktree remove FOLDER takes one away",
+            )
         return folder
 
     def _look(self, what: str, *rest: str) -> bytes:
