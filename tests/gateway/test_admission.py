@@ -14,7 +14,7 @@ from tests.gateway.conftest import provider_for
 from crewcap.core.asks import Ask
 from crewcap.core.budget import ALL, BootId, HoldId, KeyId, Scope
 from crewcap.core.keys import VirtualKey
-from crewcap.gateway.admission import Admission, Request
+from crewcap.gateway.admission import Admission, Counts, Request
 from crewcap.gateway.answers import Refusal
 from crewcap.gateway.choosing import Want
 from crewcap.gateway.policy import Policy
@@ -137,6 +137,7 @@ def test_a_count_call_bounds_what_it_counts_and_nothing_else(book: Book) -> None
         ask(**text, turbo=True, allow=("turbo",)),
         ask(**text, compaction={"type": "summarize"}, allow=("compaction",)),
         ask(**text, fallbacks=[{"model": "claude-opus-5-5"}], allow=("fallbacks",)),
+        ask(**text, model="sonnet"),  # two models may answer to it, and each counts in its own way
     ):
         assert asyncio.run(refined(asked)) is None
 
@@ -161,3 +162,21 @@ def test_prices_are_held_until_the_answer_must_have_ended() -> None:
     assert {card.rates.output for card in met} == {1_000_000, 2_000_000}
     met = admission(book, wait_s=0, longest_s=60).cards(provider("cellar"), asked, at=evening)
     assert {card.rates.output for card in met} == {1_000_000}
+
+
+def test_a_count_is_kept_for_the_same_body_under_the_same_betas() -> None:
+    """A beta may change how much of a body is a prompt."""
+    asked: list[int] = []
+
+    async def main() -> None:
+        counts = Counts()
+        for body, betas, answer in ((b"a", "", 10), (b"a", "x", 20), (b"b", "", 30), (b"a", "", 40), (b"a", "x", 50)):
+
+            async def call(answer: int = answer) -> int:
+                asked.append(answer)
+                return answer
+
+            assert await counts.get(body, betas, call) == {(b"a", ""): 10, (b"a", "x"): 20, (b"b", ""): 30}[body, betas]
+
+    asyncio.run(main())
+    assert asked == [10, 20, 30]

@@ -191,8 +191,8 @@ class Admission:
 
     def _refiner(self, request: Request) -> Callable[[], Awaitable[Want]] | None:
         """A closer bound can be had once, for one run of one model over a prompt that is worth a call."""
-        ask = request.ask
-        if request.prompt_tokens is not None or ask.samplings != 1 or ask.other_models or not ask.is_countable:
+        ask, models = request.ask, {card.model for card in request.cards}
+        if request.prompt_tokens is not None or ask.samplings != 1 or len(models) != 1 or not ask.is_countable:
             return None
         by_bytes = request.prompt_bound
         if by_bytes <= SMALL_PROMPT:
@@ -214,14 +214,14 @@ class Admission:
 
 
 class Counts:
-    """Answers of the free count call, by model and body, so that a request that waits is counted once."""
+    """Answers of the free count call, by what was asked, so that a request that waits is counted once."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, int] = OrderedDict()
 
-    async def get(self, body: bytes, call: Callable[[], Awaitable[int | None]]) -> int | None:
-        """From memory, else by the call; None (never kept) where the provider did not say."""
-        digest = hashlib.sha256(body).digest()
+    async def get(self, body: bytes, betas: str, call: Callable[[], Awaitable[int | None]]) -> int | None:
+        """From memory, else by the call; None (never kept) where the provider did not say. Betas change counts."""
+        digest = hashlib.sha256(f"{len(betas)}:{betas}".encode() + body).digest()
         if (known := self._kept.get(digest)) is not None:
             self._kept.move_to_end(digest)
             return known

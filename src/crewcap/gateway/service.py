@@ -260,7 +260,8 @@ class Service:
         """Prompt tokens by the provider's free count call, asked once for each body."""
         counted = self._provider.dialect.count_body(body)
         sent = headers.to_provider(found, key=self.upstream.key_headers(self._provider))
-        return await self._counts.get(counted, lambda: self.upstream.count(self._provider, counted, sent))
+        betas = sent.get("anthropic-beta", "")
+        return await self._counts.get(counted, betas, lambda: self.upstream.count(self._provider, counted, sent))
 
     async def _is_capped(self, key: VirtualKey) -> bool:
         """Whether any money limit is in force for the key: its own, or one of a scope above it."""
