@@ -9,6 +9,7 @@ A kill is an exception out of the screen: nothing behind it is tidied up, and wh
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +21,7 @@ from typing import Any
 
 from tests.gateway.conftest import provider_for, script
 from tests.runner.fake_agent import PROGRAM, FakeAgent
-from tests.workspaces.repos import git, make_repository
+from tests.workspaces.repos import git
 
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
@@ -188,6 +189,7 @@ class Shop:
 
     folder: Path
     book: Book
+    template: Path  # a repository that the user's own is a copy of
 
     @property
     def user(self) -> Path:
@@ -224,7 +226,8 @@ class Shop:
 
     @cached_property
     def repository(self) -> Any:
-        return self.mirrors.repository(make_repository(self.user))
+        shutil.copytree(self.template, self.user)
+        return self.mirrors.repository(self.user)
 
     def site(self, run: Run) -> Site:
         """A run's folders, and no wall around them."""

@@ -107,50 +107,38 @@ def committed(work: Work) -> None:
     work.git("commit", "--quiet", "-m", "the agent's own")
 
 
-def elsewhere(work: Work) -> None:
-    work.git("checkout", "--quiet", "-b", "side")
-    (work.folder / "side").touch()
-    work.git("add", ".")
-    work.git("commit", "--quiet", "-m", "side")
-    work.git("checkout", "--quiet", "crewcap/fix-sum-1")
-    dirty(work)
-
-
 def broken(work: Work) -> None:
     dirty(work)
     shutil.rmtree(work.folder / ".git")
 
 
-def rewritten(work: Work) -> None:
-    dirty(work)
+def wild(work: Work) -> None:
+    """Another branch with work, history made anew, and files that can do more than their words say."""
+    work.git("checkout", "--quiet", "-b", "side")
+    work.git("commit", "--quiet", "--allow-empty", "-m", "side")
     work.git("checkout", "--quiet", "--orphan", "fresh")
+    (work.folder / ".github" / "workflows").mkdir(parents=True)
+    (work.folder / ".github" / "workflows" / "ci.yml").write_text("on: push\n")
+    (work.folder / "link").symlink_to("/etc/passwd")
     work.git("add", ".")
     work.git("commit", "--quiet", "-m", "all new")
     work.git("branch", "-D", "crewcap/fix-sum-1")
 
 
-def dangerous(work: Work) -> None:
-    (work.folder / ".github" / "workflows").mkdir(parents=True)
-    (work.folder / ".github" / "workflows" / "ci.yml").write_text("on: push\n")
-    (work.folder / "link").symlink_to("/etc/passwd")
+WILD = (
+    ".github/workflows/ci.yml can do more than its words say (ci)",
+    "link can do more than its words say (symlink)",
+    "it rewrote history; its tree was taken as one commit",
+    "what it committed on another branch was not taken",
+)
 
 
 @pytest.mark.parametrize(
     ("did", "commits", "notes"),
     [
-        (dirty, 1, ()),
         (committed, 2, ()),
-        (elsewhere, 1, ("what it committed on another branch was not taken",)),
         (broken, 1, ("its repository was broken; its files were taken on top of the base commit",)),
-        (rewritten, 1, ("it rewrote history; its tree was taken as one commit",)),
-        (
-            dangerous,
-            1,
-            (
-                ".github/workflows/ci.yml can do more than its words say (ci)",
-                "link can do more than its words say (symlink)",
-            ),
-        ),
+        (wild, 1, WILD),
     ],
 )
 def test_however_an_agent_leaves_its_work_it_comes_home(

@@ -151,15 +151,6 @@ def test_what_the_agent_says_is_kept_and_its_raw_lines_too(shop: Shop) -> None:
 # setup and checks
 
 
-def test_setup_runs_before_everything_and_its_work_is_there(shop: Shop) -> None:
-    async def act(rig: Rig) -> None:
-        run = await rig.drive()
-        assert run.state == RunState.DONE
-        assert rig.steps()[1].startswith("setup: touch made: done in ")
-
-    play(shop, act, fixes(), setup="touch made", check=f"test -e made && {CHECK}")
-
-
 def test_a_setup_that_fails_ends_the_run_before_any_key_is_made(shop: Shop) -> None:
     """Nobody pays for an agent in a workspace in which it cannot work."""
 
@@ -181,18 +172,17 @@ def test_a_setup_without_an_end_is_ended(shop: Shop) -> None:
     play(shop, act, fixes(), setup="echo waiting; sleep 60", options={"setup_s": 0.2})
 
 
-def test_a_check_without_an_end_is_red_and_its_last_words_go_back(shop: Shop) -> None:
-    """The agent that made it hang sees where."""
+def test_a_check_without_an_end_is_red_and_its_last_words_are_kept(shop: Shop) -> None:
+    """Whoever made it hang sees where."""
 
     async def act(rig: Rig) -> None:
         run = await rig.drive()
         assert ends(run) == (RunState.FAILED, Verdict.CHECK_FAILED)
         assert (run.check_after.summary, run.check_after.tail) == ("ran out of time", "test_login ...")
-        assert "test_login ..." in rig.agent.orders[1].prompt
         assert "exit -1000" not in "".join(rig.story())
 
     check = "test ! -e slow || { echo 'test_login ...'; exec sleep 60; }"
-    play(shop, act, finished(["write", "slow", ""]), check=check, options={"check_s": 0.5, "fix_attempts": 1})
+    play(shop, act, finished(["write", "slow", ""]), check=check, options={"check_s": 0.3, "fix_attempts": 0})
 
 
 def test_a_red_check_goes_back_into_the_session_and_a_green_one_ends_it(shop: Shop) -> None:
@@ -227,13 +217,12 @@ def test_a_check_that_stays_red_goes_back_twice_and_no_more(shop: Shop) -> None:
 # how an agent may end
 
 
-def test_an_agent_that_dies_is_quoted_and_its_work_is_kept(shop: Shop) -> None:
+def test_an_agent_that_dies_is_quoted(shop: Shop) -> None:
     async def act(rig: Rig) -> None:
         run = await rig.drive()
-        assert (*ends(run), run.commits) == (RunState.FAILED, Verdict.AGENT_ERROR, 1)
-        assert run.reason == "out of memory"
+        assert (*ends(run), run.reason) == (RunState.FAILED, Verdict.AGENT_ERROR, "out of memory")
 
-    play(shop, act, [["write", "adder.py", WRONG], ["complain", "out of memory"], ["exit", 9]])
+    play(shop, act, [["complain", "out of memory"], ["exit", 9]])
 
 
 def test_an_agent_whose_time_is_up_is_ended_and_its_work_is_kept(shop: Shop) -> None:
@@ -257,19 +246,6 @@ def test_an_agent_without_a_sign_of_life_is_ended(shop: Shop) -> None:
         assert run.reason == "it showed no sign of life for too long"
 
     play(shop, act, [READY, ["hang"]], options={"silent_s": 0.1})
-
-
-def test_at_its_turn_limit_a_run_ends_and_says_so(shop: Shop) -> None:
-    """The gateway counts, whatever the agent believes."""
-
-    async def act(rig: Rig) -> None:
-        run = await rig.drive()
-        assert rig.answers() == ["status 200", "status 200", "status 402"]
-        assert (*ends(run), run.turns) == (RunState.FAILED, Verdict.TURN_LIMITED, 2)
-        assert run.reason == "it used all of its 2 turns"
-
-    limited = ["end", {"kind": "api_error", "api_status": 402}]
-    play(shop, act, [["ask"], ["ask"], ["ask"], limited], max_turns=2)
 
 
 def test_at_its_cap_a_run_waits_with_its_work_on_a_branch(shop: Shop) -> None:
@@ -405,9 +381,9 @@ def test_twice_ends_an_agent_that_does_not_listen_at_once(shop: Shop) -> None:
         rig.on(heard("ready"), twice)
         async with asyncio.timeout(8):  # of the twenty seconds that a polite end may take
             run = await rig.drive()
-        assert (*ends(run), run.cut, run.commits) == (RunState.STOPPED, Verdict.CANCELLED, "stopped", 1)
+        assert (*ends(run), run.cut) == (RunState.STOPPED, Verdict.CANCELLED, "stopped")
 
-    play(shop, act, [["ignore", "SIGINT", "SIGTERM"], ["write", "adder.py", WRONG], READY, ["hang"]])
+    play(shop, act, [["ignore", "SIGINT", "SIGTERM"], READY, ["hang"]])
 
 
 def test_the_second_press_ends_an_agent_that_is_only_being_paused(shop: Shop) -> None:
@@ -427,7 +403,7 @@ def test_another_process_stops_the_agent(shop: Shop) -> None:
         run = await rig.drive()
         assert (*ends(run), run.reason) == (RunState.STOPPED, Verdict.CANCELLED, "stopped; its work so far is kept")
 
-    play(shop, act, [["write", "adder.py", WRONG], READY, ["hang"]])
+    play(shop, act, [READY, ["hang"]])
 
 
 def test_a_check_is_not_waited_for(shop: Shop) -> None:
@@ -457,9 +433,10 @@ def test_half_a_workspace_is_thrown_away_and_made_anew_from_the_same_commit(shop
         shop.git("commit", "--quiet", "--allow-empty", "-m", "later")
         run = await rig.drive()
         assert (*ends(run), run.base) == (RunState.DONE, Verdict.FINISHED, half.base)
-        assert [step.split(":")[0] for step in rig.steps()][:2] == ["workspace", "setup"]
+        assert rig.steps()[1].startswith("setup: touch made: done in ")
+        assert rig.steps()[2] == "check before: exit 1"
 
-    play(shop, act, fixes(), setup="touch made")
+    play(shop, act, fixes(), setup="touch made", check="test -e made && grep -q 'a + b' adder.py")
 
 
 class KilledWhileLayingOut(Tree):
@@ -506,13 +483,15 @@ def test_an_agent_that_was_killed_with_us_goes_on_in_its_session_on_a_new_key(sh
     )
 
 
-def test_an_agent_that_left_no_session_is_told_the_task_again(shop: Shop) -> None:
+def test_an_agent_that_left_no_session_is_told_the_task_again_and_what_was_added(shop: Shop) -> None:
     async def act(rig: Rig) -> None:
         rig.on(heard("ready"), killed)
         await rig.drive_until_killed()
-        assert ends(await rig.drive()) == (RunState.DONE, Verdict.FINISHED)
-        assert not rig.agent.orders[1].resume
-        assert "2 + 2 should be 4." in rig.agent.orders[1].prompt
+        assert ends(await rig.drive(say="also cover zero")) == (RunState.DONE, Verdict.FINISHED)
+        again = rig.agent.orders[1]
+        assert not again.resume
+        assert "2 + 2 should be 4." in again.prompt
+        assert again.prompt.endswith("also cover zero")
 
     play(shop, act, FakeAgent([READY, ["hang"]], fixes(), remembers=False))
 
@@ -526,6 +505,7 @@ def test_turns_that_were_used_are_not_given_again(shop: Shop) -> None:
         assert (oldest.max_turns, newest.max_turns) == (3, 1)
         assert rig.answers() == ["status 200", "status 402"]
         assert (*ends(run), run.turns) == (RunState.FAILED, Verdict.TURN_LIMITED, 3)
+        assert run.reason == "it used all of its 3 turns"
 
     limited = ["end", {"kind": "api_error", "api_status": 402}]
     play(shop, act, [["ask"], ["ask"], READY, ["hang"]], [["ask"], ["ask"], limited], max_turns=3)
@@ -546,17 +526,6 @@ def test_work_that_was_fetched_already_is_not_fetched_into_a_second_branch(shop:
     assert shop.branches() == ["crewcap/fix-sum-1", "main"]
 
 
-def test_killed_after_a_red_check_it_goes_back_all_the_same(shop: Shop) -> None:
-    async def act(rig: Rig) -> None:
-        rig.on(heard("again"), killed)
-        half = await rig.drive_until_killed()
-        assert (half.state, half.fixes) == (RunState.RUNNING, 1)
-        assert ends(await rig.drive()) == (RunState.DONE, Verdict.FINISHED)
-        assert "after your work" in rig.agent.orders[2].prompt
-
-    play(shop, act, finished(["write", "adder.py", WRONG]), [["say", "again"], ["hang"]], fixes(), check=CHECK)
-
-
 def test_a_run_whose_gateway_is_gone_stays_open_to_be_gone_on_with(shop: Shop) -> None:
     """Nothing is lost but what the agent had not yet written."""
 
@@ -572,28 +541,37 @@ def test_a_run_whose_gateway_is_gone_stays_open_to_be_gone_on_with(shop: Shop) -
 # a person's word, and more money
 
 
-def test_a_resumed_run_is_told_what_a_person_says_and_then_hears_of_its_check(shop: Shop) -> None:
+async def red(rig: Rig) -> None:
+    """As if an agent had worked, its check were red, and it were at work again when all was killed."""
+    rig.on(stepped("check before"), killed)
+    run = await rig.drive_until_killed()
+    (rig.site.workspace / "adder.py").write_text(WRONG)
+    (rig.site.home / f"{run.session}.jsonl").touch()
+    failed = Check(result="failed", summary="1 failed", tail="test_login failed")
+    shop = rig.shop
+    shop.runs.save(replace(run, state=RunState.RUNNING, fixes=1, check_after=failed))
+
+
+def test_a_red_check_goes_back_also_after_a_kill(shop: Shop) -> None:
     async def act(rig: Rig) -> None:
-        rig.on(heard("ready"), interrupt)
-        await rig.drive()
-        shop.runs.save(replace(rig.run, state=RunState.RUNNING, verdict=None, end=None, cut="", ended_at=None))
+        await red(rig)
+        assert ends(await rig.drive()) == (RunState.DONE, Verdict.FINISHED)
+        assert "is red (1 failed) after your work" in rig.agent.orders[0].prompt
+        assert "test_login failed" in rig.agent.orders[0].prompt
+
+    play(shop, act, fixes(), check=CHECK)
+
+
+def test_a_resumed_run_is_told_what_a_person_says_once_and_then_hears_of_its_check(shop: Shop) -> None:
+    async def act(rig: Rig) -> None:
+        await red(rig)
         run = await rig.drive(say="also cover zero")
         assert ends(run) == (RunState.DONE, Verdict.FINISHED)
-        first, told, red = (order.prompt for order in rig.agent.orders)
-        assert "also cover zero" not in first
+        told, again = (order.prompt for order in rig.agent.orders)
         assert told == "also cover zero"
-        assert "is red (1 failed) after your work" in red
+        assert "is red (1 failed) after your work" in again
 
-    play(shop, act, [READY, ["hang"]], finished(["write", "adder.py", WRONG]), fixes(), check=CHECK)
-
-
-def test_a_word_to_a_run_without_a_session_comes_after_its_task(shop: Shop) -> None:
-    async def act(rig: Rig) -> None:
-        await rig.drive(say="also cover zero")  # it changes nothing, which is quick
-        assert "2 + 2 should be 4." in rig.agent.orders[0].prompt
-        assert rig.agent.orders[0].prompt.endswith("also cover zero")
-
-    play(shop, act, finished())
+    play(shop, act, finished(["write", "adder.py", WRONG]), fixes(), check=CHECK)
 
 
 def test_a_higher_cap_is_in_force_before_the_agent_starts_again(shop: Shop) -> None:
