@@ -16,6 +16,7 @@ from pathlib import Path
 
 from crewcap.cli.context import Call
 from crewcap.cli.fitness import Finding
+from crewcap.cli.run_job import name_of
 from crewcap.runner import checks
 from crewcap.runner.process import TIMED_OUT, Site
 from crewcap.settings.models import RepoSettings, Settings
@@ -35,7 +36,7 @@ async def rehearse(call: Call, repo: str) -> AsyncIterator[Finding]:
     call.home.make()
     known = call.app.settings.repos.get(repo)
     repository = call.app.mirrors.repository((known.url or ".") if known else repo)
-    name = repo if known else _name_of(call.app.settings, repository)
+    name = repo if known else name_of(call.app.settings, repository)
     base = await asyncio.to_thread(call.app.mirrors.update, repository)
     settings = call.app.settings
     if (own := call.app.mirrors.file(repository, at=base.commit, path=FILE)) is not None:
@@ -109,11 +110,3 @@ def _site(call: Call, settings: Settings, repository: Repository) -> Iterator[Si
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         leased.release()
-
-
-def _name_of(settings: Settings, repository: Repository) -> str:
-    """The name that settings give to a repository, else its own."""
-    for name, known in settings.repos.items():
-        if known.url and repository.local is not None and Path(known.url).expanduser().absolute() == repository.local:
-            return name
-    return repository.name

@@ -54,7 +54,7 @@ def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: s
     name, where = _repository(settings, issue, repo)
     repository = call.app.mirrors.repository(where)
     base = call.app.mirrors.update(repository)
-    name = name or _name_of(settings, repository)
+    name = name or name_of(settings, repository)
     if (own := call.app.mirrors.file(repository, at=base.commit, path=OWN_FILE)) is not None:
         settings = repository_file.merge(settings, name, own, where=f"{OWN_FILE} of {name}")
     plan = make_plan(
@@ -134,11 +134,12 @@ async def drive(call: Call, job: Job, *, again: Callable[[], Run] | None = None,
 
 
 def _open_or_new(call: Call, order: start.Order, job: Job) -> Run:
-    """A run that was cut short is gone on with; one that is driven or waits is left alone."""
+    """A run that was cut short is gone on with; one that is driven, waits or is of another repository is left alone."""
     try:
         return start.write_down(order, job.plan, job.found)
     except AlreadyOpen as already:
-        if is_driven(already.run) or already.run.state == RunState.WAITING:
+        is_elsewhere = already.run.repo_path != job.plan.repo_path
+        if is_elsewhere or is_driven(already.run) or already.run.state == RunState.WAITING:
             raise
         call.note(f"{already.run.name} was cut short while {already.run.state}; going on with it")
         return already.run
@@ -173,9 +174,13 @@ def _repository(settings: Settings, issue: Issue, repo: str | None) -> tuple[str
     return "", str(Path(issue.source).parent) if issue.source else "."
 
 
-def _name_of(settings: Settings, repository: Repository) -> str:
+def name_of(settings: Settings, repository: Repository) -> str:
     """The name that settings give to a repository, else its own."""
-    for name, known in settings.repos.items():
-        if known.url and repository.local is not None and Path(known.url).expanduser().absolute() == repository.local:
-            return name
-    return repository.name
+    return next((name for name, known in settings.repos.items() if _is_at(known.url, repository)), repository.name)
+
+
+def _is_at(url: str, repository: Repository) -> bool:
+    """Whether this is where the repository is, also by way of a link."""
+    if repository.local is None:
+        return url.rstrip("/") == repository.identity
+    return bool(url) and Path(url).expanduser().resolve() == repository.local.resolve()

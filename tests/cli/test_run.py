@@ -1,0 +1,147 @@
+"""`crewcap run` and `crewcap resume`: real commands and gateway; the agent and the provider follow a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.fake_claude import VERSION
+from tests.cli.run_home import RunHome
+from tests.cli.test_show import PROMISED
+from tests.contracts.sandboxes import PYTHON
+from tests.gateway.conftest import says, script
+from tests.workspaces.repos import git, make_repository
+
+from crewcap.core.money import Money
+from crewcap.prices import Book, load
+from crewcap.simulator.server import Simulator
+
+CHECK = "grep -q 'a + b' adder.py && echo '1 passed' || { echo '1 failed'; exit 1; }"
+ISSUE = "---\ntitle: Fix the sum\n---\n2 + 2 should be 4.\n"
+
+
+@pytest.fixture(scope="module")
+def book() -> Book:
+    return load()
+
+
+@pytest.fixture
+def simulator(book: Book) -> Iterator[Simulator]:
+    with Simulator.in_thread(script(says()), book=book) as running:
+        yield running
+
+
+@pytest.fixture
+def desk(home: RunHome, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> RunHome:
+    """A repository with an issue, settings for the scripted provider, and an agent that settings name."""
+    agent = home.folder / "claude"
+    program = Path(__file__).with_name("fake_claude.py").read_text()
+    agent.write_text(f"#!/usr/bin/env -S {PYTHON} -I -S\n{program}")
+    agent.chmod(0o755)
+    make_repository(home.user)
+    (home.user / "issues").mkdir()
+    (home.user / "issues" / "fix-sum.md").write_text(ISSUE)
+    home.config.write_text(f"""
+[providers.anthropic]
+key = {{ env = "ANTHROPIC_API_KEY" }}
+base_url = "{simulator.url}"
+prices = "anthropic"
+[defaults]
+sandbox = "unconfined"
+agent_path = {{ claude = "{agent}" }}
+[repos."acme/shop"]
+url = "{home.user}"
+check = {json.dumps(CHECK)}
+""")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-fake-provider-key-0001")
+    monkeypatch.chdir(home.user)
+    return home
+
+
+def crewcap(home: RunHome, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own: it makes itself unreadable and forgets the key."""
+    return subprocess.run(
+        [sys.executable, "-m", "crewcap", "--home", str(home.home.root), "--config", str(home.config), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        timeout=60,
+    )
+
+
+def test_a_run_at_its_cap_waits_and_with_more_money_it_becomes_a_branch(desk: RunHome, simulator: Simulator) -> None:
+    """The exit status says it, the object has every field, the issue has the report, and the books have the bill."""
+    done = crewcap(desk, "run", "issues/fix-sum.md", "--cap", "0.001", "--json")
+    assert done.returncode == 3, done.stderr
+    paused = json.loads(done.stdout)
+    assert set(paused) >= PROMISED
+    assert (paused["run"], paused["state"], paused["verdict"]) == ("fix-sum.1", "waiting", "budget_exhausted")
+    assert (paused["cost_usd"], paused["cap_usd"], paused["refused"]) == ("0.000000000", "0.001000000", 1)
+    assert (paused["agent_version"], paused["sandbox"], paused["repo"]) == (VERSION, "unconfined", "acme/shop")
+    assert "crewcap resume fix-sum.1" in paused["resume"]
+    assert "**Paused at the cap**" in (desk.user / "issues" / "fix-sum.md").read_text()
+
+    done = crewcap(desk, "resume", "--add", "1", "-m", "now, please")
+    assert done.returncode == 0, done.stderr
+    assert "raised by $1.00" in done.stdout
+    assert "check after     1 passed" in done.stdout
+    said = desk.json("show")
+    assert (said["run"], said["state"], said["verdict"], said["turns"]) == ("fix-sum.1", "done", "finished", 1)
+    assert said["cost_usd"] == simulator.meter.total().exact() != Money(0).exact()
+    assert said["check"]["before"]["summary"] == "1 failed"
+    assert git(desk.user, "show", "crewcap/fix-sum-1:adder.py").endswith("a + b")
+    issue = (desk.user / "issues" / "fix-sum.md").read_text()
+    assert issue.startswith(ISSUE)
+    assert issue.count("<!-- crewcap:fix-sum.1 -->") == 1
+    assert "**Done**: `crewcap/fix-sum-1`, checks green (1 passed)" in issue
+    assert "sk-ant-fake" not in issue + "".join(desk.out("logs"))
+
+
+def test_a_dry_run_shows_everything_and_starts_nothing(desk: RunHome, simulator: Simulator) -> None:
+    (desk.user / "adder.py").write_text("# changed\n")
+    lines = desk.out("run", "issues/fix-sum.md", "--cap", "2", "--dry-run").splitlines()
+    assert lines[0] == "fix-sum (dry run)   Fix the sum"
+    assert any(line.startswith(f"  agent     Claude Code {VERSION}, claude-sonnet-") for line in lines)
+    assert any(line.startswith("  money     cap $2.00 (--cap)") for line in lines)
+    assert any("your 2 uncommitted files are not part of it" in line for line in lines)
+    assert f"  check     {CHECK}" in lines
+    assert "2 + 2 should be 4." in lines
+    assert desk.json("runs") == []
+    assert simulator.log.records == []
+    assert git(desk.user, "branch", "--format=%(refname:short)") == "main"
+
+
+def test_machines_get_the_plan_as_one_object(desk: RunHome) -> None:
+    said: dict[str, Any] = desk.json("run", "-p", "fix the sum", "--dry-run", "--model", "haiku", "--max-turns", "7")
+    assert (said["issue"], said["repo"], said["sandbox"]) == ("prompt/fix-the-sum", "acme/shop", "unconfined")
+    assert said["model"].startswith("claude-haiku-")
+    assert (said["max_turns"], said["timeout_seconds"], said["check"]) == (7, 2_700, CHECK)
+    assert (said["cap_usd"], said["cap_because"], said["because"]) == (
+        "5.000000000",
+        "your default",
+        "--model, --max-turns",
+    )
+    assert {one["scope"]: one["left_usd"] for one in said["budgets"]} == {
+        "all": "25.000000000",
+        "issue:prompt/fix-the-sum": "10.000000000",
+    }
+    assert "fix the sum" in said["prompt"]
+    assert said["base"] == git(desk.user, "rev-parse", "main")
+
+
+def test_a_repositorys_own_file_is_read_from_its_commit_and_may_only_lower(desk: RunHome) -> None:
+    (desk.user / ".crewcap.toml").write_text('check = "true"\ncap = 0.70\ninstructions = "Be brief."\n')
+    assert desk.json("run", "-p", "x", "--dry-run")["cap_usd"] == "5.000000000"
+    git(desk.user, "add", ".")
+    git(desk.user, "commit", "--quiet", "-m", "settings")
+    said = desk.json("run", "-p", "x", "--dry-run")
+    assert (said["cap_usd"], said["cap_because"]) == ("0.700000000", "the repository's own cap")
+    assert said["check"] == CHECK  # the user's own word stands above the file's
+    assert "Be brief." in said["prompt"]
