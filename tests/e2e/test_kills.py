@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.bench import CHECK, ISSUE, SCRIPTS, Bench, Going, family, survivors, until
 from tests.e2e.conftest import Setting
 
+from crewcap.core.money import Money
 from crewcap.core.runs import RunState
 from crewcap.workspaces.uids import lease
 
@@ -32,6 +33,19 @@ def test_while_the_agent_works(bench: Setting, tmp_path: Path) -> None:
     with machine.ledger() as books:
         keys = books.keys()
     assert [key.revoked_at is None for key in keys] == [False, False]
+
+
+def test_of_a_runaway_does_not_give_it_its_cap_again(bench: Setting) -> None:
+    """The cap is the run's: what an earlier start spent stays spent."""
+    machine = bench(SCRIPTS / "working-runaway.toml")
+    words = ("run", "-p", "Improve everything.", "--cap", "0.40")
+    going = machine.start(*words)
+    machine.wait_for_answer(4)
+    _kill(machine, going)
+    before = machine.metered()
+    assert machine.crewcap(*words).status == 3
+    assert Money.usd("0.15") < before < machine.metered() <= machine.charged() <= Money.usd("0.40")
+    assert (machine.run().name, machine.run().state) == ("improve-everything.1", RunState.WAITING)
 
 
 def test_while_it_is_prepared(bench: Setting) -> None:
