@@ -61,7 +61,9 @@ def complaint(error: Exception) -> Complaint:
             return Complaint(code=UsageError.code, message=message, help=help_, status=UsageError.exit_status)
         case OSError():
             help_ = _HELP.get(error.errno or 0, "crewcap doctor looks at everything that crewcap needs")
-            return Complaint(code="system", message=_of_system(error), help=help_, status=UnsafeEnvironment.exit_status)
+            return Complaint(
+                code=UnsafeEnvironment.code, message=_of_system(error), help=help_, status=UnsafeEnvironment.exit_status
+            )
         case UnicodeEncodeError():
             message = f"{error.object[:60]!r} is not UTF-8 text"
             return Complaint(

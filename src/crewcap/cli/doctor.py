@@ -29,7 +29,9 @@ def doctor(call: Call, *, repo: str | None) -> None:
     if call.as_json:
         call.emit({"fit": not failures, "findings": [asdict(finding) for finding in findings]})
     else:
-        call.out(_summary([finding.name for finding in failures]))
+        summary, columns = _summary([finding.name for finding in failures]), Screen.of(sys.stdout, call.environ).columns
+        for line in wrap(summary, columns) if columns < NARROW else [summary]:
+            call.out(line)
     if failures:
         click.get_current_context().exit(UnsafeEnvironment.exit_status)
 
