@@ -16,6 +16,7 @@ from crewcap.core.pricing import Modifiers, Usage, Write
 
 __all__ = [
     "DIALECTS",
+    "ENDPOINTS",
     "Answer",
     "Ask",
     "Bound",
@@ -25,6 +26,7 @@ __all__ = [
     "Reading",
     "RefusalKind",
     "Sieve",
+    "Tier",
 ]
 
 
@@ -88,6 +90,9 @@ class Answer:
     body: bytes
 
 
+Tier = Literal["default", "flex", "priority"]
+"""What a route may pay for, in the words of OpenAI's APIs."""
+
 RefusalKind = Literal[
     "budget",  # a budget is exhausted; final (402, never retried)
     "turns",  # the run has used its requests; final
@@ -149,4 +154,23 @@ def _anthropic(*, reserve_geo: str = "us", strict_betas: bool = False) -> Dialec
     return Anthropic(reserve_geo=reserve_geo, strict_betas=strict_betas)
 
 
+def _responses(*, tier: Tier = "default", geo: str = "global", counts: bool = False) -> Dialect:
+    from crewcap.wire.openai_responses import Responses  # noqa: PLC0415  (a dialect is imported when it is used)
+
+    return Responses(tier=tier, geo=geo, counts=counts)
+
+
+def _chat(*, tier: Tier = "default", geo: str = "global") -> Dialect:
+    from crewcap.wire.openai_chat import Chat  # noqa: PLC0415  (a dialect is imported when it is used)
+
+    return Chat(tier=tier, geo=geo)
+
+
 DIALECTS: Mapping[str, Callable[..., Dialect]] = {"anthropic": _anthropic}
+"""Those that the gateway serves; settings say of any other that it is not served yet."""
+
+ENDPOINTS: Mapping[str, Mapping[str, Callable[..., Dialect]]] = {
+    "anthropic": {"/v1/messages": _anthropic},
+    "openai": {"/v1/responses": _responses, "/v1/chat/completions": _chat},
+}
+"""Who reads the requests to each path of a dialect; the path is the provider's too."""
