@@ -625,6 +625,11 @@ class LedgerContract:
         desk.granted("0.60")
         desk.clocks.jump(timedelta(minutes=-5))
         assert desk.refused("0.60").binding.label == "2026-11-23@UTC"
+        desk.granted("0.30")
+        assert desk.amounts(REPO, "day") == (ZERO, ZERO, usd("0.90"))
+        desk.clocks.pass_time(timedelta(minutes=10))  # 00:07 on the 23rd again: all of it was booked there
+        assert desk.amounts(REPO, "day") == (ZERO, ZERO, usd("0.90"))
+        assert desk.ledger.verify().problems == ()
 
 
 def _key(name: str) -> VirtualKey:

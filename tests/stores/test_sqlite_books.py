@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.stores.books import Shelf, reserve, settle
+from tests.stores.books import Shelf, reserve, settle, usd
 from tests.stores.crash import abandon
 
-from crewcap.core.budget import Granted
+from crewcap.core.budget import Granted, HoldId
 from crewcap.errors import CrewcapError, InternalError, LedgerError
 from crewcap.stores import marker
 
@@ -307,3 +307,23 @@ def test_a_copy_beside_the_lost_books_wal_is_refused(shelf: Shelf) -> None:
     with pytest.raises(LedgerError, match="belongs to other books") as refused:
         shelf.open()
     assert "remove ledger.db-wal" in refused.value.help
+
+
+def test_a_hold_waits_for_the_disk_and_what_ends_it_need_not(shelf: Shelf) -> None:
+    """A power cut may lose the last settlements, whose holds then stay charged; it never loses a granted hold."""
+    ledger, boot = shelf.filled()
+
+    def level() -> str:
+        (number,) = ledger._books._db.execute("PRAGMA synchronous").fetchone()
+        return {1: "NORMAL", 2: "FULL"}[number]
+
+    assert level() == "NORMAL"  # the last thing was a settlement
+    assert isinstance(reserve(ledger, boot, "second", "0.30"), Granted)
+    assert level() == "FULL"
+    ledger.shrink(HoldId("second"), usd("0.20"))
+    assert level() == "NORMAL"
+    reserve(ledger, boot, "third", "0.30")
+    assert level() == "FULL"
+    settle(ledger, "third", "0.10")
+    assert level() == "NORMAL"
+    ledger.close()
