@@ -68,6 +68,17 @@ def test_a_cut_stream_is_never_booked_below_the_bill(rig: RigMaker, boundary: in
     asyncio.run(main())
 
 
+def test_an_answer_that_was_cut_looks_cut_to_its_client(rig: RigMaker) -> None:
+    """A proper end would make half an answer a whole one."""
+
+    async def main() -> None:
+        async with rig(one(cut=5, events=4)) as r:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await r.post(r.request(stream=True))
+
+    asyncio.run(main())
+
+
 def test_a_provider_that_takes_the_request_and_says_nothing_keeps_the_whole_hold(rig: RigMaker) -> None:
     async def main() -> None:
         async with rig(one(cut=0)) as r:
