@@ -48,9 +48,10 @@ def _fill_closed_streams() -> None:
         if getattr(sys, name) is not None:
             continue
         nobody = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
-        os.dup2(nobody, number, inheritable=True)
         if nobody != number:
+            os.dup2(nobody, number)
             os.close(nobody)
+        os.set_inheritable(number, True)  # what we start has it as well
         setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 

@@ -275,6 +275,12 @@ def test_a_stdin_that_is_closed_is_empty(desk: Desk) -> None:
     desk.shell(f"crewcap run - --repo {desk.shop} <&-").refuses(2, "stdin is empty", "say what is to be done")
 
 
+def test_what_is_closed_for_us_is_empty_for_what_we_start(desk: Desk) -> None:
+    """Not closed: else the first file that it opens would take the place."""
+    said = desk.shell("crewcap -q exec -- sh -c 'cat; echo $? >&2' <&- >&-")
+    assert (said.status, said.err) == (0, "0\n")
+
+
 # --- repositories
 
 

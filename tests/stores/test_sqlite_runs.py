@@ -75,6 +75,23 @@ def test_an_issue_has_one_open_run(runs: SqliteRuns) -> None:
     assert len(runs.list()) == 1
 
 
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [(Verdict.BUDGET_EXHAUSTED, "crewcap resume fix-login.1 --add 2, or"), (None, "crewcap resume fix-login.1, or")],
+)
+def test_who_asks_for_a_second_run_is_told_how_the_waiting_one_goes_on(
+    runs: SqliteRuns, verdict: Verdict | None, says: str
+) -> None:
+    run = runs.create(a_run(1))
+    for state in (RunState.PREPARING, RunState.RUNNING, RunState.FINISHING):
+        run = replace(run, state=state)
+        runs.save(run)
+    runs.save(replace(run, state=RunState.WAITING, verdict=verdict))
+    with pytest.raises(AlreadyOpen) as caught:
+        runs.create(a_run(2))
+    assert caught.value.help.startswith(says)
+
+
 def test_a_state_moves_only_as_the_table_says(runs: SqliteRuns) -> None:
     run = runs.create(a_run())
     with pytest.raises(WrongTransition, match="queued cannot become done"):

@@ -15,7 +15,7 @@ from datetime import datetime
 
 import msgspec
 
-from crewcap.core.runs import OPEN_STATES, TRANSITIONS, Run, RunId, RunState, WrongTransition
+from crewcap.core.runs import OPEN_STATES, TRANSITIONS, Run, RunId, RunState, Verdict, WrongTransition
 from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
 from crewcap.stores import LoggedEvent
@@ -30,9 +30,17 @@ class AlreadyOpen(UsageError):
     def __init__(self, run: Run) -> None:
         super().__init__(
             f"{run.name} is open for this issue ({run.state})",
-            help=f"crewcap show {run.name}, or crewcap stop {run.name}",
+            help=f"{_go_on(run)}, or crewcap stop {run.name}",
         )
         self.run = run
+
+
+def _go_on(run: Run) -> str:
+    """What a person who asked for a second run probably wants of the first."""
+    if run.state != RunState.WAITING:
+        return f"crewcap show {run.name}"
+    more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
+    return f"crewcap resume {run.name}{more}"
 
 
 class SqliteRuns:
