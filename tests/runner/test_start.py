@@ -160,7 +160,8 @@ def test_our_signals_are_the_runs_while_it_is_driven_and_ours_again_afterwards(
 
 def test_a_run_that_cannot_be_prepared_is_over_and_says_why(shop: Shop) -> None:
     """Else its issue would be blocked by a run that can never begin."""
-    decided, made = shop.plan(agent="claude"), order(shop)
+    told: list[Run] = []
+    decided, made = shop.plan(agent="claude"), order(shop, report=lambda run, _: told.append(run))
     run = write_down(made, decided, FOUND)
     (shop.user / ".git" / "HEAD").unlink()
     with pytest.raises(UnsafeEnvironment) as refused:
@@ -173,6 +174,7 @@ def test_a_run_that_cannot_be_prepared_is_over_and_says_why(shop: Shop) -> None:
         refused.value.message,
     )
     assert stored.ended_at is not None
+    assert told[-1] == stored  # its issue is told as well
     assert shop.runs.story(run.id)[-1].text == f"failed: {refused.value.message}"
 
 

@@ -10,6 +10,7 @@ A run whose process died is carried out again by the same call: see `workflow`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import signal
 import uuid
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from crewcap.agents import AGENTS, AgentAdapter
 from crewcap.agents.find import Found, find
+from crewcap.core.budget import Scope
 from crewcap.core.runs import Run, RunEvent, RunId, RunState, Verdict, move
 from crewcap.errors import CrewcapError, UnsafeEnvironment, UsageError
 from crewcap.gateway.assemble import key_variables
@@ -156,11 +158,12 @@ def _give_up(order: Order, run: Run, error: CrewcapError) -> None:
     stored = order.runs.get(run.id)
     if stored is None or stored.state not in {RunState.QUEUED, RunState.PREPARING}:
         return
-    ended = move(stored.state, RunEvent.FAIL)
-    order.runs.save(
-        replace(stored, state=ended, verdict=Verdict.SETUP_FAILED, reason=error.message, ended_at=order.clock())
-    )
+    state = move(stored.state, RunEvent.FAIL)
+    ended = replace(stored, state=state, verdict=Verdict.SETUP_FAILED, reason=error.message, ended_at=order.clock())
+    order.runs.save(ended)
     order.runs.log(run.id, "state", f"failed: {error.message}")
+    with contextlib.suppress(CrewcapError, OSError):  # the reason that is raised says more
+        order.report(ended, order.ledger.totals(Scope(f"run:{run.id}")))
 
 
 async def _drive(workflow: Workflow) -> Run:

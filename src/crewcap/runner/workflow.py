@@ -99,6 +99,7 @@ class Workflow:
             self._move(RunEvent.STOP, verdict=Verdict.CANCELLED, reason="interrupted before it could cost anything")
         finally:
             counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
         self._count_once()
         self._report()
         self.tools.tell(Ended(run=self.run))
