@@ -220,6 +220,7 @@ def _try(binary: str, as_root: bool) -> str:  # noqa: FBT001  (a cache key)
             pass_fds=descriptors.open,
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            start_new_session=True,  # Ctrl-C at a terminal must not look like a missing sandbox
             timeout=_PROBE_S,
             check=False,
         )
