@@ -72,12 +72,6 @@ def test_a_missing_name_is_said_to_be_missing() -> None:
         findings.text({}, "model")
 
 
-def test_a_strangers_word_is_quoted_and_cut() -> None:
-    """It may stand in a sentence and in a log."""
-    assert findings.quoted('a"b\n') == '"a\\"b\\n"'
-    assert len(findings.quoted("x" * 500)) < 100
-
-
 def test_a_part_is_measured_as_widely_as_json_writes_it() -> None:
     """However the client wrote it."""
     assert findings.size({"a": "ä"}) == len('{"a": "\\u00e4"}')

@@ -1,8 +1,4 @@
-"""What the reading of a request finds beside its size, and members of the right kind or `Malformed`.
-
-A refusal is one sentence that ends in what lifts it: the settings line that lets capped keys use the thing, or a key
-without a cap where no hold could cover it.
-"""
+"""What the reading of a request finds beside its size, and members of the right kind or `Malformed`."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from crewcap.wire import Malformed
+from crewcap.wire import Malformed, refusals
 
 MOST_TOKENS = 10_000_000  # more than any model has; larger numbers are typing errors or mischief
 
@@ -30,12 +26,11 @@ class Findings:
 
     def refuse(self, what: str, why: str, name: str) -> None:
         """Not for capped keys, until the settings say so."""
-        line = f"[gateway] allow = [{json.dumps(name[:80])}]"
-        self.refusals.append(f"{what} {why}, so capped keys may not use it; to let them: {line}")
+        self.refusals.append(refusals.may_be_allowed(what, why, name))
 
     def never(self, what: str, why: str) -> None:
         """Not for capped keys at all."""
-        self.refusals.append(f"{what} {why}, so no hold can cover it; use a key without a cap")
+        self.refusals.append(refusals.has_no_hold(what, why))
 
 
 def text(fields: Mapping[str, Any], name: str) -> str:
@@ -87,8 +82,3 @@ def objects(value: Any, where: str) -> list[dict[str, Any]]:
 def size(value: Any) -> int:
     """Bytes of a part of a body, written as widely as JSON writes it."""
     return len(json.dumps(value))
-
-
-def quoted(name: str) -> str:
-    """A stranger's word as it may stand in a sentence."""
-    return json.dumps(name if len(name) <= 80 else name[:80] + "…")

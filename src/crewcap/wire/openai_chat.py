@@ -24,10 +24,10 @@ from crewcap.wire import (
     strict_json,
 )
 from crewcap.wire import openai_known as known
-from crewcap.wire.findings import quoted
 from crewcap.wire.openai_meter import ChatMeter, ChatStreamMeter
 from crewcap.wire.openai_request import Found, PartForms, Rules
 from crewcap.wire.openai_sieve import UsageSieve
+from crewcap.wire.refusals import quoted
 
 PATH = "/v1/chat/completions"
 MOST_ANSWERS = 128

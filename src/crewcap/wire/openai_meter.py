@@ -25,12 +25,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crewcap.core.pricing import Modifiers, Usage, Write
-from crewcap.wire import Reading, provider_json, sse
+from crewcap.wire import Reading, lenient, sse
 from crewcap.wire import openai_known as known
-from crewcap.wire.provider_json import Doubts, short, word
+from crewcap.wire.lenient import short, word
 
 _DONE = b"[DONE]"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_MOST_DOUBTS = 10
 _SOUND = ("audio_tokens", "input_audio_token")
 _QUIET = ((b'"usage":null', b'"usage": null'), (b'"finish_reason":null', b'"finish_reason": null'))
 
@@ -62,7 +63,7 @@ class _StreamMeter:
 
     def _read(self, data: bytes, *, cut: bool) -> dict[str, Any] | None:
         """An event's object; one that is none may have been the bill."""
-        event = provider_json.decode(data)
+        event = lenient.parsed(data)
         if isinstance(event, dict):
             return event
         if not cut:
@@ -178,7 +179,7 @@ class _Body:
         return self._reading
 
     def close(self) -> tuple[dict[str, Any] | None, _Bill, Reading]:
-        answer = provider_json.decode(bytes(self._bytes))
+        answer = lenient.parsed(bytes(self._bytes))
         self._bytes.clear()
         return answer if isinstance(answer, dict) else None, self._bill, self._reading
 
@@ -220,6 +221,27 @@ class _Figures:
 
 
 @dataclass(slots=True)
+class _Doubts:
+    """Why the answer's figures cannot be taken at their word, each said once."""
+
+    sentences: list[str] = field(default_factory=list)
+
+    def add(self, sentence: str) -> None:
+        if sentence not in self.sentences and len(self.sentences) < _MOST_DOUBTS:
+            self.sentences.append(sentence)
+
+    def count(self, value: Any, name: str) -> int | None:
+        """A figure, or the least that a badly written one can mean; None where it means nothing."""
+        if lenient.is_count(value):
+            return int(value)
+        self.add(f"{name} is {short(value)}")
+        return lenient.least_count(value)
+
+    def __str__(self) -> str:
+        return "; ".join(self.sentences)
+
+
+@dataclass(slots=True)
 class _Bill:
     """What the answer so far adds up to."""
 
@@ -228,7 +250,7 @@ class _Bill:
     figures: _Figures = _Figures()
     pieces: dict[str, int] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict)
-    doubts: Doubts = field(default_factory=Doubts)
+    doubts: _Doubts = field(default_factory=_Doubts)
 
     def response(self, response: dict[str, Any], reading: Reading, *, is_last: bool) -> Reading:
         """The reading after a response object, which is whole where `is_last`."""
@@ -269,7 +291,7 @@ class _Bill:
             usage=usage,
             usage_is_whole=self.figures.prompt is not None and self.figures.output is not None,
             modifiers=self.modifiers,
-            raw_usage=provider_json.shown(self.raw),
+            raw_usage=lenient.shown(self.raw),
             doubt=str(self.doubts),
         )
 

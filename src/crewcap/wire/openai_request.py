@@ -25,9 +25,10 @@ from typing import Any
 
 from crewcap.core.asks import Bound
 from crewcap.core.pricing import Modifiers, Write
-from crewcap.wire import Malformed, Tier, findings
+from crewcap.wire import Malformed, Tier, findings, refusals
 from crewcap.wire import openai_known as known
-from crewcap.wire.findings import Findings, is_whole, objects, quoted, size
+from crewcap.wire.findings import Findings, is_whole, objects, size
+from crewcap.wire.refusals import quoted
 
 MOST_CALLS = 1_000
 PAD = 256
@@ -85,7 +86,7 @@ class Found(Findings):
         """Something of a known kind whose name is on no list: refused, or taken for all that fits the window."""
         self.whole_window = True
         if not self.allows(name):
-            self.refuse(f"the {kind} {quoted(name)}", "is not known to crewcap and its cost is not bounded", name)
+            self.refusals.append(refusals.unknown(kind, name))
 
 
 @dataclass(frozen=True, slots=True)

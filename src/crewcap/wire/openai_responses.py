@@ -23,9 +23,9 @@ from crewcap.wire import (
     strict_json,
 )
 from crewcap.wire import openai_known as known
-from crewcap.wire.findings import quoted
 from crewcap.wire.openai_meter import ResponsesMeter, ResponsesStreamMeter
 from crewcap.wire.openai_request import Found, PartForms, Rules
+from crewcap.wire.refusals import quoted
 
 PATH = "/v1/responses"
 COUNT_PATH = "/v1/responses/input_tokens"

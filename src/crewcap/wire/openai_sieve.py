@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from crewcap.wire import provider_json, sse
+from crewcap.wire import lenient, sse
 
 _END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")  # a line's end and an empty line
 
@@ -49,5 +49,5 @@ def _passing(event: bytes) -> bytes:
 
 def _is_usage_alone(event: bytes) -> bool:
     lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    chunk = provider_json.decode(sse.read(lines).data)
+    chunk = lenient.parsed(sse.read(lines).data)
     return isinstance(chunk, dict) and isinstance(chunk.get("usage"), dict) and chunk.get("choices") == []
