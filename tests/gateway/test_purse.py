@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from crewcap.core.budget import Granted, HoldId
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
+from crewcap.errors import LedgerError
 from crewcap.simulator.script import Script, Step, When
 from crewcap.stores import HoldOrder, Limit, Settlement
 
@@ -296,8 +300,21 @@ def test_a_ledger_that_cannot_book_sends_nothing(rig: RigMaker) -> None:
     asyncio.run(main())
 
 
-def test_a_settlement_that_could_not_be_booked_is_booked_later(rig: RigMaker) -> None:
-    """Until then the hold stays charged; nothing is lost."""
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """A folder stands where a file should, also for root."""
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.mkdir()
+    with pytest.raises(LedgerError):
+        yield
+    path.rmdir()
+    aside.rename(path)
+
+
+@pytest.mark.parametrize("marker_fails", [False, True])
+def test_a_settlement_that_could_not_be_booked_is_booked_later(rig: RigMaker, *, marker_fails: bool) -> None:
+    """Until then the hold stays charged; nothing is lost, also where the marker cannot be written."""
 
     async def main() -> None:
         import sqlite3  # noqa: PLC0415
@@ -313,7 +330,8 @@ def test_a_settlement_that_could_not_be_booked_is_booked_later(rig: RigMaker) ->
             other.close()
             assert r.balance().held >= r.simulator.meter.total()
             assert r.charged() == Money(0)
-            await r.gateway.service.purse.beat()
+            with unwritable(r.home.marker) if marker_fails else nullcontext():
+                await r.gateway.service.purse.beat()
             assert r.charged() == r.simulator.meter.total()
             assert r.balance().held == Money(0)
 

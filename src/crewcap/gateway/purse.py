@@ -90,10 +90,12 @@ class Purse:
 
     async def beat(self) -> None:
         """Write the ledger's marker and hand in again what is owed."""
-        await self.do(self._ledger.beat)  # whatever was settled before has been told by now
-        for settlement in tuple(self._owed.values()):
-            self.settle(settlement)
-        await self.do(_nothing)
+        try:
+            await self.do(self._ledger.beat)  # whatever was settled before has been told by now
+        finally:
+            for settlement in tuple(self._owed.values()):
+                self.settle(settlement)
+            await self.do(_nothing)
 
     def send_home(self) -> None:
         """Answer everybody in the line: the gateway is ending."""
@@ -105,9 +107,13 @@ class Purse:
         for timer in (self._poll, self._release_timer):
             if timer is not None:
                 timer.cancel()
-        await self.beat()
-        await self.do(self._ledger.stop_boot, boot)
-        await self._writer.stop()
+        try:
+            await self.beat()
+        finally:
+            try:
+                await self.do(self._ledger.stop_boot, boot)
+            finally:
+                await self._writer.stop()
 
     @property
     def waiting(self) -> int:
