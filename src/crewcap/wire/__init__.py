@@ -166,11 +166,22 @@ def _chat(*, tier: Tier = "default", geo: str = "global") -> Dialect:
     return Chat(tier=tier, geo=geo)
 
 
+def _gemini() -> Dialect:
+    from crewcap.wire.gemini import Gemini  # noqa: PLC0415  (a dialect is imported when it is used)
+
+    return Gemini()
+
+
 DIALECTS: Mapping[str, Callable[..., Dialect]] = {"anthropic": _anthropic}
 """Those that the gateway serves; settings say of any other that it is not served yet."""
 
 ENDPOINTS: Mapping[str, Mapping[str, Callable[..., Dialect]]] = {
     "anthropic": {"/v1/messages": _anthropic},
     "openai": {"/v1/responses": _responses, "/v1/chat/completions": _chat},
+    "gemini": {
+        f"/{version}/models/{{model}}:{method}": _gemini
+        for version in ("v1beta", "v1")
+        for method in ("generateContent", "streamGenerateContent")
+    },
 }
 """Who reads the requests to each path of a dialect; the path is the provider's too."""
