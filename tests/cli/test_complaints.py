@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import sqlite3
 import sys
 
 import click
@@ -21,6 +22,12 @@ def test_an_error_of_ours_keeps_its_words_and_its_status() -> None:
     assert said == Complaint(
         code="ledger", message="the ledger is gone", help="put a backup in its place", status=LedgerError.exit_status
     )
+
+
+def test_a_database_that_says_no_is_a_matter_of_the_books() -> None:
+    said = complaint(sqlite3.OperationalError("database is locked"))
+    assert (said.code, said.status) == ("ledger", LedgerError.exit_status)
+    assert "database is locked" in said.message
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import TextIO
 
 import click
 
-from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment, UsageError
+from crewcap.errors import CrewcapError, InternalError, LedgerError, UnsafeEnvironment, UsageError
 
 _MAKE_ROOM = "make room, and start the same command again: what was done is kept"
 _ANOTHER_HOME = "make it yours (chown), or name another state directory: --home DIR, or export CREWCAP_HOME=DIR"
@@ -59,6 +59,8 @@ def complaint(error: Exception) -> Complaint:
         case click.ClickException():
             message, help_ = _of_click(error)
             return Complaint(code=UsageError.code, message=message, help=help_, status=UsageError.exit_status)
+        case _ if type(error).__module__ == "sqlite3":  # not imported for every `--help`
+            return complaint(LedgerError(f"the books cannot be read or written: {error}", help="crewcap ledger verify"))
         case OSError():
             help_ = _HELP.get(error.errno or 0, "crewcap doctor looks at everything that crewcap needs")
             return Complaint(

@@ -350,7 +350,9 @@ def _has_children() -> bool:
 
 
 def _kill_all_of(uid: int) -> None:
-    """Everything of a user of its own in one call, which no fork can outrun."""
+    """Everything of a user of its own in one call, which no fork can outrun. Root's would be the whole machine."""
+    if uid == 0:
+        return
     killer = os.fork()
     if killer == 0:
         with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crewcap.errors import InternalError
 from crewcap.workspaces import Confined, Layout
 from crewcap.workspaces.child import LAUNCHER
 from crewcap.workspaces.interpreter import python, search_path
@@ -27,8 +28,12 @@ def program(order: int) -> tuple[str, ...]:
 
 
 def agent_uid(uid: int) -> int | None:
-    """The user to become; a plain user stays what it is."""
-    return uid if is_root() else None
+    """The user to become; a plain user stays what it is. Root is nobody's run: leftovers are killed by their user."""
+    if not is_root():
+        return None
+    if uid == 0:
+        raise InternalError("a run was about to be started as root; nothing was started")
+    return uid
 
 
 def base_environ(command: Confined) -> dict[str, str]:
