@@ -8,8 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from crewcap.core.runs import Issue, Run, RunId, RunState
-from crewcap.runner.ownership import clear_stop, is_driven, is_stop_requested, myself, request_stop, start_time
+from crewcap.errors import UsageError
+from crewcap.runner.ownership import (
+    clear_stop,
+    driving,
+    is_driven,
+    is_stop_requested,
+    myself,
+    request_stop,
+    start_time,
+)
 
 RUN = Run(
     id=RunId("01"),
@@ -48,3 +59,15 @@ def test_a_stop_is_seen_until_the_next_start(tmp_path: Path) -> None:
     assert is_stop_requested(folder)
     clear_stop(folder)
     assert not is_stop_requested(folder)
+
+
+def test_one_process_at_a_time_drives_a_run(tmp_path: Path) -> None:
+    """Two starts that come at once, after a kill or before the first has said who it is, do not share an agent."""
+    with (
+        driving(RUN, tmp_path),
+        pytest.raises(UsageError, match=r"a\.1 is driven by another process already"),
+        driving(RUN, tmp_path),
+    ):
+        raise AssertionError
+    with driving(RUN, tmp_path):
+        pass

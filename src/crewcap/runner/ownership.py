@@ -5,12 +5,17 @@ A pid alone proves nothing, because pids are used again: a driver is known by it
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from crewcap.core.runs import Run
+from crewcap.errors import UsageError
 
 _STOP_FILE = "stop"
+_LOCK_FILE = "driver.lock"
 
 
 def start_time(pid: int) -> str:
@@ -36,6 +41,21 @@ def is_driven(run: Run) -> bool:
     if run.owner_started:
         return start_time(run.owner_pid) == run.owner_started
     return _exists(run.owner_pid)
+
+
+@contextmanager
+def driving(run: Run, folder: Path) -> Iterator[None]:
+    """Be the one process that drives a run; the kernel lets go when we end, however that is."""
+    lock = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(f"{run.name} is driven by another process already", help=f"crewcap show {run.name}") from None
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def request_stop(folder: Path) -> None:

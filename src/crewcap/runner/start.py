@@ -30,6 +30,7 @@ from crewcap.gateway.client import GatewayHandle, attached
 from crewcap.home import Home
 from crewcap.runner.doors import Doors
 from crewcap.runner.moments import Moment
+from crewcap.runner.ownership import driving
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
 from crewcap.runner.tree import Tree
@@ -129,6 +130,17 @@ async def carry_out(order: Order, plan: Plan, run: Run, found: Found, *, gateway
     """Drive a run to its end, or to where it waits; SIGINT and SIGTERM pause it, the second one stops it."""
     folder = order.home.run(run.id)
     folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
+    with driving(run, folder):
+        stored = order.runs.get(run.id)
+        if stored is not None and stored.state != run.state:
+            raise UsageError(f"{run.name} went on meanwhile: it is {stored.state}", help=f"crewcap show {run.name}")
+        return await _carry_out(order, plan, run, found, folder=folder, gateway=gateway, say=say)
+
+
+async def _carry_out(
+    order: Order, plan: Plan, run: Run, found: Found, *, folder: Path, gateway: GatewayHandle, say: str
+) -> Run:
+    """The same, by the one process that drives the run."""
     leased = lease(order.home.root / "uids")
     try:
         tools = Tools(
