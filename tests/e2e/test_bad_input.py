@@ -138,7 +138,7 @@ def test_an_amount_that_reads_like_an_option_is_named(desk: Desk) -> None:
 def test_a_budget_of_nothing_stops_what_would_spend_before_it_starts(own_desk: Desk) -> None:
     assert own_desk.crewcap("budget", "set", "all", "day", "0").status == 0
     own_desk.crewcap("run", "issues/fix-login.md", cwd=own_desk.shop).refuses(
-        3, "all that is left of the budget of all, $0.00 a day", "crewcap budget set"
+        3, "all that is left of the budget of all, $0.00 a day", "crewcap budget set all day AMOUNT"
     )
     own_desk.crewcap("exec", "--", "true").refuses(3, "all has nothing left of $0.00", "crewcap budget set all day")
     assert own_desk.keys() == []

@@ -105,7 +105,7 @@ def test_the_first_screen_names_every_command(desk: Desk) -> None:
 
 @pytest.mark.parametrize("plural", PLURALS)
 def test_a_plural_is_its_singular(desk: Desk, plural: str) -> None:
-    words = ("--today",) if plural == "costs" else ("list",) if plural != "ledgers" else ("verify",)
+    words = {"costs": ("--today",), "ledgers": ("verify",), "configs": ("show",)}.get(plural, ("list",))
     one, many = (desk.crewcap(name, *words, "--json") for name in (PLURALS[plural], plural))
     assert (many.status, many.out) == (0, one.out)
 

@@ -50,7 +50,14 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry("crewcap.cli.config:config", "Show and check the settings.", "Settings"),
     "completion": Entry("crewcap.cli.completion:completion", "Shell completion.", "Settings"),
 }
-PLURALS = {"keys": "key", "budgets": "budget", "prices": "price", "ledgers": "ledger", "costs": "cost"}
+PLURALS = {
+    "keys": "key",
+    "budgets": "budget",
+    "prices": "price",
+    "ledgers": "ledger",
+    "costs": "cost",
+    "configs": "config",
+}
 
 
 class Commands(click.Group):

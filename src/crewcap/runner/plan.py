@@ -77,9 +77,10 @@ def make_plan(
         default, whose = project.cap, "the repository's own cap"
     cap, because = bind_cap(default=default, whose=whose, route=route, issue=issue, asked=asked.cap, budgets=balances)
     if not cap:
+        tightest = min(balances, key=lambda balance: balance.left)
         raise MoneyRefused(
             f"nothing was started: {cap.show()} is {because}",
-            help="crewcap budget list; crewcap budget set SCOPE WINDOW AMOUNT",
+            help=f"raise it with: crewcap budget set {tightest.scope} {tightest.window} AMOUNT",
         )
     return Plan(
         issue=issue,
