@@ -23,7 +23,7 @@ prompt was blocked), and no error came. Until it is closed it is never called co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,24 +53,20 @@ class StreamMeter:
             if not chunk:
                 return self._reading
             self._cutter = _Objects() if chunk[:1] in (b"[", b"{") else _Events()
-        for data in self._cutter.feed(chunk):
-            self._take(data)
+        found = self._cutter.feed(chunk)
+        for data in found:
+            self._bill.take(lenient.parsed(data))
+        if found:
+            self._reading = self._bill.reading()
         return self._reading
 
     def close(self) -> Reading:
-        """The stream is over."""
+        """The stream is over; what it was cut off in the middle of is no doubt."""
         for data in self._cutter.close() if self._cutter else ():
-            self._take(data, cut=True)
-        self._reading = self._bill.closed(self._reading)
+            self._bill.take(lenient.parsed(data) or [])
+        if self._reading.has_started:
+            self._reading = self._bill.reading(is_closed=True)
         return self._reading
-
-    def _take(self, data: bytes, *, cut: bool = False) -> None:
-        said = lenient.parsed(data)
-        chunks = [said] if isinstance(said, dict) else said if isinstance(said, list) else []
-        if not chunks and not cut:
-            self._reading = self._bill.unreadable(self._reading)
-        for chunk in chunks:
-            self._reading = self._bill.after(chunk, self._reading)
 
 
 class WholeMeter:
@@ -79,25 +75,20 @@ class WholeMeter:
     def __init__(self, answers: int) -> None:
         self._answers = answers
         self._body = bytearray()
-        self._reading = Reading()
 
     def feed(self, chunk: bytes) -> Reading:
         """Take the next bytes; nothing is known before the last one."""
         self._body += chunk
-        if chunk and not self._reading.has_started:
-            self._reading = replace(self._reading, has_started=True)
-        return self._reading
+        return Reading(has_started=bool(self._body))
 
     def close(self) -> Reading:
         """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
         said = lenient.parsed(bytes(self._body))
-        self._body.clear()
+        if not isinstance(said, (dict, list)):
+            return Reading(has_started=bool(self._body))
         bill = _Bill(self._answers, is_whole=isinstance(said, dict))
-        chunks = said if isinstance(said, list) else [said] if isinstance(said, dict) else []
-        for chunk in chunks:
-            self._reading = bill.after(chunk, self._reading)
-        self._reading = bill.closed(self._reading)
-        return self._reading
+        bill.take(said)
+        return bill.reading(is_closed=True)
 
 
 class _Events:
@@ -106,19 +97,16 @@ class _Events:
     def __init__(self) -> None:
         self._splitter = sse.Splitter()
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        return self._data(self._splitter.feed(chunk))
+    def feed(self, chunk: bytes) -> list[bytes]:
+        return [data for block in self._splitter.feed(chunk) if (data := self._data(block))]
 
-    def close(self) -> Iterator[bytes]:
-        return self._data(self._splitter.close())
+    def close(self) -> list[bytes]:
+        return [data for block in self._splitter.close() if (data := self._data(block))]
 
     @staticmethod
-    def _data(blocks: list[bytes]) -> Iterator[bytes]:
-        for block in blocks:
-            bare = block.lstrip()
-            data = bare if bare[:1] in (b"{", b"[") else sse.read(block).data
-            if data.strip():
-                yield data
+    def _data(block: bytes) -> bytes:
+        bare = block.strip()
+        return bare if bare[:1] in (b"{", b"[") else sse.read(block).data.strip()
 
 
 class _Objects:
@@ -235,6 +223,12 @@ class _Bill:
 
     answers: int  # how many candidates were asked for
     is_whole: bool = False  # one object holds everything, however many candidates it has
+    model: str = ""
+    request_id: str = ""
+    stop_reason: str = ""
+    error: str = ""
+    has_usage: bool = False
+    has_last_word: bool = False
     figures: _Figures = _Figures()
     raw: dict[str, Any] = field(default_factory=dict)
     modifiers: Modifiers = STANDARD
@@ -242,7 +236,6 @@ class _Bill:
     seen: set[int] = field(default_factory=set)  # candidates, by index
     finished: set[int] = field(default_factory=set)
     is_blocked: bool = False
-    has_last_word: bool = False
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -250,61 +243,60 @@ class _Bill:
         """Every candidate is finished, or there will be none."""
         return self.is_whole or self.is_blocked or (len(self.finished) >= self.answers and self.finished >= self.seen)
 
-    @property
-    def _is_exact(self) -> bool:
-        """The prompt will not change any more."""
-        return self.figures.prompt is not None and (self.figures.cached is not None or self.has_last_word)
+    def take(self, said: Any) -> None:
+        """One chunk, a list of them, or a whole answer."""
+        for chunk in said if isinstance(said, list) else [said]:
+            if not isinstance(chunk, dict):
+                self._doubt("a chunk could not be read")
+            elif "error" in chunk:
+                self.error = _error(chunk["error"])
+            else:
+                self._take_chunk(chunk)
 
-    def after(self, chunk: Any, reading: Reading) -> Reading:
-        """The reading after one chunk, or after a whole body."""
-        if not isinstance(chunk, dict):
-            return self.unreadable(reading)
-        if "error" in chunk:
-            return replace(reading, error=_error(chunk["error"]))
-        reading = replace(
-            reading,
-            model=lenient.word(chunk.get("modelVersion")).removeprefix("models/") or reading.model,
-            request_id=lenient.word(chunk.get("responseId")) or reading.request_id,
-            stop_reason=self._ends(chunk) or reading.stop_reason,
-        )
-        usage = chunk.get("usageMetadata")
-        if usage is None:
-            return replace(reading, usage=self._usage(reading)) if self.searches else reading
-        return self._with_usage(usage, reading)
-
-    def unreadable(self, reading: Reading) -> Reading:
-        """The reading after a chunk that should have told something, and is no JSON object."""
-        self._doubt("a chunk could not be read")
-        return replace(reading, doubt="; ".join(self.doubts))
-
-    def closed(self, reading: Reading) -> Reading:
-        """The reading once nothing more can come."""
-        if reading.error or not self.is_over:
-            return reading
-        if not reading.model:
+    def reading(self, *, is_closed: bool = False) -> Reading:
+        """What is known; the end, and the words for the audit, once nothing more can come."""
+        is_complete = is_closed and self.is_over and not self.error
+        if is_complete and not self.model:
             self._doubt("the answer does not name its model")
-        return replace(reading, is_complete=True, doubt="; ".join(self.doubts))
+        figures = self.figures
+        is_exact = figures.prompt is not None and (figures.cached is not None or self.has_last_word)
+        return Reading(
+            model=self.model,
+            usage=self._usage() if self.has_usage or self.searches else None,
+            usage_is_whole=self.has_last_word and figures.are_whole,
+            prompt_is_exact=is_exact and not self.doubts,
+            is_complete=is_complete,
+            has_started=True,
+            modifiers=self.modifiers,
+            error=self.error,
+            stop_reason=self.stop_reason,
+            request_id=self.request_id,
+            raw_usage=lenient.shown(self.raw) if is_closed and self.raw else "",
+            doubt="; ".join(self.doubts),
+        )
 
-    def _ends(self, chunk: dict[str, Any]) -> str:
-        """Why candidates finished, or why there are none; '' where they go on."""
+    def _take_chunk(self, chunk: dict[str, Any]) -> None:
+        self.model = lenient.word(chunk.get("modelVersion")).removeprefix("models/") or self.model
+        self.request_id = lenient.word(chunk.get("responseId")) or self.request_id
         feedback = chunk.get("promptFeedback")
-        reason = lenient.word(feedback.get("blockReason")) if isinstance(feedback, dict) else ""
-        self.is_blocked |= bool(reason)
+        if isinstance(feedback, dict) and lenient.word(feedback.get("blockReason")):
+            self.is_blocked, self.stop_reason = True, feedback["blockReason"]
         for candidate in _listed(chunk.get("candidates")):
             if isinstance(candidate, dict):
-                reason = self._candidate(candidate) or reason
-        return reason
+                self._take_candidate(candidate)
+        if chunk.get("usageMetadata") is not None:
+            self._take_usage(chunk["usageMetadata"])
 
-    def _candidate(self, candidate: dict[str, Any]) -> str:
+    def _take_candidate(self, candidate: dict[str, Any]) -> None:
         index = candidate.get("index")
         index = index if type(index) is int else 0
         self.seen.add(index)
-        self._take_searches(index, candidate.get("groundingMetadata"))
+        if "groundingMetadata" in candidate:
+            self._take_searches(index, candidate["groundingMetadata"])
         reason = lenient.word(candidate.get("finishReason"))
-        if reason in _UNFINISHED:
-            return ""
-        self.finished.add(index)
-        return reason
+        if reason not in _UNFINISHED:
+            self.finished.add(index)
+            self.stop_reason = reason
 
     def _take_searches(self, index: int, grounding: Any) -> None:
         """What is billed by the piece; what has no published fee keeps its name, to be booked at nothing never."""
@@ -322,27 +314,22 @@ class _Bill:
             if count:
                 self.searches[index, fee] = max(count, self.searches.get((index, fee), 0))
 
-    def _with_usage(self, usage: Any, reading: Reading) -> Reading:
+    def _take_usage(self, usage: Any) -> None:
         if not isinstance(usage, dict):
             self._doubt("the answer's usageMetadata is not an object")
-            return replace(reading, doubt="; ".join(self.doubts))
+            return
+        self.has_usage = True
         self.figures = self._not_below(self._overlay(usage))
         self.raw |= usage
         self._take_tier(usage)
         self.has_last_word |= self.is_over
-        return replace(
-            reading,
-            usage=self._usage(reading),
-            usage_is_whole=self.has_last_word and self.figures.are_whole,
-            prompt_is_exact=self._is_exact and not self.doubts,
-            modifiers=self.modifiers,
-            raw_usage=lenient.shown(self.raw),
-            doubt="; ".join(self.doubts),
-        )
 
-    def _usage(self, reading: Reading) -> Usage:
+    def _usage(self) -> Usage:
         usage = self.figures.usage()
-        return replace(usage, pieces=self._pieces(reading.model), apart=self._apart(usage))
+        media = _media(self.raw, _SENT)
+        if not media and not self.searches:
+            return usage
+        return replace(usage, pieces=self._pieces(), apart=_apart(usage, media, _media(self.raw, _CACHED)))
 
     def _overlay(self, usage: Mapping[str, Any]) -> _Figures:
         """The last snapshot of each figure; a total is that of the prompt beside it."""
@@ -371,23 +358,13 @@ class _Bill:
         self._doubt(f"{name} is {lenient.short(value)}")
         return lenient.least_count(value)
 
-    def _pieces(self, model: str) -> dict[str, int]:
+    def _pieces(self) -> dict[str, int]:
         pieces: dict[str, int] = {}
         for (_, fee), count in self.searches.items():
             pieces[fee] = pieces.get(fee, 0) + count
-        if "web_search" in pieces and SEARCHES_BILLED_ONCE.match(model):
+        if "web_search" in pieces and SEARCHES_BILLED_ONCE.match(self.model):
             pieces["web_search"] = 1
         return pieces
-
-    def _apart(self, usage: Usage) -> dict[str, int]:
-        """Tokens of pictures, sound and film; what is more than the fresh ones can be was read from the cache."""
-        apart = {}
-        for medium in _MEDIA:
-            sent, cached = _modality(self.raw, _SENT, medium), _modality(self.raw, _CACHED, medium)
-            fresh = min(max(0, sent - cached), usage.input)
-            apart[f"input_{medium}_token"] = fresh
-            apart[f"cache_{medium}_read_token"] = min(max(0, sent - fresh), usage.cache_read)
-        return {name: count for name, count in apart.items() if count}
 
     def _take_tier(self, usage: Mapping[str, Any]) -> None:
         for key in ("trafficType", "serviceTier"):
@@ -413,8 +390,21 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _modality(raw: Mapping[str, Any], keys: tuple[str, ...], medium: str) -> int:
-    """Tokens of one medium in these lists; each was told whole by its last snapshot."""
-    entries = [entry for key in keys for entry in _listed(raw.get(key)) if isinstance(entry, dict)]
-    said = (entry.get("tokenCount") for entry in entries if lenient.word(entry.get("modality")).lower() == medium)
-    return sum(int(count) for count in said if count is not None and lenient.is_count(count))
+def _media(raw: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, int]:
+    """Tokens of pictures, sound and film in these lists; each list was told whole by its last snapshot."""
+    found: dict[str, int] = {}
+    for entry in (entry for key in keys for entry in _listed(raw.get(key)) if isinstance(entry, dict)):
+        medium, count = lenient.word(entry.get("modality")).lower(), entry.get("tokenCount")
+        if medium in _MEDIA and count is not None and lenient.is_count(count):
+            found[medium] = found.get(medium, 0) + count
+    return found
+
+
+def _apart(usage: Usage, sent: Mapping[str, int], cached: Mapping[str, int]) -> dict[str, int]:
+    """Those tokens by what price lists call them; what cannot have been fresh was read from the cache."""
+    apart: dict[str, int] = {}
+    for medium, count in sent.items():
+        fresh = min(max(0, count - cached.get(medium, 0)), usage.input)
+        apart[f"input_{medium}_token"] = fresh
+        apart[f"cache_{medium}_read_token"] = min(max(0, count - fresh), usage.cache_read)
+    return {name: count for name, count in apart.items() if count}
