@@ -171,7 +171,7 @@ def read_tools(tools: Any, where: str, found: Found) -> None:
 
 def _read_tool(tool: dict[str, Any], found: Found) -> None:
     kind = findings.text(tool, "type")
-    if tool.get("defer_loading"):
+    if any(each.get("defer_loading") for each in (tool, tool.get("function")) if isinstance(each, dict)):
         found.pad += size(tool)
     hosted = known.HOSTED_TOOL.match(kind)
     if kind in known.PLAIN_TOOLS:

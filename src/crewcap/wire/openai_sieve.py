@@ -22,6 +22,8 @@ class UsageSieve:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; return those that go on now."""
+        if not self._rest and _is_quiet(chunk):
+            return chunk
         self._rest += chunk
         passed, start = bytearray(), 0
         usable = len(self._rest) - (1 if self._rest.endswith(b"\r") else 0)  # what follows it may belong to it
@@ -40,9 +42,15 @@ class UsageSieve:
         return _passing(rest)
 
 
+def _is_quiet(chunk: bytes) -> bool:
+    """Whole events that all say that they do not tell the usage: nearly every chunk there is."""
+    ends = chunk.endswith(b"\n\n") and b"\r" not in chunk
+    return ends and chunk.count(b'"usage"') == chunk.count(b'"usage":null')
+
+
 def _passing(event: bytes) -> bytes:
     """The event, or only the empty lines before it."""
-    if b'"usage"' in event and _is_usage_alone(event):
+    if b'"usage"' in event and b'"delta"' not in event and _is_usage_alone(event):
         return event[: len(event) - len(event.lstrip(b"\r\n"))]
     return event
 
