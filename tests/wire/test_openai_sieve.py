@@ -15,7 +15,8 @@ from crewcap.wire.openai_sieve import UsageSieve
 
 def chunk(end: str = "\n\n", **fields: Any) -> bytes:
     """One chunk as the provider writes it."""
-    return f"data: {json.dumps({'object': 'chat.completion.chunk'} | fields)}{end}".encode()
+    text = json.dumps({"object": "chat.completion.chunk"} | fields, separators=(",", ":"))
+    return f"data: {text}{end}".encode()
 
 
 WORDS = chunk(choices=[{"delta": {"content": 'she said "usage" and "choices":[]'}, "finish_reason": None}], usage=None)
