@@ -7,6 +7,7 @@ secret was looked for and never what was found.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Mapping
@@ -85,6 +86,10 @@ class KeySource:
 
     def _from_command(self, environ: Mapping[str, str]) -> str:
         argv = [self.value] if isinstance(self.value, str) else list(self.value)
+        if shutil.which(argv[0], path=environ.get("PATH", os.defpath)) is None:
+            raise UnsafeEnvironment(
+                f"the key command `{argv[0]}` is not installed", help="install it, or name it by its full path"
+            )
         try:
             done = subprocess.run(  # noqa: S603  (the user's own settings name it; no shell)
                 argv,
@@ -94,10 +99,6 @@ class KeySource:
                 timeout=COMMAND_LIMIT_S,
                 check=False,
             )
-        except FileNotFoundError:
-            raise UnsafeEnvironment(
-                f"the key command `{argv[0]}` is not installed", help="install it, or name it by its full path"
-            ) from None
         except OSError as error:
             raise UnsafeEnvironment(
                 f"the key command `{argv[0]}` cannot be started: {error.strerror}", help="run it once by hand"
