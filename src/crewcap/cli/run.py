@@ -9,7 +9,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_options import read_issue, run_options
-from crewcap.core.runs import EXIT_STATUS, Run, Verdict
+from crewcap.core.runs import EXIT_STATUS, Run, RunState, Verdict
 
 if TYPE_CHECKING:
     from crewcap.cli.run_job import Job
@@ -46,7 +46,11 @@ def carry_out(call: Call, job: Job) -> int:
 
 
 def exit_status(run: Run) -> int:
-    """What the shell is told; a run that is still open was left by its driver."""
+    """What the shell is told: the signal that ended it, that money said no (a pause counts), or the verdict."""
+    if run.verdict == Verdict.CANCELLED and run.signal:
+        return 128 + run.signal
+    if run.state == RunState.WAITING and run.verdict == Verdict.PROVIDER_ERROR:
+        return EXIT_STATUS[Verdict.BUDGET_EXHAUSTED]  # the provider's own limit: the run goes on when it is lifted
     return EXIT_STATUS[run.verdict or Verdict.AGENT_ERROR]
 
 

@@ -73,7 +73,7 @@ def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: s
         settings=settings,
         repository=repository,
         base=base,
-        left_out=call.app.mirrors.left_out(repository),
+        left_out=_but_for(issue, repository, call.app.mirrors.left_out(repository)),
         found=start.find_agent(settings, adapter, call.environ),
         agent_title=adapter.title,
         tracker=tracker,
@@ -103,6 +103,14 @@ def make_order(call: Call, job: Job, tell: Callable[[Moment], None]) -> start.Or
         tell=tell,
         report=_reporter(call, job, tuple(held.values())),
     )
+
+
+def _but_for(issue: Issue, repository: Repository, left_out: LeftOut) -> LeftOut:
+    """Without the issue's own file, which is read as it stands, and which our report makes uncommitted."""
+    top = repository.local or Path("/")
+    changed = tuple(name for name in left_out.changed if str(top / name) != issue.source)
+    untracked = tuple(name for name in left_out.untracked if str(top / name) != issue.source)
+    return replace(left_out, changed=changed, untracked=untracked)
 
 
 def prepare_again(call: Call, run: Run) -> Job:
