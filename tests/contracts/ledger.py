@@ -131,6 +131,15 @@ class LedgerContract:
         assert not desk.settle(hold, "0.60")
         assert desk.amounts(Scope("key:k1")) == (usd("0.10"), ZERO, ZERO)
 
+    def test_what_a_dead_gateway_lost_cannot_be_settled_after_all(self, desk: Desk) -> None:
+        """Two tell of one end, and the second is told that it came too late: no money moves, and nothing is raised."""
+        desk.key(cap="1.00")
+        hold = desk.granted("0.70")
+        desk.ledger.stop_boot(desk.boot)
+        assert desk.amounts(Scope("key:k1")) == (ZERO, usd("0.70"), ZERO)
+        assert not desk.settle(hold, "0.10")
+        assert desk.amounts(Scope("key:k1")) == (ZERO, usd("0.70"), ZERO)
+
     def test_an_unknown_hold_cannot_settle(self, desk: Desk) -> None:
         desk.key(cap="1.00")
         with pytest.raises(InternalError):
