@@ -13,7 +13,7 @@ from crewcap.simulator.conversation import Asked, BadRequest, Call, call_id, rea
 from crewcap.simulator.tokens import REQUEST_TOKENS
 
 REMINDER = {"type": "text", "text": "<system-reminder>\nUSD budget: 1/2\n</system-reminder>"}
-ENVIRONMENT = "<system-reminder>\n# Environment\n - Primary working directory: /work/shop\n - Platform: linux\n"
+ENVIRONMENT = "<system-reminder>\n# Environment\n - Primary working directory: /srv/shop\n - Platform: linux\n"
 
 
 def reading(*messages: Any, headers: dict[str, str] | None = None, **more: Any) -> Asked:
@@ -42,7 +42,7 @@ def test_a_first_turn_has_a_task_and_no_results() -> None:
         False,
         None,
     )
-    assert asked.cwd == "/work/shop"
+    assert asked.cwd == "/srv/shop"
 
 
 def test_the_last_result_tells_the_step_that_asked_for_it() -> None:
