@@ -172,7 +172,9 @@ def _repository() -> Iterator[str]:
 
 def commands_page() -> str:
     """What a user can type."""
-    context = click.Context(root, info_name="crewcap", max_content_width=WIDTH, terminal_width=WIDTH)
+    context = click.Context(
+        root, info_name="crewcap", max_content_width=WIDTH, terminal_width=WIDTH, **root.context_settings
+    )
     lines = ["# Commands", "", _NOTE, *_common_options(context), ""]
     for name in COMMANDS:
         command = root.get_command(context, name)

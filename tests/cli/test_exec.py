@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from crewcap.cli.exec import REMOVED, environment
+from crewcap.cli.exec import REMOVED, _Relay, environment
 from crewcap.core.budget import ALL, Scope
 from crewcap.core.money import Money
 from crewcap.home import Home
@@ -139,6 +140,19 @@ def test_a_signal_reaches_it_and_its_end_is_told_as_a_shell_would(shell: Shell) 
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     assert "in 0 requests" in err
+
+
+def test_a_signal_that_comes_while_the_command_starts_is_given_to_it() -> None:
+    """Between two handlers a signal would be lost, and whoever sent it would wait for ever."""
+
+    async def main() -> int:
+        relay = _Relay()
+        relay.take(signal.SIGTERM)
+        relay.connect(child := await asyncio.create_subprocess_exec("sleep", "60"))
+        async with asyncio.timeout(20):
+            return await child.wait()
+
+    assert asyncio.run(main()) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(

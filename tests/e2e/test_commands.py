@@ -45,7 +45,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 def every_command() -> Iterator[tuple[str, ...]]:
     """All of them, with the commands of groups."""
-    ctx = click.Context(root, info_name="crewcap")
+    ctx = click.Context(root, info_name="crewcap", **root.context_settings)
     for name in COMMANDS:
         yield (name,)
         command = root.get_command(ctx, name)
@@ -55,7 +55,7 @@ def every_command() -> Iterator[tuple[str, ...]]:
 
 def command_of(words: tuple[str, ...]) -> click.Command:
     """The command that is meant; a group's own where the second word is none of its commands."""
-    ctx = click.Context(root, info_name="crewcap")
+    ctx = click.Context(root, info_name="crewcap", **root.context_settings)
     command = root.get_command(ctx, words[0])
     assert command is not None, words
     inner = command.get_command(ctx, words[1]) if isinstance(command, click.Group) and len(words) > 1 else None

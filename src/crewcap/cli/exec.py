@@ -12,6 +12,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
@@ -131,27 +132,45 @@ def environment(environ: Mapping[str, str], url: str, secret: str) -> dict[str, 
     }
 
 
+@dataclass(slots=True)
+class _Relay:
+    """Signals for CMD: one that comes while it starts is given to it as soon as it is there.
+
+    One handler for the whole time: a handler that is replaced may still be called for a signal that came before.
+    """
+
+    child: asyncio.subprocess.Process | None = None
+    early: list[signal.Signals] = field(default_factory=list)
+
+    def take(self, number: signal.Signals) -> None:
+        """Pass it on, or keep it."""
+        if self.child is None:
+            self.early.append(number)
+        elif self.child.returncode is None:
+            self.child.send_signal(number)
+
+    def connect(self, child: asyncio.subprocess.Process) -> None:
+        """CMD is there."""
+        self.child = child
+        for number in self.early:
+            self.take(number)
+
+
 async def _watch(command: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """CMD from its start to its end; its exit status as a shell would tell it."""
-    loop = asyncio.get_running_loop()
-    early: list[signal.Signals] = []  # what comes while CMD starts: it gets that as soon as it is there
-    passed_on = PASSED_ON if sys.stdin.isatty() else (*PASSED_ON, *OF_A_TERMINAL)
-    for number in OF_A_TERMINAL:
-        loop.add_signal_handler(number, lambda: None)
-    for number in passed_on:
-        loop.add_signal_handler(number, early.append, number)
+    loop, relay = asyncio.get_running_loop(), _Relay()
+    for number in OF_A_TERMINAL:  # a terminal sends these to CMD as well
+        loop.add_signal_handler(number, *((lambda: None,) if sys.stdin.isatty() else (relay.take, number)))
+    for number in PASSED_ON:
+        loop.add_signal_handler(number, relay.take, number)
     try:
-        child = await asyncio.create_subprocess_exec(*command, env=environ)
+        relay.connect(child := await asyncio.create_subprocess_exec(*command, env=environ))
     except FileNotFoundError:
         click.echo(f"error: {command[0]}: command not found", err=True)
         return NOT_FOUND
     except OSError as error:
         click.echo(f"error: {command[0]}: {error.strerror}", err=True)
         return NOT_RUNNABLE
-    for number in passed_on:
-        loop.add_signal_handler(number, child.send_signal, number)
-    for number in early:
-        child.send_signal(number)
     status = await child.wait()
     return 128 - status if status < 0 else status
 
