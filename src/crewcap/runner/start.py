@@ -30,7 +30,7 @@ from crewcap.gateway.client import GatewayHandle, attached
 from crewcap.home import Home
 from crewcap.runner.doors import Doors
 from crewcap.runner.moments import Moment
-from crewcap.runner.ownership import driving
+from crewcap.runner.ownership import driving, myself
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
 from crewcap.runner.tree import Tree
@@ -91,7 +91,8 @@ def guard_keys(settings: Settings, sandbox: Sandbox, *, is_spoken: bool) -> None
 
 
 def write_down(order: Order, plan: Plan, found: Found) -> Run:
-    """Store a new run of this plan; `AlreadyOpen` carries the one that the issue has."""
+    """Store a new run of this plan, ours from its first moment; `AlreadyOpen` carries the one that the issue has."""
+    pid, started = myself()
     return order.runs.create(
         Run(
             id=RunId(_sortable_id(order.clock())),
@@ -114,6 +115,8 @@ def write_down(order: Order, plan: Plan, found: Found) -> Run:
             session=str(uuid.uuid4()),
             effort=plan.route.effort,
             created_at=order.clock(),
+            owner_pid=pid,
+            owner_started=started,
         )
     )
 
