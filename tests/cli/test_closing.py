@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crewcap.cli.closing import Closing, closing_lines, colour_of
-from crewcap.cli.opening import Opening, lefts_of, opening_lines
+from crewcap.cli.opening import Opening, lefts_of, opening_lines, walls
 from crewcap.cli.screen import columns_of
 from crewcap.core.budget import ALL, Balance, Scope
 from crewcap.core.money import ZERO, Money
@@ -186,3 +186,9 @@ def test_green_is_for_a_passed_check_alone() -> None:
     assert colour_of(PAUSED) == "yellow"
     assert colour_of(replace(RUN, state=RunState.FAILED, verdict=Verdict.CHECK_FAILED)) is None
     assert colour_of(replace(RUN, state=RunState.FAILED, verdict=Verdict.BUDGET_EXHAUSTED)) == "red"
+
+
+def test_only_without_a_wall_is_more_than_the_gateway_in_reach() -> None:
+    """What a user reads of a sandbox must be true of that sandbox."""
+    assert walls("bubblewrap") == "bubblewrap; network: model gateway"
+    assert walls("unconfined") == "unconfined; network: open"

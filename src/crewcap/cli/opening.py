@@ -26,6 +26,11 @@ class Opening:
     notes: Sequence[str] = ()  # what deserves saying before it starts: hidden text left out, an agent passed over
 
 
+def walls(rung: str) -> str:
+    """The rung, and what can be reached through it: only without any wall is that more than the gateway."""
+    return f"{rung}; network: {'open' if rung == 'unconfined' else 'model gateway'}"
+
+
 def lefts_of(balances: Iterable[Balance]) -> tuple[tuple[str, Money], ...]:
     """What is left in each limit, as people call it: `issue`, `today`, `team:core this month`."""
     return tuple((_name(balance), balance.left) for balance in balances)
@@ -38,7 +43,7 @@ def opening_lines(opening: Opening, columns: int) -> list[str]:
         ("agent", f"{opening.agent}, {run.model}   ({run.because})"),
         *_money(run, _left(opening.lefts), columns),
         *([("from", _from(run, opening.uncommitted))] if run.base or opening.uncommitted else []),
-        ("sandbox", opening.sandbox or f"{run.sandbox}; network: model gateway"),
+        ("sandbox", opening.sandbox or walls(run.sandbox)),
         *(("note", note) for note in opening.notes),
     ]
     title = one_line(run.issue.title)

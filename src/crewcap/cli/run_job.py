@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crewcap.agents.find import Found
 from crewcap.cli.context import Call
+from crewcap.cli.opening import walls
 from crewcap.cli.room import require_room
 from crewcap.cli.run_screen import RunScreen
 from crewcap.core.runs import Issue, Run, RunState
@@ -166,7 +167,7 @@ def _reporter(call: Call, job: Job, secrets: Collection[str]) -> Callable[[Run, 
             now=now,
             check=prompt.check_of(job.plan),
             told=prompt.first(job.plan, run),
-            reach=(f"sandbox: {run.sandbox}", "network: the model gateway, nothing else"),
+            reach=(f"sandbox: {walls(run.sandbox)}",),
             secrets=secrets,
         )
         job.tracker.report(run.issue, run=run.name, text=text)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from crewcap.cli.context import Call
-from crewcap.cli.opening import Opening, lefts_of, opening_lines, table
+from crewcap.cli.opening import Opening, lefts_of, opening_lines, table, walls
 from crewcap.cli.run_job import Job
 from crewcap.cli.screen import Screen, span
 from crewcap.core.runs import Run, RunId, RunState
@@ -29,8 +29,8 @@ def show_plan(call: Call, job: Job) -> None:
         agent=f"{job.agent_title} {job.found.version}",
         lefts=lefts_of(job.plan.balances),
         uncommitted=job.left_out.count,
-        sandbox=f"{sandbox.rung}; network: model gateway",
-        notes=(*job.plan.issue.notes, *job.found.notes),
+        sandbox=walls(sandbox.rung),
+        notes=(*(f"gives up: {loss}" for loss in sandbox.loses), *job.plan.issue.notes, *job.found.notes),
     )
     for line in (*opening_lines(opening, columns), *table(_rows(job), columns), "", words.rstrip()):
         call.out(line)

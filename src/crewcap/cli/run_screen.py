@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from crewcap.cli.closing import Closing
 from crewcap.cli.context import Call
 from crewcap.cli.live import LiveView
-from crewcap.cli.opening import Opening, lefts_of
+from crewcap.cli.opening import Opening, lefts_of, walls
 from crewcap.cli.run_view import as_json, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
 from crewcap.core.money import Money
@@ -44,7 +44,7 @@ class RunScreen:
             agent=f"{job.agent_title} {run.agent_version}",
             lefts=lefts_of(job.plan.balances),
             uncommitted=job.left_out.count,
-            sandbox=f"{sandbox.rung}; network: model gateway",
+            sandbox=walls(sandbox.rung),
             notes=(*(f"gives up: {loss}" for loss in sandbox.loses), *run.issue.notes, *job.found.notes),
         )
         write = _say_nothing if self.call.quiet else _writer(self.call)
