@@ -19,6 +19,7 @@ import pytest
 from crewcap.core.budget import ALL, Balance, KeyId, Scope
 from crewcap.core.keys import VirtualKey, hash_key
 from crewcap.core.money import Money
+from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.server import Gateway
 from crewcap.gateway.upstream import KEY_HEADERS, Provider
@@ -28,7 +29,7 @@ from crewcap.simulator.script import Script, Step, When
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Entry
 from crewcap.stores.sqlite import SqliteLedger
-from crewcap.wire import DIALECTS
+from crewcap.wire import ENDPOINTS
 
 PROVIDER_KEY = "sk-ant-fake-provider-key-0001"
 MODEL = "claude-sonnet-4-6"
@@ -112,12 +113,19 @@ def add_key(ledger: SqliteLedger, cap: str | None, **row: Any) -> Key:
 def provider_for(url: str, read_key: Callable[[], str] = lambda: PROVIDER_KEY) -> Provider:
     return Provider(
         name="anthropic",
-        dialect=DIALECTS["anthropic"](),
         base_url=url,
         prices="anthropic",
         read_key=read_key,
         key_header=KEY_HEADERS["anthropic"],
     )
+
+
+def endpoints_for(url: str, read_key: Callable[[], str] = lambda: PROVIDER_KEY) -> list[Endpoint]:
+    provider = provider_for(url, read_key)
+    return [
+        Endpoint(provider=provider, dialect=speak(), template=template)
+        for template, speak in ENDPOINTS["anthropic"].items()
+    ]
 
 
 def says(output_tokens: int = 100, *, name: str = "answer", task: str = "", **step: Any) -> Step:
@@ -164,7 +172,7 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
                     home=home,
                     ledger=ledger,
                     book=book,
-                    providers=[provider_for(base_url or simulator.url)],
+                    endpoints=endpoints_for(base_url or simulator.url),
                     policy=Policy(**policy),
                     clock=lambda: datetime.now(UTC),
                 ) as gateway,

@@ -17,10 +17,12 @@ from crewcap.core.keys import VirtualKey
 from crewcap.gateway.admission import Admission, Counts, Request
 from crewcap.gateway.answers import Refusal
 from crewcap.gateway.choosing import Want
+from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.upstream import Provider
 from crewcap.prices import Book
 from crewcap.prices.overrides import parse, shipped
+from crewcap.wire import ENDPOINTS
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KEY = VirtualKey(id=KeyId("k"), hash="h", scopes=(Scope("key:k"), ALL), created_at=NOW)
@@ -40,6 +42,9 @@ def with_lines(text: str) -> Book:
     return Book(parse(text, name="test").over(shipped()))
 
 
+DIALECT = ENDPOINTS["anthropic"]["/v1/messages"]()
+
+
 def admission(book: Book, **policy: Any) -> Admission:
     return Admission(book=book, policy=Policy(**policy), boot=BootId("boot-1"))
 
@@ -50,7 +55,7 @@ def provider(prices: str = "anthropic") -> Provider:
 
 def ask(*, allow: tuple[str, ...] = (), **fields: Any) -> Ask:
     body = {"model": "claude-sonnet-4-6", "max_tokens": 1_000, "messages": [{"role": "user", "content": "hello"}]}
-    return provider().dialect.ask(json.dumps(body | fields).encode(), {}, allow=frozenset(allow))
+    return DIALECT.ask(json.dumps(body | fields).encode(), {}, allow=frozenset(allow))
 
 
 def models(book: Book, asked: Ask, prices: str = "anthropic") -> set[str]:
@@ -109,9 +114,10 @@ def want(book: Book, asked: Ask) -> Want:
     request = Request(
         hold=HoldId("hold-1"),
         key=KEY,
-        provider=provider(),
+        endpoint=Endpoint(provider=provider(), dialect=DIALECT, template="/v1/messages"),
+        path="/v1/messages",
         ask=asked,
-        asked_output=1_000,
+        said_output=asked.max_output,
         model=asked.model,
         cards=rules.cards(provider(), asked, at=NOW),
         count=count,

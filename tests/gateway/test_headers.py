@@ -65,11 +65,11 @@ def test_the_client_sees_advice_and_limits_and_nothing_of_the_organisation() -> 
     ],
 )
 def test_a_key_may_come_either_way(shown: dict[str, str], key: str) -> None:
-    assert headers.bearer(shown) == key
+    assert headers.key_shown(shown) == key
 
 
 def test_two_different_keys_are_refused() -> None:
     with pytest.raises(headers.HeaderError, match="two different keys"):
-        headers.bearer({"x-api-key": "a", "authorization": "Bearer b"})
+        headers.key_shown({"x-api-key": "a", "authorization": "Bearer b"})
     with pytest.raises(headers.HeaderError, match="twice"):
         headers.read([("authorization", "Bearer a"), ("Authorization", "Bearer b")])

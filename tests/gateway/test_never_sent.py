@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crewcap.core.money import ZERO
+from crewcap.gateway.endpoints import Endpoints
 from crewcap.simulator.script import Script, Step
 from crewcap.wire.anthropic import Anthropic
 
@@ -35,7 +36,8 @@ def test_a_body_that_cannot_be_written_gives_its_hold_back(rig: RigMaker) -> Non
     async def main() -> None:
         async with rig() as r:
             service = r.gateway.service
-            service._provider = replace(service._provider, dialect=Broken())
+            (endpoint,) = service._endpoints.every
+            service._endpoints = Endpoints([replace(endpoint, dialect=Broken())])
             assert (await r.post(r.request()))[0] == 503
             await nothing_was_sent(r)
             assert [entry.kind for entry in r.entries()] == ["released"]

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.gateway.conftest import provider_for, script
+from tests.gateway.conftest import endpoints_for, script
 from tests.runner.fake_agent import PROGRAM, FakeAgent
 from tests.workspaces.repos import git
 
@@ -320,7 +320,7 @@ class Shop:
                     home=self.home,
                     ledger=books,
                     book=self.book,
-                    providers=[provider_for(simulator.url)],
+                    endpoints=endpoints_for(simulator.url),
                     policy=Policy(**policy),
                     clock=utc_now,
                 ),

@@ -90,7 +90,6 @@ def test_the_defaults_contradict_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[providers.openai]", "the openai dialect is not served yet"),
         ('[providers.anthropic]\nbilling = "subscription"', "a subscription is not served yet"),
         ('[providers.anthropic]\nshare = "50%"', "providers.anthropic.share waits"),
         ("[budgets]\nall = { runs = { day = 3 } }", "budgets.all.runs.day is not enforced yet"),

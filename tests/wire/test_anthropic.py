@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crewcap.wire import DIALECTS, Dialect, Malformed, RefusalKind
+from crewcap.wire import ENDPOINTS, Dialect, Malformed, RefusalKind
 from crewcap.wire.anthropic import Anthropic
 from crewcap.wire.anthropic_meter import StreamMeter, WholeMeter
 
@@ -22,7 +22,7 @@ BODY = (
 
 def test_the_table_knows_the_dialect() -> None:
     """A dialect is one file and one line in a table; settings reach it by name."""
-    dialect: Dialect = DIALECTS["anthropic"](reserve_geo="global")
+    dialect: Dialect = ENDPOINTS["anthropic"]["/v1/messages"](reserve_geo="global")
     assert {each.geo for each in dialect.ask(BODY, {}, allow=frozenset()).modifiers} == {"global"}
 
 

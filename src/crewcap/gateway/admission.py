@@ -23,9 +23,11 @@ from crewcap.core.money import Money
 from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice
 from crewcap.gateway.answers import Refusal
 from crewcap.gateway.choosing import Want
+from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.upstream import PROBE_S, Provider
 from crewcap.stores import HoldOrder
+from crewcap.wire import Dialect
 
 SMALL_PROMPT = 2_000  # tokens by bytes; below this a count call, which adds 500, gains nothing
 COUNTS_KEPT = 512
@@ -48,9 +50,10 @@ class Request:
 
     hold: HoldId
     key: VirtualKey
-    provider: Provider
+    endpoint: Endpoint
+    path: str  # as it was asked, and as it is forwarded
     ask: Ask  # with `max_output` as far as the key and the model allow
-    asked_output: int  # tokens, as the client asked
+    said_output: int | None  # tokens, as the client said; None where it did not
     model: str  # full id
     cards: tuple[RateCard, ...]
     count: Callable[[], Awaitable[int | None]]  # prompt tokens by the provider's count call
@@ -58,6 +61,21 @@ class Request:
     parent_agent: str = ""
     prompt_tokens: int | None = None  # a closer bound than bytes, once it is known
     notes: tuple[str, ...] = ()
+
+    @property
+    def provider(self) -> Provider:
+        """Who is asked."""
+        return self.endpoint.provider
+
+    @property
+    def dialect(self) -> Dialect:
+        """In whose words."""
+        return self.endpoint.dialect
+
+    @property
+    def asked_output(self) -> int:
+        """Tokens that the client asked for; what it may have where it did not say."""
+        return self.said_output or self.ask.max_output or 0
 
     @property
     def prompt_bound(self) -> int:
@@ -148,7 +166,7 @@ class Admission:
         """What the purse is asked for."""
         ask, cards, tokens = request.ask, request.cards, request.prompt_tokens
         if ask.max_output is None:
-            raise Refusal("not_allowed", f"the output limit of {request.model} is not known; send max_tokens")
+            raise Refusal("not_allowed", f"the output limit of {request.model} is not known; send one")
         try:
             floor = holding.least_output(ask, ask.max_output)
             most = self.amount(request, ask.max_output)

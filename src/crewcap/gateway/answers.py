@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from crewcap.core.budget import Balance, Refused
+from crewcap.core.budget import Balance, KeyId, Refused
+from crewcap.core.keys import VirtualKey
 from crewcap.core.money import NANO_PER_USD, Money
 from crewcap.wire import Answer, Dialect, RefusalKind
 
@@ -20,6 +21,14 @@ class Refusal(Exception):
         self.kind: RefusalKind = kind
         self.message = message
         self.retry_after_s = retry_after_s
+        self.model = ""  # whose request it was, as far as it was read
+        self.key: KeyId | None = None
+        self.run = ""
+
+    def of(self, key: VirtualKey, *, model: str = "") -> Refusal:
+        """The same, of this key."""
+        self.key, self.run, self.model = key.id, key.run, model or self.model
+        return self
 
     def answer(self, dialect: Dialect) -> Answer:
         """In the shape that makes this family's agents do the right thing."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from crewcap.config import ProviderSettings, Settings
 from crewcap.errors import UnsafeEnvironment
 from crewcap.gateway.admission import Prices
+from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.server import Gateway
 from crewcap.gateway.upstream import KEY_HEADERS, Provider
 from crewcap.home import Home
 from crewcap.stores import Ledger
-from crewcap.wire import DIALECTS
+from crewcap.wire import ENDPOINTS
 
 
 def assemble(
@@ -32,7 +34,7 @@ def assemble(
         home=home,
         ledger=ledger,
         book=book,
-        providers=[_provider(one, settings, environ) for one in _served(settings)],
+        endpoints=[each for one in _served(settings) for each in _endpoints(one, settings, environ)],
         policy=_policy(settings),
         clock=clock,
         listen=listen,
@@ -59,14 +61,25 @@ def _served(settings: Settings) -> list[ProviderSettings]:
     return [
         one
         for one in settings.providers.values()
-        if one.dialect in DIALECTS and one.dialect in KEY_HEADERS
+        if one.dialect in ENDPOINTS and one.dialect in KEY_HEADERS
         if one.billing == "metered"  # a plan's money is notional, and is never booked as billed
     ]
 
 
-def _provider(one: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> Provider:
+def _endpoints(one: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> list[Endpoint]:
+    """Every path of a provider, each with its dialect."""
+    provider = _provider(one, environ)
     gateway = settings.gateway
+    options: Mapping[str, Any] = (
+        {"reserve_geo": gateway.geo, "strict_betas": gateway.strict_betas} if one.dialect == "anthropic" else {}
+    )
+    return [
+        Endpoint(provider=provider, dialect=speak(**options), template=template)
+        for template, speak in ENDPOINTS[one.dialect].items()
+    ]
 
+
+def _provider(one: ProviderSettings, environ: Mapping[str, str]) -> Provider:
     def read_key() -> str:
         if one.key is None:
             raise UnsafeEnvironment(
@@ -77,7 +90,6 @@ def _provider(one: ProviderSettings, settings: Settings, environ: Mapping[str, s
 
     return Provider(
         name=one.name,
-        dialect=DIALECTS[one.dialect](reserve_geo=gateway.geo, strict_betas=gateway.strict_betas),
         base_url=one.base_url,
         prices=one.prices,
         read_key=read_key,

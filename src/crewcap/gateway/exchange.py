@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,12 +33,12 @@ from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Held, Purse
 from crewcap.gateway.upstream import ERROR_BYTES, Provider, Unsent, Upstream
 from crewcap.gateway.watch import Watch
+from crewcap.gateway.watchers import Ended
 from crewcap.stores import Settlement
 from crewcap.wire import Reading
 
 log = logging.getLogger(__name__)
 
-MESSAGES = "/v1/messages"
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
 EVENT_STREAM = "text/event-stream"
 
@@ -45,10 +46,25 @@ EVENT_STREAM = "text/event-stream"
 class Surroundings(Protocol):
     """What an exchange needs of its gateway."""
 
-    purse: Purse
-    upstream: Upstream
-    book: Prices
-    policy: Policy
+    @property
+    def purse(self) -> Purse:
+        """Where money is held and settled."""
+        ...
+
+    @property
+    def upstream(self) -> Upstream:
+        """The way to providers."""
+        ...
+
+    @property
+    def book(self) -> Prices:
+        """What things cost."""
+        ...
+
+    @property
+    def policy(self) -> Policy:
+        """What this gateway goes by."""
+        ...
 
     def now(self) -> datetime:
         """The wall clock."""
@@ -60,6 +76,10 @@ class Surroundings(Protocol):
 
     def failed(self, request: Request, body: bytes) -> bool:
         """The provider failed this very request once more; whether the client should stop asking."""
+        ...
+
+    def ended(self, ended: Ended) -> None:
+        """This attempt is over."""
         ...
 
 
@@ -75,15 +95,20 @@ class Forwarding:
 class Exchange:
     """One attempt; a client's retry is another one with a hold of its own."""
 
-    def __init__(self, around: Surroundings, http: web.BaseRequest, request: Request, held: Held) -> None:
+    def __init__(
+        self, around: Surroundings, http: web.BaseRequest, request: Request, held: Held, *, attempt: int = 1
+    ) -> None:
         self._around = around
+        self._attempt = attempt
+        self._started = time.monotonic()
+        self._first_byte: float | None = None
         self._http = http
         self._request = request
         order = held.order
         self._sent = Sent(
             hold=order.hold,
             held=order.amount,
-            dialect=request.provider.dialect.name,
+            dialect=request.dialect.name,
             prices=request.provider.prices,
             model=request.model,
             cards=request.cards,
@@ -127,7 +152,7 @@ class Exchange:
 
     async def _forward(self, forwarding: Forwarding) -> web.StreamResponse:
         policy, provider = self._around.policy, self._request.provider
-        url = provider.url(MESSAGES, query=forwarding.query)
+        url = provider.url(self._request.path, query=forwarding.query)
         sent = headers.to_provider(forwarding.headers, key=self._around.upstream.key_headers(provider))
         patience = policy.idle_s if self._request.ask.stream else 2 * policy.idle_s
         self._clocks = Watch(policy, idle_s=patience, expire=self._expire, is_gone=self._has_left)
@@ -141,6 +166,7 @@ class Exchange:
             raise self._storm(forwarding.body, "the provider closed the connection without an answer") from error
         self._upstream_answer = answer
         self._clocks.last = asyncio.get_running_loop().time()
+        self._first_byte = time.monotonic()
         async with answer:
             if not 200 <= answer.status < 300:
                 return await self._error(answer, forwarding.body)
@@ -173,7 +199,7 @@ class Exchange:
 
     async def _pump(self, answer: aiohttp.ClientResponse, write: Callable[[bytes], Awaitable[None]]) -> bool:
         """Every chunk to the meter and to the client; whether the provider broke off."""
-        meter = self._meter = self._request.provider.dialect.meter(stream=True, write=self._request.ask.write)
+        meter = self._meter = self._request.dialect.meter(stream=True, write=self._request.ask.write)
         watch, loop = self._watch(), asyncio.get_running_loop()
         read, feed, shrunk = answer.content.readany, meter.feed, False
         try:
@@ -208,7 +234,7 @@ class Exchange:
 
     async def _whole(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Read an answer that is one JSON text, then send it with its cost."""
-        meter = self._request.provider.dialect.meter(stream=False, write=self._request.ask.write)
+        meter = self._request.dialect.meter(stream=False, write=self._request.ask.write)
         try:
             body = await answer.read()
         except BROKEN as error:
@@ -262,7 +288,24 @@ class Exchange:
             around.purse.settle(closed)
             if closed.incident:
                 self._incident(closed)
+            self._tell(closed, end, status)
         return closed
+
+    def _tell(self, closed: Settlement, end: End, status: int) -> None:
+        self._around.ended(
+            Ended(
+                request=self._request,
+                sent=self._sent,
+                reading=self._reading,
+                closed=closed,
+                end=end,
+                status=status,
+                started=self._started,
+                first_byte=self._first_byte,
+                over=time.monotonic(),
+                attempt=self._attempt,
+            )
+        )
 
     def _incident(self, closed: Settlement) -> None:
         """An answer broke what holds rest on: no capped request goes to this key until somebody has looked."""

@@ -27,6 +27,9 @@ OUT_ALLOWED = frozenset(
 OUT_PREFIXES = ("anthropic-ratelimit-",)
 JOINED = frozenset({"anthropic-beta"})  # said more than once, these are a list; others must be said once
 
+KEY_NAMES = ("x-api-key", "x-goog-api-key")
+QUERY_ALLOWED = (("beta", "true"), ("alt", "sse"))
+
 RUN = "x-crewcap-run"
 COST = "x-crewcap-cost-usd"
 CLAMPED = "x-crewcap-clamped"
@@ -65,21 +68,26 @@ def to_client(provider: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def bearer(client: Mapping[str, str]) -> str:
-    """The virtual key that the client shows, in whichever of the two ways; '' when it shows none.
+def key_shown(client: Mapping[str, str]) -> str:
+    """The virtual key that the client shows, in whichever way its provider's clients do; '' when it shows none.
 
-    Some clients send the same key both ways; two different ones are refused, so that nobody can argue which one
+    Some clients send the same key in two ways; two different ones are refused, so that nobody can argue which one
     was meant.
     """
-    plain = client.get("x-api-key", "").strip()
     scheme, _, token = client.get("authorization", "").strip().partition(" ")
-    token = token.strip() if scheme.lower() == "bearer" else ""
-    if plain and token and plain != token:
-        raise HeaderError("x-api-key and authorization carry two different keys; send one")
-    return plain or token
+    ways = [token if scheme.lower() == "bearer" else "", *(client.get(name, "") for name in KEY_NAMES)]
+    shown = {way.strip() for way in ways} - {""}
+    if len(shown) > 1:
+        raise HeaderError("the request carries two different keys; send one")
+    return shown.pop() if shown else ""
+
+
+def query(client: Mapping[str, str]) -> dict[str, str]:
+    """What of the query is the provider's: what its clients send and means something."""
+    return {name: value for name, value in QUERY_ALLOWED if client.get(name) == value}
 
 
 _DECIDING = frozenset(
-    {"accept", "anthropic-version", "authorization", "content-encoding", "content-type", "user-agent", "x-api-key"}
+    {"accept", "anthropic-version", "authorization", "content-encoding", "content-type", "user-agent", *KEY_NAMES}
 )
 _FIXED = {"content-type": "application/json", "accept-encoding": "identity"}

@@ -29,12 +29,15 @@ from crewcap.errors import CrewcapError, SettingsError, UnsafeEnvironment
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.control import Control
 from crewcap.gateway.doors import LONGEST_SOCKET_PATH, Mode
+from crewcap.gateway.endpoints import Endpoint, Endpoints
 from crewcap.gateway.exchange import Exchange
 from crewcap.gateway.freeze import Freezer, Trouble
+from crewcap.gateway.parts import Parts
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Purse
 from crewcap.gateway.service import Service
-from crewcap.gateway.upstream import Provider, Upstream, check_address
+from crewcap.gateway.upstream import Upstream, check_address
+from crewcap.gateway.watchers import Watcher
 from crewcap.home import Home
 from crewcap.stores import Ledger
 
@@ -50,15 +53,17 @@ class Gateway:
         home: Home,
         ledger: Ledger,
         book: Prices,
-        providers: Sequence[Provider],
+        endpoints: Sequence[Endpoint],
         policy: Policy,
         clock: Callable[[], datetime],
         listen: tuple[str, int] = ("127.0.0.1", 0),
         terms: str = "",
+        watchers: Sequence[Watcher] = (),
     ) -> None:
-        if not providers:
+        if not endpoints:
             raise SettingsError("no provider is configured", help="add [providers.anthropic] to the settings")
-        for provider in providers:
+        providers = {endpoint.provider.name: endpoint.provider for endpoint in endpoints}
+        for provider in providers.values():
             check_address(provider)
         self.home = home
         self.freezer = Freezer()
@@ -66,7 +71,9 @@ class Gateway:
         self.is_ending = False
         self._ledger = ledger
         self._book = book
-        self._providers = tuple(providers)
+        self._endpoints = Endpoints(endpoints)
+        self._providers = tuple(providers.values())
+        self._watchers = tuple(watchers)
         self._policy = policy
         self._clock = clock
         self._listen = listen
@@ -82,17 +89,17 @@ class Gateway:
         await self._read_keys()
         self._purse = Purse(self._ledger, wait_s=self._policy.wait_s, release_s=self._policy.release_s)
         self._boot = await self._purse.start()
-        self.service = Service(
+        parts = Parts(
             ledger=self._ledger,
             purse=self._purse,
             upstream=self._upstream,
             book=self._book,
-            provider=self._providers[0],
             policy=self._policy,
             boot=self._boot,
             freezer=self.freezer,
             clock=self._clock,
         )
+        self.service = Service(parts, self._endpoints, watchers=self._watchers)
         self.control = Control(self)
         try:
             self.url = await self.service.doors.listen(*self._listen)
@@ -114,7 +121,8 @@ class Gateway:
         """Drain and end; see the top of this file."""
         if self.is_ending:
             return
-        self.is_ending = self.service.is_ending = True
+        self.is_ending = True
+        self.service.end()
         self._remove_note()
         self._purse.send_home()
         await self.service.doors.stop_accepting()
@@ -141,7 +149,7 @@ class Gateway:
     async def revoke(self, key_id: KeyId) -> tuple[bool, int]:
         """End a key and wait for its requests under way: whether it was alive, how many holds are still open."""
         revoked = await self._purse.do(self._ledger.revoke_key, key_id)
-        self.service.forget_key(key_id)
+        self.service.callers.forget(key_id)
         await self._drained(self._of(lambda key: key.id == key_id), self._policy.drain_s)
         holds = await self._purse.do(self._ledger.open_holds)
         return revoked, sum(hold.key == key_id for hold in holds)

@@ -32,7 +32,6 @@ class Provider:
     """One configured provider."""
 
     name: str
-    dialect: Dialect
     base_url: str
     prices: str  # its name in the price book
     read_key: Callable[[], str] = field(repr=False)
@@ -48,7 +47,21 @@ def anthropic_key(key: str) -> Mapping[str, str]:
     return {"x-api-key": key}
 
 
-KEY_HEADERS: Mapping[str, Callable[[str], Mapping[str, str]]] = {"anthropic": anthropic_key}
+def openai_key(key: str) -> Mapping[str, str]:
+    """How OpenAI wants to see its key."""
+    return {"authorization": f"Bearer {key}"}
+
+
+def gemini_key(key: str) -> Mapping[str, str]:
+    """How Google wants to see its key."""
+    return {"x-goog-api-key": key}
+
+
+KEY_HEADERS: Mapping[str, Callable[[str], Mapping[str, str]]] = {
+    "anthropic": anthropic_key,
+    "openai": openai_key,
+    "gemini": gemini_key,
+}
 
 
 class Unsent(Exception):
@@ -129,13 +142,15 @@ class Upstream:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise Unsent(_why(error)) from error
 
-    async def count(self, provider: Provider, body: bytes, headers: Mapping[str, str]) -> int | None:
+    async def count(
+        self, provider: Provider, dialect: Dialect, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> int | None:
         """The free count call; None when the provider does not say."""
-        url = provider.url("/v1/messages/count_tokens")
+        url = provider.url(path)
         try:
             answer = await self.post(url, body, headers, limit=asyncio.timeout(PROBE_S))
             async with answer:
-                return provider.dialect.read_count(await answer.read()) if answer.status == 200 else None
+                return dialect.read_count(await answer.read()) if answer.status == 200 else None
         except (Unsent, Malformed, aiohttp.ClientError, OSError, TimeoutError):
             return None
 

@@ -15,7 +15,6 @@ from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import Path, dotted
 from crewcap.settings.models import DEFAULT, BudgetLine, Settings, SettingsFile
 from crewcap.settings.values import show_duration, show_money, show_share
-from crewcap.wire import DIALECTS
 
 HIDDEN = {"source", "origins", "routes", "budgets", "rates", "timezone", "written_routes", "store_url"}
 
@@ -186,8 +185,6 @@ def _unserved_providers(settings: Settings) -> Iterator[str]:
     for name, provider in settings.providers.items():
         if provider.billing == "subscription":
             yield f"providers.{name}.billing: a subscription is not served yet; its requests are refused"
-        if provider.dialect not in DIALECTS:
-            yield f"providers.{name}: the {provider.dialect} dialect is not served yet; its requests are answered 404"
         if provider.share != 100:
             yield f"providers.{name}.share waits for rate limits; requests are sent at full speed until then"
 

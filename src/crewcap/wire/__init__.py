@@ -2,7 +2,7 @@
 
 A dialect turns a request's bytes into an `Ask` (what it may cost), rewrites the few bytes that the gateway may
 touch, meters an answer's bytes, and says no in the provider's own shape. A new provider is one file and one line
-in `DIALECTS`.
+in `ENDPOINTS`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crewcap.core.asks import Ask, Bound
 from crewcap.core.pricing import Modifiers, Usage, Write
 
 __all__ = [
-    "DIALECTS",
+    "COUNT_PATHS",
     "ENDPOINTS",
     "Answer",
     "Ask",
@@ -172,9 +172,6 @@ def _gemini() -> Dialect:
     return Gemini()
 
 
-DIALECTS: Mapping[str, Callable[..., Dialect]] = {"anthropic": _anthropic}
-"""Those that the gateway serves; settings say of any other that it is not served yet."""
-
 ENDPOINTS: Mapping[str, Mapping[str, Callable[..., Dialect]]] = {
     "anthropic": {"/v1/messages": _anthropic},
     "openai": {"/v1/responses": _responses, "/v1/chat/completions": _chat},
@@ -185,3 +182,14 @@ ENDPOINTS: Mapping[str, Mapping[str, Callable[..., Dialect]]] = {
     },
 }
 """Who reads the requests to each path of a dialect; the path is the provider's too."""
+
+COUNT_PATHS: Mapping[str, str] = {
+    "/v1/messages": "/v1/messages/count_tokens",
+    "/v1/responses": "/v1/responses/input_tokens",
+    **{
+        f"/{version}/models/{{model}}:{method}": f"/{version}/models/{{model}}:countTokens"
+        for version in ("v1beta", "v1")
+        for method in ("generateContent", "streamGenerateContent")
+    },
+}
+"""Where the provider counts the tokens of a request to each path, for dialects that have such a call."""

@@ -1,0 +1,227 @@
+"""The way of a metered request: from its bytes, over its hold, to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from aiohttp import web
+
+from crewcap.core.asks import Ask
+from crewcap.core.budget import Denied, HoldId, Refused
+from crewcap.core.keys import VirtualKey
+from crewcap.gateway import headers
+from crewcap.gateway.admission import Admission, Counts, Prices, Request
+from crewcap.gateway.answers import Refusal, budget_message, waiting_message
+from crewcap.gateway.callers import Call, Callers
+from crewcap.gateway.choosing import Want
+from crewcap.gateway.doors import Door, Doors
+from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.exchange import Exchange, Forwarding, frozen_message, has_left
+from crewcap.gateway.freeze import Trouble
+from crewcap.gateway.parts import Parts
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.purse import Held, Purse, TimedOut, Withdrawn
+from crewcap.gateway.rates import Failures
+from crewcap.gateway.upstream import Provider, Upstream
+from crewcap.gateway.watchers import Ended, Watcher, tell_ended
+from crewcap.wire import Malformed, RefusalKind
+
+log = logging.getLogger(__name__)
+
+LARGE_BODY = 2**18  # read outside the event loop
+RETRY_AFTER_S = 10
+AGENT = "x-claude-code-agent-id"
+PARENT_AGENT = "x-claude-code-parent-agent-id"
+NAME_LENGTH = 80  # of what a client calls its agents
+
+_DENIED: Mapping[str, RefusalKind] = {
+    "key_unknown": "key",
+    "key_expired": "key",
+    "key_revoked": "key",
+    "turn_limit": "turns",
+    "clock": "unavailable",
+    "model_not_allowed": "not_allowed",
+}
+
+
+class Metered:
+    """The metered requests of one running gateway."""
+
+    def __init__(self, parts: Parts, *, callers: Callers, doors: Doors, watchers: list[Watcher]) -> None:
+        self.exchanges: dict[Exchange, VirtualKey] = {}
+        self.is_ending = False
+        self._parts = parts
+        self._callers = callers
+        self._doors = doors
+        self._watchers = watchers
+        self._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot)
+        self._counts = Counts()
+        self._failures = Failures(time.monotonic)
+
+    # --- what an exchange needs of its gateway
+
+    @property
+    def purse(self) -> Purse:
+        """Where money is held and settled."""
+        return self._parts.purse
+
+    @property
+    def upstream(self) -> Upstream:
+        """The way to providers."""
+        return self._parts.upstream
+
+    @property
+    def book(self) -> Prices:
+        """What things cost."""
+        return self._parts.book
+
+    @property
+    def policy(self) -> Policy:
+        """What this gateway goes by."""
+        return self._parts.policy
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return self._parts.clock()
+
+    def freeze(self, provider: Provider, trouble: Trouble) -> None:
+        """A provider's key is out of order; said once in the log."""
+        if self._parts.freezer.freeze(provider.name, trouble):
+            log.error("%s", frozen_message(provider, trouble))
+
+    def failed(self, request: Request, body: bytes) -> bool:
+        """The provider failed this very request once more; whether the client should stop asking."""
+        return self._failures.add(hashlib.sha256(request.key.id.encode() + body).digest())
+
+    def ended(self, ended: Ended) -> None:
+        """An attempt is over: those who watch are told."""
+        tell_ended(self._watchers, ended)
+
+    # --- one request
+
+    async def answer(self, endpoint: Endpoint, door: Door, http: web.BaseRequest) -> web.StreamResponse:
+        """Read, allow, hold, forward, settle."""
+        call = await self._callers.read(door, http)
+        try:
+            return await self._answer(endpoint, call, http)
+        except Refusal as refusal:
+            raise refusal.of(call.key) from refusal.__cause__
+
+    async def _answer(self, endpoint: Endpoint, call: Call, http: web.BaseRequest) -> web.StreamResponse:
+        ask = await self._ask(endpoint, call, http.rel_url.raw_path)
+        is_capped = await self._is_capped(call.key)
+        if is_capped and ask.refusals:
+            raise Refusal("not_allowed", " ".join(ask.refusals))
+        request = self._request(endpoint, call, ask, http.rel_url.raw_path)
+        self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)
+
+        def is_gone() -> bool:
+            return has_left(http) or not self._doors.lets_in(call.door, call.key.id)
+
+        held = await self._hold(request, is_gone)
+        exchange = Exchange(self, http, request, held)
+        try:
+            self._refuse_too_late(is_gone)
+            self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)  # perhaps while it waited
+            body = _outgoing(call.body, request, held)
+        except BaseException:
+            exchange.let_go()
+            raise
+        self.exchanges[exchange] = call.key
+        try:
+            return await exchange.run(Forwarding(body=body, headers=call.headers, query=headers.query(http.query)))
+        finally:
+            del self.exchanges[exchange]
+
+    def refuse_frozen(self, provider: Provider, model: str, *, is_capped: bool) -> None:
+        """Say so where the provider's key is out of order."""
+        trouble = self._parts.freezer.blocks(provider.name, model, is_capped=is_capped, now=self._parts.clock())
+        if trouble is not None:
+            raise Refusal("frozen", frozen_message(provider, trouble))
+
+    def _refuse_too_late(self, is_gone: Callable[[], bool]) -> None:
+        if self.is_ending or is_gone():
+            raise Refusal("unavailable", "nothing was sent: the client left, or the gateway is ending")
+
+    async def _ask(self, endpoint: Endpoint, call: Call, path: str) -> Ask:
+        """What the body asks for; a large one is read in a thread."""
+        dialect, allow = endpoint.dialect, self.policy.allow
+        try:
+            if len(call.body) < LARGE_BODY:
+                return dialect.ask(call.body, call.headers, allow=allow, path=path)
+            return await asyncio.to_thread(dialect.ask, call.body, call.headers, allow=allow, path=path)
+        except Malformed as error:
+            raise Refusal("malformed", str(error)) from error
+
+    def _request(self, endpoint: Endpoint, call: Call, ask: Ask, path: str) -> Request:
+        """The request with its model, its cards and its limits."""
+        at = self._parts.clock()
+        model = self._admission.model(call.key, endpoint.provider, ask, at=at)
+        cards = self._admission.cards(endpoint.provider, ask, at=at)
+        limited = self._admission.limited(call.key, ask, cards)
+        return Request(
+            hold=HoldId(f"hold-{time.time_ns():016x}{secrets.token_hex(6)}"),
+            key=call.key,
+            endpoint=endpoint,
+            path=path,
+            ask=limited,
+            said_output=ask.max_output,
+            model=model,
+            cards=cards,
+            count=lambda: self._count(endpoint, call, path),
+            agent=call.headers.get(AGENT, "")[:NAME_LENGTH],
+            parent_agent=call.headers.get(PARENT_AGENT, "")[:NAME_LENGTH],
+            notes=ask.notes,
+        )
+
+    async def _count(self, endpoint: Endpoint, call: Call, path: str) -> int | None:
+        """Prompt tokens by the provider's free count call, asked once for each body."""
+        where = endpoint.count_path(path)
+        if not where:
+            return None
+        counted = endpoint.dialect.count_body(call.body, path=path)
+        sent = headers.to_provider(call.headers, key=self.upstream.key_headers(endpoint.provider))
+        about = f"{where} {sent.get('anthropic-beta', '')}"
+        return await self._counts.get(
+            counted, about, lambda: self.upstream.count(endpoint.provider, endpoint.dialect, where, counted, sent)
+        )
+
+    async def _is_capped(self, key: VirtualKey) -> bool:
+        """Whether any money limit is in force for the key: its own, or one of a scope above it."""
+        return key.capped or bool(await self.purse.do(self._parts.ledger.balances, key.id))
+
+    async def _hold(self, request: Request, is_gone: Callable[[], bool]) -> Held:
+        """Money for the request, after waiting for it if need be, or the refusal that says why not."""
+        place = self.purse.place(request.key)
+        want = self._admission.want(request)
+        outcome = await self.purse.reserve(want, place=place, is_gone=is_gone)
+        match outcome:
+            case Held():
+                return outcome
+            case TimedOut(refusal):
+                message = waiting_message(refusal, self.policy.wait_s)
+                raise Refusal("wait", message, retry_after_s=RETRY_AFTER_S)
+            case Withdrawn(reason):
+                raise Refusal("unavailable", f"nothing was sent: {reason}")
+            case Denied():
+                self._note(want, request, outcome.message)
+                raise Refusal(_DENIED[outcome.code], outcome.message)
+            case Refused():
+                message = budget_message(outcome)
+                self._note(want, request, message)
+                raise Refusal("budget", message)
+
+    def _note(self, want: Want, request: Request, message: str) -> None:
+        self.purse.note_refusal(request.key.id, model=request.model, needed=want.least, message=message)
+
+
+def _outgoing(body: bytes, request: Request, held: Held) -> bytes:
+    """The body with the output limit that was held, if the client said another one or none, and with our tier."""
+    is_as_said = held.output == request.said_output
+    return request.dialect.rewrite(body, max_output=None if is_as_said else held.output)

@@ -1,0 +1,29 @@
+"""What the requests of one gateway share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from crewcap.core.budget import BootId
+from crewcap.gateway.admission import Prices
+from crewcap.gateway.freeze import Freezer
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.purse import Purse
+from crewcap.gateway.upstream import Upstream
+from crewcap.stores import Ledger
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """One running gateway's own; book and policy may be exchanged between two requests."""
+
+    ledger: Ledger
+    purse: Purse
+    upstream: Upstream
+    book: Prices
+    policy: Policy
+    boot: BootId
+    freezer: Freezer
+    clock: Callable[[], datetime]
