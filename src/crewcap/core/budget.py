@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NewType
 
-from crewcap.core.money import Money
+from crewcap.core.money import ZERO, Money
 
 Scope = NewType("Scope", str)
 HoldId = NewType("HoldId", str)
@@ -29,6 +29,8 @@ KeyId = NewType("KeyId", str)
 
 Window = Literal["total", "day", "week", "month"]
 WINDOWS: tuple[Window, ...] = ("total", "day", "week", "month")
+RateKind = Literal["tpm", "rpm", "concurrent"]
+CountKind = Literal["runs", "tokens", "hours"]
 ALL = Scope("all")
 SCOPE_KINDS = ("key", "team", "user", "repo", "issue", "run", "workflow")
 _NEAREST_FIRST = ("key", "run", "issue", "workflow", "repo", "user", "team")
@@ -113,35 +115,60 @@ class Refused:
     needed: Money
     can_wait: bool  # the missing money is only held: it may come back
     balances: tuple[Balance, ...] = ()  # all limits in force that were checked
+    kept: Money = ZERO  # what had to stay free of a run's own cap besides (the final slice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """The key may not be used: unknown, expired, revoked, its run over, out of turns, the clock or the key frozen."""
+    """The key may not be used: unknown, expired, revoked, its run over, out of turns, the clock or the key frozen.
 
-    code: Literal["key_unknown", "key_expired", "key_revoked", "turn_limit", "clock", "model_not_allowed"]
+    `count_limit`: a count (runs, tokens, hours) of one of its scopes is used up until its window ends.
+    """
+
+    code: Literal[
+        "key_unknown", "key_expired", "key_revoked", "turn_limit", "clock", "model_not_allowed", "count_limit"
+    ]
     message: str
 
 
-Decision = Granted | Refused | Denied
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Money is there, and a limit beside it has no room at this moment; it will have. Nothing is held."""
+
+    scope: Scope
+    kind: RateKind | CountKind  # "tokens" where those that are missing are only held by requests in flight
+    limit: int  # of that kind: tokens or requests a minute, requests at once
+    retry_after_s: float  # ask again then; requests at once: whenever one ends, and then at the latest
 
 
-def admit(amount: Money, balances: Sequence[Balance]) -> Refused | None:
+Decision = Granted | Refused | Denied | Busy
+
+
+def admit(amount: Money, balances: Sequence[Balance], *, keep: Money = ZERO) -> Refused | None:
     """The law: None when `amount` may be held in every balance, else why not.
 
-    A refusal can wait only when *every* limit that lacks room would have it with nothing held.
+    `keep` must stay free of a run's own cap besides. A refusal can wait only when *every* limit that lacks room would
+    have it with nothing held.
     """
-    short = [balance for balance in balances if amount > balance.left]
+    short = [balance for balance in balances if _wanted(amount, balance, keep) > balance.left]
     if not short:
         return None
-    binding = min(short, key=lambda balance: balance.left)
-    can_wait = all(amount <= balance.left_when_idle for balance in short)
-    return Refused(binding=binding, needed=amount, can_wait=can_wait, balances=tuple(balances))
+    binding = min(short, key=lambda balance: balance.left.nano - _wanted(ZERO, balance, keep).nano)
+    can_wait = all(_wanted(amount, balance, keep) <= balance.left_when_idle for balance in short)
+    kept = _wanted(ZERO, binding, keep)
+    return Refused(binding=binding, needed=amount, can_wait=can_wait, balances=tuple(balances), kept=kept)
 
 
-def room(balances: Iterable[Balance]) -> Money | None:
+def room(balances: Iterable[Balance], *, keep: Money = ZERO) -> Money | None:
     """The most that one more hold may take; None where nothing limits it."""
-    return min((balance.left for balance in balances), default=None)
+    free = (balance.left.nano - _wanted(ZERO, balance, keep).nano for balance in balances)
+    least = min(free, default=None)
+    return None if least is None else Money(max(0, least))
+
+
+def _wanted(amount: Money, balance: Balance, keep: Money) -> Money:
+    """What must be free of a balance; the slice to be kept is the run's own cap's affair."""
+    return amount + keep if balance.window == "total" and balance.scope.startswith("run:") else amount
 
 
 def span_of(window: Window, at: datetime, zone: tzinfo, zone_name: str) -> Span:

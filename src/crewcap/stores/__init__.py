@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from crewcap.core.budget import Balance, BootId, Decision, HoldId, KeyId, Scope, Window
+from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
 from crewcap.core.keys import VirtualKey
+from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit, Source
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.runs import Run, RunId
 
-LimitSource = Literal["default", "file", "command", "run", "key"]
+LimitSource = Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class HoldOrder:
     agent: str = ""  # subagent's id, empty = main
     parent_agent: str = ""
     notes: tuple[str, ...] = ()  # "clamped 16000 -> 2048", "bound by count call"
+    keep: Money = ZERO  # must stay free of the run's own cap besides this hold: its final slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,11 @@ class Ledger(Protocol):
 
     # holds
     def reserve(self, order: HoldOrder) -> Decision:
-        """Grant, refuse or deny in one transaction over every scope and window of the key; durable when granted."""
+        """Grant, refuse or deny in one transaction over every scope and window of the key; durable when granted.
+
+        In this order: the key, counts (`Denied`), money (`Refused`), rates (`Busy`); whatever is not granted holds
+        nothing and takes nothing out of any rate.
+        """
         ...
 
     def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
@@ -195,11 +201,43 @@ class Ledger(Protocol):
         """Take back what this source said; the file's own limit, if any, is in force again."""
         ...
 
-    def sync_file_limits(self, limits: Iterable[Limit], *, zone: str, has_file: bool = True) -> None:
+    def set_rate(self, limit: RateLimit) -> None:
+        """Set or change tokens or requests a minute, or at once; a new bucket is full, a changed one keeps its debt."""
+        ...
+
+    def unset_rate(self, scope: Scope, kind: RateKind, *, source: LimitSource) -> bool:
+        """Take back what this source said of a rate."""
+        ...
+
+    def set_count(self, limit: CountLimit) -> None:
+        """Set or change runs, tokens or hours of a window; what was used before in its window counts."""
+        ...
+
+    def unset_count(self, scope: Scope, kind: CountKind, window: Window, *, source: LimitSource) -> bool:
+        """Take back what this source said of a count."""
+        ...
+
+    def sync_file_limits(
+        self,
+        limits: Iterable[Limit],
+        *,
+        zone: str,
+        has_file: bool = True,
+        rates: Iterable[RateLimit] = (),
+        counts: Iterable[CountLimit] = (),
+    ) -> None:
         """Make the settings file's (and the defaults') limits those of this ledger; commands outrank them.
 
         Without a file, limits and zone of the file that another command was given stay as they are.
         """
+        ...
+
+    def rates(self, scopes: Iterable[Scope] | None = None) -> tuple[RateBalance, ...]:
+        """Every rate in force (on these scopes), and what is free of it now; by scope and kind."""
+        ...
+
+    def counts(self, scopes: Iterable[Scope] | None = None) -> tuple[CountBalance, ...]:
+        """Every count in force (on these scopes) with its current window, of two zones where one is new."""
         ...
 
     def all_balances(self) -> tuple[Balance, ...]:
@@ -208,7 +246,11 @@ class Ledger(Protocol):
 
     # keys
     def add_key(self, key: VirtualKey, *, cap: Money | None) -> None:
-        """Store a key (by hash) and its cap as a `total` limit on key:ID."""
+        """Store a key (by hash) and its cap as a `total` limit on key:ID.
+
+        A run's key counts its run in every scope and window; `MoneyRefused` (and no key) where one may have no more
+        runs, or has no hours left. A run that was counted in a window is not counted there again.
+        """
         ...
 
     def find_key(self, hash_: str) -> VirtualKey | None:
