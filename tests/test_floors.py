@@ -25,7 +25,7 @@ SOURCES = ROOT / "src"
 FLOORS = {
     "errors": 0, "home": 0, "core": 0,
     "wire": 1, "agents": 1,
-    "stores": 2, "trackers": 2, "workspaces": 2, "prices": 2, "settings": 2, "config": 2,
+    "stores": 2, "trackers": 2, "workspaces": 2, "prices": 2, "settings": 2, "config": 2, "logs": 2,
     "gateway": 3, "runner": 3, "simulator": 3,
     "cli": 4, "demo": 4, "web": 4, "app": 4, "__main__": 4,
 }  # fmt: skip
@@ -41,6 +41,7 @@ ONLY_IN = {  # a library whose whole use is one part's affair
     "dbos": ("runner/engine",),
     "aiohttp": ("gateway", "simulator", "trackers", "web", "workspaces/egress"),
     "uvloop": ("gateway", "simulator", "web", "cli"),
+    "opentelemetry": ("gateway/telemetry",),
     "rich": ("cli",),
     "click": ("cli", "__main__"),
 }

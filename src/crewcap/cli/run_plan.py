@@ -8,7 +8,8 @@ from dataclasses import replace
 from crewcap.cli.context import Call
 from crewcap.cli.opening import Opening, lefts_of, opening_lines, table, walls
 from crewcap.cli.run_job import Job
-from crewcap.cli.screen import Screen, span
+from crewcap.cli.screen import Screen, many, span
+from crewcap.core.routing import Route
 from crewcap.core.runs import Run, RunId, RunState
 from crewcap.runner import prompt
 from crewcap.settings.hosts import expand
@@ -69,15 +70,21 @@ def _rows(job: Job) -> list[tuple[str, str]]:
     plan = job.plan
     hosts = ", ".join(expand(plan.project.hosts)) if plan.project.hosts else "none"
     return [
-        (
-            "limits",
-            f"{plan.route.max_turns} turns, {span(plan.route.timeout_s)}, {plan.route.max_output:,} output tokens",
-        ),
+        ("limits", _limits(plan.route)),
         ("setup", plan.project.setup or "none"),
         ("check", prompt.check_of(plan) or "none is set, so its work will not be checked"),
         ("hosts", f"{hosts} (listed; this version's setup has no network)" if plan.project.hosts else hosts),
         ("estimate", f"no history yet: at most {plan.cap.show()}, which is the cap"),
     ]
+
+
+def _limits(route: Route) -> str:
+    fan_out = route.fan_out
+    said = [f"{route.max_turns} turns", span(route.timeout_s), f"{route.max_output:,} output tokens"]
+    said += [many(fan_out.agents, "subagent")] if fan_out.agents is not None else []
+    said += [f"nested {fan_out.depth} deep"] if fan_out.depth is not None else []
+    said += [f"{many(fan_out.concurrent, 'request')} at a time"] if fan_out.concurrent is not None else []
+    return ", ".join(said)
 
 
 def _object(job: Job, rung: str, words: str) -> dict[str, object]:
@@ -94,6 +101,9 @@ def _object(job: Job, rung: str, words: str) -> dict[str, object]:
         "cap_usd": plan.cap.exact(),
         "cap_because": plan.cap_because,
         "max_turns": plan.route.max_turns,
+        "max_agents": plan.route.max_agents,
+        "max_depth": plan.route.max_depth,
+        "max_concurrent": plan.route.max_concurrent,
         "timeout_seconds": plan.route.timeout_s,
         "sandbox": rung,
         "setup": plan.project.setup,

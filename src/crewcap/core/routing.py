@@ -54,9 +54,21 @@ class Rule:
     thinking_tokens: int | None = None
     cap: Money | None = None
     max_turns: int | None = None
+    max_agents: int | None = None
+    max_depth: int | None = None
+    max_concurrent: int | None = None
     timeout_s: int | None = None
     max_output: int | None = None
     check: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FanOut:
+    """How far a run's agent may fan out; None = as far as money and turns go."""
+
+    agents: int | None = None  # beside the main conversation, in all
+    depth: int | None = None  # 1 = the main conversation's agents start none of their own
+    concurrent: int | None = None  # requests at the same time; more of them wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +82,19 @@ class Route:
     thinking_tokens: int | None = None
     cap: Money | None = None  # None = the route says nothing about money
     max_turns: int
+    max_agents: int | None = None
+    max_depth: int | None = None
+    max_concurrent: int | None = None
     timeout_s: int
     max_output: int = 16_000
     check: str | None = None  # None = the repository's own
     because: str = "default; no route matched"
     rule: str = ""  # how the rule is called in messages; empty = none matched
+
+    @property
+    def fan_out(self) -> FanOut:
+        """How far the agent may fan out."""
+        return FanOut(agents=self.max_agents, depth=self.max_depth, concurrent=self.max_concurrent)
 
 
 _SETS = tuple(field.name for field in fields(Route) if field.name not in {"because", "rule"})

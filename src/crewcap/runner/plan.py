@@ -139,6 +139,9 @@ def _route(settings: Settings, issue: Issue, repo: str, balances: Sequence[Balan
         effort=defaults.effort,
         thinking_tokens=defaults.thinking_tokens,
         max_turns=defaults.max_turns,
+        max_agents=defaults.max_agents,
+        max_depth=defaults.max_depth,
+        max_concurrent=defaults.max_concurrent,
         timeout_s=defaults.timeout_s,
         max_output=defaults.max_output,
     )
