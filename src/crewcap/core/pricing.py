@@ -105,15 +105,18 @@ class RateCard:
 
     def pico(self, usage: Usage) -> int:
         """The same in pico-dollars, for bills of several parts that are rounded up once."""
-        rates = self.rates_for(usage.prompt)
-        pico = rates.pico(usage)
+        pico = self.token_pico(usage)
         if usage.pieces:
             pico += self._fees(usage.pieces)
-        if usage.apart:
-            pico += self._apart(usage.apart, rates)
         if self.unpriced:
             self._refuse(kind for kind in self.unpriced if getattr(usage, kind))
         return pico
+
+    def token_pico(self, usage: Usage) -> int:
+        """What the tokens alone come to, gaps in the list overlooked: the least that such an answer costs."""
+        rates = self.rates_for(usage.prompt)
+        pico = rates.pico(usage)
+        return pico + self._apart(usage.apart, rates) if usage.apart else pico
 
     def most(
         self, *, prompt_tokens: int, write: Write, output_tokens: int, apart: frozenset[str] = frozenset()

@@ -29,15 +29,20 @@ from crewcap.wire import Reading
 End = Literal["unsent", "plain_error", "no_answer", "cut", "complete"]
 Booking = Literal["release", "whole", "prompt", "exact"]
 
-KNOWN_ENDS: Mapping[str, Mapping[End, Booking]] = {
-    "anthropic": {
-        "unsent": "release",
-        "plain_error": "release",
-        "no_answer": "whole",
-        "cut": "prompt",
-        "complete": "exact",
-    },
+_PROMPT_FIRST: Mapping[End, Booking] = {
+    "unsent": "release",
+    "plain_error": "release",
+    "no_answer": "whole",
+    "cut": "prompt",
+    "complete": "exact",
 }
+KNOWN_ENDS: Mapping[str, Mapping[End, Booking]] = {
+    "anthropic": _PROMPT_FIRST,
+    "gemini": _PROMPT_FIRST,
+    "openai": {**_PROMPT_FIRST, "cut": "whole"},  # tells nothing before its last event
+}
+ENDS_WITH_ITS_CONNECTION = frozenset({"gemini"})
+"""Dialects whose streams have no end mark: only a connection that ends well says that nothing more would have come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class Sent:
     model: str  # full id, as held
     cards: tuple[RateCard, ...]
     prompt_bound: int
-    output_limit: int
+    output_limit: int  # tokens; the most that one run can be billed for, all its answers and thinking included
     write: Write
     samplings: int
     sent_at: datetime
@@ -69,6 +74,13 @@ class _Price:
     def card(self) -> str:
         """What it was settled at, for the books."""
         return self.cards[0].id if self.cards else ""
+
+
+def end_of_stream(dialect: str, reading: Reading, *, is_broken: bool) -> End:
+    """How a stream ended, by what was read of it and by how its connection ended."""
+    if reading.is_complete and not (is_broken and dialect in ENDS_WITH_ITS_CONNECTION):
+        return "complete"
+    return "cut" if reading.has_started else "no_answer"
 
 
 def after_first_event(sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Money | None:
@@ -162,10 +174,10 @@ def _price(sent: Sent, reading: Reading, usage: Usage, *, book: PriceBook, at: d
     try:
         cards = _cards(sent, reading, parts, book=book, at=sent.sent_at)
         later = _cards(sent, reading, parts, book=book, at=at)
-        price = _sum(sent, parts, cards)
-        return price if later == cards else max(price, _sum(sent, parts, later), key=lambda each: each.cost)
+        price = _sum(parts, cards)
+        return price if later == cards else max(price, _sum(parts, later), key=lambda each: each.cost)
     except UnknownPrice as unknown:
-        cost = Money.from_pico(max(card.rates_for(usage.prompt).pico(usage) for card in sent.cards))
+        cost = Money.from_pico(max(card.token_pico(usage) for card in sent.cards))
         return _Price(cost=cost, incident=f"the answer cannot be priced: {unknown}")
 
 
@@ -177,18 +189,9 @@ def _cards(sent: Sent, reading: Reading, parts: Parts, *, book: PriceBook, at: d
     return [book.card(sent.prices, model or sent.model, at=at, modifiers=reading.modifiers) for model, _ in parts]
 
 
-def _sum(sent: Sent, parts: Parts, cards: list[RateCard]) -> _Price:
+def _sum(parts: Parts, cards: list[RateCard]) -> _Price:
     """Every sampling on its own card, rounded up once."""
-    pico = 0
-    for card, (_, part) in zip(cards, parts, strict=True):
-        pico += card.rates_for(part.prompt).pico(part)
-        for kind in card.unpriced:
-            if getattr(part, kind):
-                raise UnknownPrice(f"{sent.prices}/{card.model}", f"a price of {kind!r}")
-        for piece, number in part.pieces.items():
-            if number and piece not in card.per_piece:
-                raise UnknownPrice(f"{sent.prices}/{card.model}", f"the fee {piece!r}")
-            pico += number * card.per_piece.get(piece, 0)
+    pico = sum(card.pico(part) for card, (_, part) in zip(cards, parts, strict=True))
     return _Price(cost=Money.from_pico(pico), cards=tuple(cards))
 
 

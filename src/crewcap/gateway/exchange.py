@@ -24,10 +24,11 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 
+from crewcap.core import holding
 from crewcap.gateway import headers
 from crewcap.gateway.admission import Prices, Request
 from crewcap.gateway.answers import Refusal
-from crewcap.gateway.ends import End, Sent, after_first_event, settlement
+from crewcap.gateway.ends import End, Sent, after_first_event, end_of_stream, settlement
 from crewcap.gateway.freeze import Trouble, diagnose
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Held, Purse
@@ -35,7 +36,7 @@ from crewcap.gateway.upstream import ERROR_BYTES, Provider, Unsent, Upstream
 from crewcap.gateway.watch import Watch
 from crewcap.gateway.watchers import Ended
 from crewcap.stores import Settlement
-from crewcap.wire import Reading
+from crewcap.wire import Meter, Reading
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Exchange:
             model=request.model,
             cards=request.cards,
             prompt_bound=order.prompt_bound,
-            output_limit=order.output_limit,
+            output_limit=max(holding.most_output(request.ask, card, order.output_limit) for card in request.cards),
             write=request.ask.write,
             samplings=request.ask.samplings,
             sent_at=around.now(),
@@ -151,10 +152,10 @@ class Exchange:
             self._clocks.hurry(drain_s)
 
     async def _forward(self, forwarding: Forwarding) -> web.StreamResponse:
-        policy, provider = self._around.policy, self._request.provider
-        url = provider.url(self._request.path, query=forwarding.query)
+        policy, request, provider = self._around.policy, self._request, self._request.provider
+        url = provider.url(request.path, query=forwarding.query)
         sent = headers.to_provider(forwarding.headers, key=self._around.upstream.key_headers(provider))
-        patience = policy.idle_s if self._request.ask.stream else 2 * policy.idle_s
+        patience = policy.idle_s if request.ask.stream else 2 * policy.idle_s
         self._clocks = Watch(policy, idle_s=patience, expire=self._expire, is_gone=self._has_left)
         try:
             answer = await self._around.upstream.post(url, forwarding.body, sent, limit=self._limit)
@@ -170,7 +171,7 @@ class Exchange:
         async with answer:
             if not 200 <= answer.status < 300:
                 return await self._error(answer, forwarding.body)
-            if answer.content_type == EVENT_STREAM:
+            if answer.content_type == EVENT_STREAM or (request.ask.stream and request.dialect.streams_json):
                 return await self._stream(answer)
             return await self._whole(answer)
 
@@ -189,8 +190,8 @@ class Exchange:
             self._leave()
         is_broken = await self._pump(answer, write)
         self._reading = self._meter.close()
-        end: End = "complete" if self._reading.is_complete else "cut" if self._reading.has_started else "no_answer"
-        self._settle(end, status=answer.status, reason=self._why(is_broken))
+        end = end_of_stream(self._sent.dialect, self._reading, is_broken=is_broken)
+        self._settle(end, status=answer.status, reason=self._why(end, is_broken=is_broken))
         if end == "complete" and not self._is_gone:
             await self._finish(response)
         else:
@@ -199,7 +200,7 @@ class Exchange:
 
     async def _pump(self, answer: aiohttp.ClientResponse, write: Callable[[bytes], Awaitable[None]]) -> bool:
         """Every chunk to the meter and to the client; whether the provider broke off."""
-        meter = self._meter = self._request.dialect.meter(stream=True, write=self._request.ask.write)
+        meter, sieve = self._new_meter(stream=True), self._request.dialect.sieve(self._request.ask)
         watch, loop = self._watch(), asyncio.get_running_loop()
         read, feed, shrunk = answer.content.readany, meter.feed, False
         try:
@@ -213,6 +214,8 @@ class Exchange:
                     if reading.is_complete:
                         return False
                     continue
+                if sieve is not None and not (chunk := sieve.feed(chunk)):
+                    continue
                 watch.writing = True
                 try:
                     await write(chunk)
@@ -221,7 +224,23 @@ class Exchange:
                 watch.writing = False
         except BROKEN:
             return True
+        finally:
+            if sieve is not None and not self._is_gone:
+                await self._write_rest(write, sieve.close())
         return False
+
+    async def _write_rest(self, write: Callable[[bytes], Awaitable[None]], rest: bytes) -> None:
+        """What a sieve still had when the stream was over."""
+        try:
+            if rest:
+                await write(rest)
+        except OSError:
+            self._leave()
+
+    def _new_meter(self, *, stream: bool) -> Meter:
+        ask = self._request.ask
+        self._meter = self._request.dialect.meter(stream=stream, write=ask.write, answers=ask.answers)
+        return self._meter
 
     def _shrink(self, reading: Reading) -> None:
         """Early release: the prompt's exact price in place of its bound."""
@@ -234,16 +253,16 @@ class Exchange:
 
     async def _whole(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         """Read an answer that is one JSON text, then send it with its cost."""
-        meter = self._request.dialect.meter(stream=False, write=self._request.ask.write)
+        meter = self._new_meter(stream=False)
         try:
             body = await answer.read()
         except BROKEN as error:
-            self._settle("no_answer", status=answer.status, reason=self._why(is_broken=True))
+            self._settle("no_answer", status=answer.status, reason=self._why("no_answer", is_broken=True))
             raise Refusal("provider", "the provider broke off its answer") from error
         meter.feed(body)
         self._reading = meter.close()
         end: End = "complete" if self._reading.is_complete else "no_answer"
-        settled = self._settle(end, status=answer.status, reason=self._why(is_broken=False))
+        settled = self._settle(end, status=answer.status, reason=self._why(end, is_broken=False))
         cost = {headers.COST: settled.spent.exact()} if settled.kind == "settled" else {}
         passed = headers.to_client(answer.headers)
         return web.Response(status=answer.status, headers={**passed, **self._extra, **cost}, body=body)
@@ -313,9 +332,9 @@ class Exchange:
         reason = f"an answer broke what holds rest on: {closed.incident}"
         self._around.freeze(self._request.provider, Trouble(kind="incident", reason=reason))
 
-    def _why(self, is_broken: bool) -> str:  # noqa: FBT001  (one private question with two answers)
+    def _why(self, end: End, *, is_broken: bool) -> str:
         """Why an answer has no proper end, in words for the books; '' where it has one."""
-        if self._reading.is_complete:
+        if end == "complete":
             return ""
         if self._reading.error:
             return f"error event: {self._reading.error}"

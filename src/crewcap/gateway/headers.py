@@ -2,7 +2,9 @@
 
 Towards a provider: what its interface is made of (version, betas, content), and who the client says it is
 (`user-agent`, `x-app`: providers treat their own agents apart). Never the client's key, Host, cookies,
-forwarding headers or `x-stainless-*` (they describe the client's machine and change no answer).
+forwarding headers, or what describes the client's machine and changes no answer (`x-stainless-*`, Codex's metadata with
+its paths). Never what names who pays (`openai-organization`, `openai-project`, `x-goog-user-project`) or what thins out
+the answer (`x-goog-fieldmask`: the usage would be gone): both are the gateway's to say.
 
 Towards the client: what an agent acts on (retry advice, rate limits, the request's id). Never the organisation's
 id, cookies or hop-by-hop headers.
@@ -12,7 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-IN_ALLOWED = frozenset({"accept", "anthropic-beta", "anthropic-version", "user-agent", "x-app"})
+IN_ALLOWED = frozenset(
+    {
+        "accept",
+        "anthropic-beta",
+        "anthropic-version",
+        "openai-beta",
+        "user-agent",
+        "x-app",
+        "x-openai-internal-codex-responses-lite",  # says in which of two forms Codex wrote its body
+    }
+)
 OUT_ALLOWED = frozenset(
     {
         "cache-control",
@@ -24,8 +36,8 @@ OUT_ALLOWED = frozenset(
         "x-should-retry",
     }
 )
-OUT_PREFIXES = ("anthropic-ratelimit-",)
-JOINED = frozenset({"anthropic-beta"})  # said more than once, these are a list; others must be said once
+OUT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
+JOINED = frozenset({"anthropic-beta", "openai-beta"})  # said more than once, these are a list; others must be said once
 
 KEY_NAMES = ("x-api-key", "x-goog-api-key")
 QUERY_ALLOWED = (("beta", "true"), ("alt", "sse"))

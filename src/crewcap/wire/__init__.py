@@ -111,6 +111,7 @@ class Dialect(Protocol):
     """One provider family's way of speaking."""
 
     name: str  # "anthropic"
+    streams_json: bool  # where a client did not ask for events, its streams are one JSON list
     has_count: bool  # the provider has a free count call for these requests; else the two methods for it are not used
 
     def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str], path: str = "") -> Ask:

@@ -40,6 +40,7 @@ class Anthropic:
     """Claude's own protocol, and that of everything that speaks it."""
 
     name = "anthropic"
+    streams_json = False
     has_count = True
 
     def __init__(self, *, reserve_geo: str = "us", strict_betas: bool = False) -> None:

@@ -42,6 +42,7 @@ class Gemini:
     """Gemini's own protocol, as the Gemini CLI and Google's SDKs speak it."""
 
     name = "gemini"
+    streams_json = True
     has_count = True
 
     def ask(self, body: bytes, headers: Mapping[str, str], *, allow: frozenset[str], path: str = "") -> Ask:

@@ -41,6 +41,7 @@ class Chat:
     """Chat Completions, streamed or not."""
 
     name = "openai"
+    streams_json = False
     has_count = False
 
     def __init__(self, *, tier: Tier = "default", geo: str = "global") -> None:

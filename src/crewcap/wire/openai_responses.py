@@ -37,6 +37,7 @@ class Responses:
     """The Responses API, streamed or not."""
 
     name = "openai"
+    streams_json = False
 
     def __init__(self, *, tier: Tier = "default", geo: str = "global", counts: bool = False) -> None:
         """`counts`: the provider's count call is known to be free there; the vendor publishes no price for it."""
