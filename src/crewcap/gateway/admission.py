@@ -52,11 +52,13 @@ class Request:
     key: VirtualKey
     endpoint: Endpoint
     path: str  # as it was asked, and as it is forwarded
+    body: bytes = field(repr=False)  # as it was asked
     ask: Ask  # with `max_output` as far as the key and the model allow
     said_output: int | None  # tokens, as the client said; None where it did not
     model: str  # full id
     cards: tuple[RateCard, ...]
     count: Callable[[], Awaitable[int | None]]  # prompt tokens by the provider's count call
+    arrived: float = 0.0  # monotonic seconds: when its last byte was here
     agent: str = ""
     parent_agent: str = ""
     prompt_tokens: int | None = None  # a closer bound than bytes, once it is known
@@ -86,12 +88,37 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """What an earlier request of the same conversation says about this one."""
+
+    prompt: int  # tokens that the earlier one was billed for
+    tokens: int  # the most prompt tokens that this one can be billed for
+
+
+class Memory(Protocol):
+    """What settled requests were billed as."""
+
+    def knows(self, request: Request) -> bool:
+        """Whether something is remembered of this conversation."""
+        ...
+
+    async def recall(self, request: Request) -> Recalled | None:
+        """The smallest bound by what is remembered."""
+        ...
+
+
+Closer = Callable[[Request], Awaitable[tuple[Request, bool] | None]]
+"""A way to a closer bound: the request with it, and whether there is no point in looking for a closer one still."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """Prices and policy of one gateway."""
 
     book: Prices
     policy: Policy
     boot: BootId
+    memory: Memory | None = None
     _cards: dict[object, tuple[datetime, tuple[RateCard, ...]]] = field(default_factory=dict)
 
     def model(self, key: VirtualKey, provider: Provider, ask: Ask, *, at: datetime) -> str:
@@ -164,6 +191,9 @@ class Admission:
 
     def want(self, request: Request) -> Want:
         """What the purse is asked for."""
+        return self._want(request, self._closers(request))
+
+    def _want(self, request: Request, closers: tuple[Closer, ...]) -> Want:
         ask, cards, tokens = request.ask, request.cards, request.prompt_tokens
         if ask.max_output is None:
             raise Refusal("not_allowed", f"the output limit of {request.model} is not known; send one")
@@ -178,7 +208,7 @@ class Admission:
                 least=most if floor == ask.max_output else self.amount(request, floor),
                 clamp=lambda room: holding.clamp_for(ask, cards, room, prompt_tokens=tokens),
                 order=lambda output: self._order(request, output, most if output == ask.max_output else None),
-                refine=self._refiner(request),
+                refine=(lambda: self._refined(request, closers)) if closers else None,
             )
         except UnknownPrice as unknown:
             raise Refusal("not_allowed", f"{unknown}; without it the request has no known upper cost") from unknown
@@ -207,28 +237,47 @@ class Admission:
         """The most that the request can cost with this output limit."""
         return holding.hold_for(request.ask, request.cards, output, prompt_tokens=request.prompt_tokens)
 
-    def _refiner(self, request: Request) -> Callable[[], Awaitable[Want]] | None:
-        """A closer bound can be had once, for one run of one model over a prompt that is worth a call."""
+    def _closers(self, request: Request) -> tuple[Closer, ...]:
+        """The ways to a closer bound, the free one first: for one run of the model, over a prompt that is worth it."""
         ask, models = request.ask, {card.model for card in request.cards}
-        if request.prompt_tokens is not None or ask.samplings != 1 or len(models) != 1 or not ask.is_countable:
-            return None
-        by_bytes = request.prompt_bound
-        if by_bytes <= SMALL_PROMPT:
-            return None
+        if ask.samplings != 1 or request.prompt_bound <= SMALL_PROMPT:
+            return ()
+        recalls = (self._recalled,) if self.memory is not None and self.memory.knows(request) else ()
+        counts = (_counted,) if ask.is_countable and len(models) == 1 else ()
+        return (*recalls, *counts)
 
-        async def refine() -> Want:
-            count = await request.count()
-            tokens = by_bytes if count is None else min(by_bytes, holding.counted_bound(count))
-            note = () if count is None else (f"bound by count call: {count} tokens",)
-            return self.want(replace(request, prompt_tokens=tokens, notes=(*request.notes, *note)))
+    async def _refined(self, request: Request, closers: tuple[Closer, ...]) -> Want:
+        """The same request with the first closer bound that there is."""
+        for number, closer in enumerate(closers, 1):
+            found = await closer(request)
+            if found is not None:
+                closest, is_enough = found
+                return self._want(closest, () if is_enough else closers[number:])
+        return self._want(request, ())
 
-        return refine
+    async def _recalled(self, request: Request) -> tuple[Request, bool] | None:
+        """By a settled request that this one goes on from; a count is not worth its time where it could say no less."""
+        found = await self.memory.recall(request) if self.memory is not None else None
+        if found is None or found.tokens >= request.prompt_bound:
+            return None
+        note = f"bound by prefix memory: {found.prompt} tokens settled, {found.tokens - found.prompt} more at most"
+        closer = replace(request, prompt_tokens=found.tokens, notes=(*request.notes, note))
+        return closer, found.tokens <= holding.counted_bound(found.prompt)
 
     def _no_price(self, provider: Provider, name: str) -> str:
         """Name the nearest model that has a price."""
         near = difflib.get_close_matches(name, list(self.book.models(provider.prices)), n=1, cutoff=0.4)
         hint = f"; the nearest one that has is {near[0]}" if near else ""
         return f"the model {name[:100]!r} has no price, so nothing is sent{hint}"
+
+
+async def _counted(request: Request) -> tuple[Request, bool] | None:
+    """By the provider's count call."""
+    count = await request.count()
+    if count is None or (tokens := holding.counted_bound(count)) >= request.prompt_bound:
+        return None
+    note = f"bound by count call: {count} tokens"
+    return replace(request, prompt_tokens=tokens, notes=(*request.notes, note)), True
 
 
 class Counts:

@@ -30,6 +30,7 @@ class Call:
     headers: dict[str, str]
     key: VirtualKey
     body: bytes
+    read_at: float  # monotonic seconds: when its last byte was here
 
 
 @dataclass(slots=True)
@@ -46,12 +47,17 @@ class Callers:
         self._doors = doors
         self._keys: dict[str, _Kept] = {}
 
+    def renew(self, parts: Parts) -> None:
+        """Go by another policy, from the next request on."""
+        self._parts = parts
+
     async def read(self, door: Door, http: web.BaseRequest) -> Call:
         """Headers, key and body."""
         found, key = await self.known(door, http)
         if found.get("content-encoding", "identity").lower() != "identity":
             raise Refusal("malformed", "the body is encoded (content-encoding); send it plain")
-        return Call(door=door, headers=found, key=key, body=await self._body(http))
+        body = await self._body(http)
+        return Call(door=door, headers=found, key=key, body=body, read_at=time.monotonic())
 
     async def known(self, door: Door, http: web.BaseRequest) -> tuple[dict[str, str], VirtualKey]:
         """Headers and key of a request whose body does not matter."""

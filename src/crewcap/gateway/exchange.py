@@ -104,8 +104,9 @@ class Exchange:
         self._started = time.monotonic()
         self._first_byte: float | None = None
         self._http = http
-        self._request = request
+        self.request = self._request = request
         order = held.order
+        self.held = order.amount  # after an early release, what still is
         self._sent = Sent(
             hold=order.hold,
             held=order.amount,
@@ -248,6 +249,7 @@ class Exchange:
         most = after_first_event(self._sent, reading, book=around.book, at=around.now())
         if most is not None and most < self._sent.held:
             around.purse.shrink(self._sent.hold, most)
+            self.held = most
 
     # --- a whole answer
 

@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import datetime
 
 from aiohttp import web
@@ -26,6 +27,7 @@ from crewcap.gateway.exchange import Exchange, Forwarding, frozen_message, has_l
 from crewcap.gateway.freeze import Trouble
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.prefixes import Prefixes
 from crewcap.gateway.purse import Held, Purse, TimedOut, Withdrawn
 from crewcap.gateway.rates import Failures
 from crewcap.gateway.upstream import Provider, Upstream
@@ -55,14 +57,25 @@ class Metered:
 
     def __init__(self, parts: Parts, *, callers: Callers, doors: Doors, watchers: list[Watcher]) -> None:
         self.exchanges: dict[Exchange, VirtualKey] = {}
-        self.is_ending = False
+        self.ending = asyncio.Event()
         self._parts = parts
         self._callers = callers
         self._doors = doors
         self._watchers = watchers
-        self._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot)
+        self._prefixes = Prefixes()
+        self._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot, memory=self._prefixes)
         self._counts = Counts()
         self._failures = Failures(time.monotonic)
+
+    def renewed(self, parts: Parts) -> Metered:
+        """The same with another book and policy, for requests that come from now on.
+
+        Those under way keep this one, and with it the prices that they were held at.
+        """
+        fresh = copy(self)
+        fresh._parts = parts  # noqa: SLF001  (one of our own)
+        fresh._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot)  # noqa: SLF001
+        return fresh
 
     # --- what an exchange needs of its gateway
 
@@ -101,7 +114,7 @@ class Metered:
 
     def ended(self, ended: Ended) -> None:
         """An attempt is over: those who watch are told."""
-        tell_ended(self._watchers, ended)
+        tell_ended((self._prefixes, *self._watchers), ended)
 
     # --- one request
 
@@ -146,7 +159,7 @@ class Metered:
             raise Refusal("frozen", frozen_message(provider, trouble))
 
     def _refuse_too_late(self, is_gone: Callable[[], bool]) -> None:
-        if self.is_ending or is_gone():
+        if self.ending.is_set() or is_gone():
             raise Refusal("unavailable", "nothing was sent: the client left, or the gateway is ending")
 
     async def _ask(self, endpoint: Endpoint, call: Call, path: str) -> Ask:
@@ -170,11 +183,13 @@ class Metered:
             key=call.key,
             endpoint=endpoint,
             path=path,
+            body=call.body,
             ask=limited,
             said_output=ask.max_output,
             model=model,
             cards=cards,
             count=lambda: self._count(endpoint, call, path),
+            arrived=call.read_at,
             agent=call.headers.get(AGENT, "")[:NAME_LENGTH],
             parent_agent=call.headers.get(PARENT_AGENT, "")[:NAME_LENGTH],
             notes=ask.notes,

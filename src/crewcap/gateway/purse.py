@@ -82,6 +82,10 @@ class Purse:
         """Any other call of the ledger, on its thread, in order."""
         return self._writer.do(call, *arguments, **named)
 
+    def time_rounds(self, took: Callable[[float], None]) -> None:
+        """Tell, on the ledger's thread, how long each of its rounds took, in seconds."""
+        self._writer.took = took
+
     async def start(self) -> BootId:
         """Take a boot; what dead gateways held becomes uncertain."""
         boot = await self.do(self._ledger.start_boot)
@@ -194,14 +198,14 @@ class Purse:
                     want, step = await self._refined(want, balances)
 
     async def _refined(self, want: Want, found: Refused | tuple[Balance, ...]) -> tuple[Want, Take | Wait | GiveUp]:
-        """The next step; a request that does not fit as it is gets its closer bound first."""
+        """The next step; a request that does not fit as it is gets its closer bounds first, one after the other."""
         balances = found.balances if isinstance(found, Refused) else found
         step = choose(want, balances)
-        if step == Take(want.full) or want.refine is None:
-            return want, step
-        closer = await want.refine()
-        self._latches.saw(closer.key.id, closer.least)
-        return closer, choose(closer, balances)
+        while step != Take(want.full) and want.refine is not None:
+            want = await want.refine()
+            self._latches.saw(want.key.id, want.least)
+            step = choose(want, balances)
+        return want, step
 
     async def _latched(self, key: KeyId, by_bytes: Money) -> Refused | None:
         """The refusal of a key that can never pay again, if it still cannot."""

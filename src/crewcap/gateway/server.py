@@ -4,9 +4,9 @@ Start: keys are read from their sources, a boot is taken in the ledger (what dea
 doors and the control socket are opened, and HOME/gateway.json says where. Every minute the ledger's marker is
 written and what is frozen is probed.
 
-End (SIGTERM, or the starter of a child is gone): nothing new is accepted, everybody in the line is answered, what
-is under way is read to its end or for `drain_s`, everything is settled, the boot ends. What is still open then
-becomes uncertain, which is the safe side. A kill in place of all this is found at the next start.
+End (SIGTERM, or the starter of a child is gone): whatever is new is told to come again (503), everybody in the line is
+answered, what is under way is read to its end or for `drain_s`, everything is settled, the boot ends. What is still
+open then becomes uncertain, which is the safe side. A kill in place of all this is found at the next start.
 """
 
 from __future__ import annotations
@@ -125,8 +125,9 @@ class Gateway:
         self.service.end()
         self._remove_note()
         self._purse.send_home()
+        while self.service.exchanges:  # a request that was let in may still try once more
+            await self._drained(tuple(self.service.exchanges), self._policy.drain_s)
         await self.service.doors.stop_accepting()
-        await self._drained(tuple(self.service.exchanges), self._policy.drain_s)
         await self._close()
 
     def hurry(self, drain_s: float) -> None:

@@ -19,7 +19,9 @@ from crewcap.gateway.callers import Callers
 from crewcap.gateway.doors import Door, Doors
 from crewcap.gateway.endpoints import Endpoint, Endpoints
 from crewcap.gateway.exchange import Exchange
+from crewcap.gateway.exposition import CONTENT_TYPE
 from crewcap.gateway.metered import Metered
+from crewcap.gateway.metrics import Held, Metrics, Snapshot, model_of
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.purse import Purse
 from crewcap.gateway.rates import PerMinute
@@ -28,6 +30,10 @@ from crewcap.gateway.watchers import Declined, Watcher, tell_declined
 
 log = logging.getLogger(__name__)
 
+METRICS = "/metrics"
+STAYS = frozenset({"/healthz", METRICS})  # what a gateway that is ending still answers
+ENDING_S = 5
+
 Route = Callable[[Door, web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -35,16 +41,20 @@ class Service:
     """The requests of one running gateway."""
 
     def __init__(self, parts: Parts, endpoints: Endpoints, *, watchers: Sequence[Watcher] = ()) -> None:
-        self.watchers = list(watchers)
+        self.metrics = Metrics()
+        self.watchers: list[Watcher] = [self.metrics, *watchers]
+        parts.purse.time_rounds(self.metrics.ledger_round)
         self.doors = Doors(self.handle)
         self.callers = Callers(parts, self.doors)
         self.metered = Metered(parts, callers=self.callers, doors=self.doors, watchers=self.watchers)
         self._parts = parts
         self._endpoints = endpoints
+        self._started_at = parts.clock().timestamp()
         self._count_rate = PerMinute(parts.policy.counts_per_minute, time.monotonic)
         self._routes: Mapping[tuple[str, str], Route] = {
             ("GET", "/v1/models"): self._models,
             ("GET", "/healthz"): self._healthz,
+            ("GET", METRICS): self._metrics,
             **{(method, path): self._probe for method in ("GET", "HEAD") for path in ("/", "/api/hello")},
         }
 
@@ -59,14 +69,22 @@ class Service:
         return self.metered.exchanges
 
     def end(self) -> None:
-        """Take nothing new."""
-        self.metered.is_ending = True
+        """Take nothing new: whatever comes is told to come again later, or elsewhere."""
+        self.metered.ending.set()
+
+    def renew(self, parts: Parts, endpoints: Endpoints) -> None:
+        """Go by another book, policy and list of providers, from the next request on."""
+        self._parts, self._endpoints = parts, endpoints
+        self.callers.renew(parts)
+        self.metered = self.metered.renewed(parts)
 
     async def handle(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; nothing that goes wrong in here shows more than a sentence."""
         endpoint, route = self._route(http)
-        if route is None:
+        if route is None or (http.path == METRICS and door.key is not None):
             return not_found(http.path)
+        if self.metered.ending.is_set() and http.path not in STAYS:
+            return self._elsewhere(endpoint)
         try:
             return await route(door, http)
         except Refusal as refusal:
@@ -85,6 +103,14 @@ class Service:
             if endpoint := self._endpoints.counting(path):
                 return endpoint, partial(self._count_tokens, endpoint)
         return anybody, self._routes.get((http.method, http.path))
+
+    def _elsewhere(self, endpoint: Endpoint) -> web.Response:
+        """Nothing new is taken: the client is told to come again, over another connection."""
+        ending = Refusal("unavailable", "this gateway is ending and takes nothing new", retry_after_s=ENDING_S)
+        answer = self._declined(endpoint, ending)
+        answer.headers["retry-after"] = str(ENDING_S)
+        answer.force_close()
+        return answer
 
     def _declined(self, endpoint: Endpoint, refusal: Refusal) -> web.Response:
         """Say no, in the shape of this endpoint's family, and tell those who watch."""
@@ -136,8 +162,31 @@ class Service:
 
     async def _healthz(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         del door, http
-        is_ending = self.metered.is_ending
+        is_ending = self.metered.ending.is_set()
         return as_json({"status": "ending" if is_ending else "ok"}, status=503 if is_ending else 200)
+
+    async def _metrics(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
+        """For a scraper on this machine; a run's door has no such page, because what is in here is not the agent's."""
+        del door, http
+        return web.Response(body=self.metrics.render(self._now()), headers={"content-type": CONTENT_TYPE})
+
+    def _now(self) -> Snapshot:
+        parts = self._parts
+        under_way = [
+            Held(provider=each.request.provider.name, model=model_of(each.request), nano=each.held.nano)
+            for each in self.exchanges
+        ]
+        frozen = [(name, each.kind) for name, troubles in parts.freezer.all().items() for each in troubles]
+        return Snapshot(
+            boot=parts.boot,
+            book=parts.book.hash,
+            started_at=self._started_at,
+            is_draining=self.metered.ending.is_set(),
+            waiting=parts.purse.waiting,
+            held=under_way,
+            doors=len(self.doors.runs()),
+            frozen=frozen,
+        )
 
     async def _probe(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         del door, http

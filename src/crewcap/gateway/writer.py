@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,7 @@ class Writer:
 
     def __init__(self, reserve_many: Callable[[Sequence[HoldOrder]], tuple[Decision, ...]]) -> None:
         self._reserve_many = reserve_many
+        self.took: Callable[[float], None] = lambda _seconds: None  # told on the thread how long each round was
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="crewcap-ledger", daemon=True)
@@ -78,10 +80,11 @@ class Writer:
         is_over, done = False, list[_Done]()
         while not is_over:
             jobs = self._queued()
-            is_over = jobs[-1] is None
+            is_over, began = jobs[-1] is None, time.perf_counter()
             round_ = [job for job in jobs if job is not None]
             done += [_run(job) for job in round_ if job.call is not None]
             done += self._reserved([job for job in round_ if job.order is not None])
+            self.took(time.perf_counter() - began)
             if is_over or not all(each.is_quiet for each in done):
                 self._loop.call_soon_threadsafe(_tell, done)
                 done = []
