@@ -129,6 +129,7 @@ class Denied:
         "key_unknown", "key_expired", "key_revoked", "turn_limit", "clock", "model_not_allowed", "count_limit"
     ]
     message: str
+    kind: CountKind | None = None  # of `count_limit`: a closer bound of a request may fit into what is left of tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,3 +119,15 @@ class Bucket:
     def left(self) -> int:
         """Whole tokens or requests."""
         return self.level // PARTS
+
+
+def used_up(balance: CountBalance, needed: int = 0) -> str:
+    """Which count has no room, how much was used, and when it opens: one sentence for whoever is refused."""
+    used, window = balance.used, "" if balance.window == "total" else f" this {balance.window} ({balance.label})"
+    shown = f"{used / HOUR_S:,.1f}" if balance.kind == "hours" else f"{used:,}"
+    more = f", and this request may need {needed:,}" if needed else ""
+    opens = "" if balance.resets_at is None else f"it opens at {balance.resets_at:%Y-%m-%d %H:%M} UTC; "
+    return (
+        f"{balance.scope} has used {shown} of its {balance.limit:,} {balance.kind}{window}{more}; "
+        f"{opens}raise it with: crewcap budget set {balance.scope} {balance.kind}/{balance.window} NUMBER"
+    )

@@ -2,6 +2,7 @@
 
     sqlite_books    the file, the right one, and transactions      sqlite_holds    reserve, shrink, settle, reconcile
     sqlite_windows  balances and the calendar                      sqlite_limits   who said what, and what counts
+    sqlite_beside   who said what of rates and counts              sqlite_room     what these leave free
     sqlite_keys     virtual keys                                   sqlite_read     entries and sums
     sqlite_verify   everything derived, computed again             sqlite_copies   backups, and putting one in place
     clock, boots, marker                                           what may be trusted, who lives, what was seen
@@ -18,8 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
-from crewcap.core.budget import Balance, BootId, Decision, Denied, HoldId, KeyId, Scope, Window
+from crewcap.core.budget import Balance, BootId, CountKind, Decision, Denied, HoldId, KeyId, RateKind, Scope, Window
 from crewcap.core.keys import VirtualKey
+from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit
 from crewcap.core.money import Money
 from crewcap.errors import LedgerError
 from crewcap.home import Home
@@ -33,11 +35,13 @@ from crewcap.stores import (
     Totals,
     Verified,
     boots,
+    sqlite_beside,
     sqlite_copies,
     sqlite_holds,
     sqlite_keys,
     sqlite_limits,
     sqlite_read,
+    sqlite_room,
     sqlite_verify,
 )
 from crewcap.stores import sqlite_queries as q
@@ -164,7 +168,35 @@ class SqliteLedger:
         with self._writing(durable=True) as (db, now):
             return sqlite_limits.unsay(db, scope, window, source, now)
 
-    def sync_file_limits(self, limits: Iterable[Limit], *, zone: str, has_file: bool = True) -> None:
+    def set_rate(self, limit: RateLimit) -> None:
+        """Set or change a rate, in force from the next reservation on."""
+        with self._writing(durable=True) as (db, now):
+            sqlite_beside.say(db, limit, now)
+
+    def unset_rate(self, scope: Scope, kind: RateKind, *, source: LimitSource) -> bool:
+        """Take back what this source said of a rate."""
+        with self._writing(durable=True) as (db, now):
+            return sqlite_beside.unsay(db, (scope, kind, ""), source, now)
+
+    def set_count(self, limit: CountLimit) -> None:
+        """Set or change a count, in force from the next run or reservation on."""
+        with self._writing(durable=True) as (db, now):
+            sqlite_beside.say(db, limit, now)
+
+    def unset_count(self, scope: Scope, kind: CountKind, window: Window, *, source: LimitSource) -> bool:
+        """Take back what this source said of a count."""
+        with self._writing(durable=True) as (db, now):
+            return sqlite_beside.unsay(db, (scope, kind, window), source, now)
+
+    def sync_file_limits(
+        self,
+        limits: Iterable[Limit],
+        *,
+        zone: str,
+        has_file: bool = True,
+        rates: Iterable[RateLimit] = (),
+        counts: Iterable[CountLimit] = (),
+    ) -> None:
         """Make the settings file's (and the defaults') limits, and its time zone, those of this ledger."""
         find_zone(zone)
         with self._writing(durable=True) as (db, now):
@@ -173,6 +205,17 @@ class SqliteLedger:
             if db.execute(q.TIME).fetchone()[0] != zone:
                 sqlite_limits.change_zone(db, zone, now)
             sqlite_limits.sync_file(db, limits, now)
+            sqlite_beside.sync_file(db, (*rates, *counts), now)
+
+    def rates(self, scopes: Iterable[Scope] | None = None) -> tuple[RateBalance, ...]:
+        """Every rate in force, and what is free of it."""
+        with self._reading() as (db, now):
+            return sqlite_room.rates(db, scopes, now)
+
+    def counts(self, scopes: Iterable[Scope] | None = None) -> tuple[CountBalance, ...]:
+        """Every count in force, and what was used of it."""
+        with self._reading() as (db, now):
+            return sqlite_room.counts(db, scopes, now)
 
     def all_balances(self) -> tuple[Balance, ...]:
         """Every limit in force with its current window."""
@@ -271,12 +314,12 @@ class SqliteLedger:
 
     def _time(self, db: sqlite3.Connection) -> tuple[Now, str, str]:
         """The time of a transaction, why this process doubts it, and why all of them do."""
-        zone, known, accepts, newest, newest_at, newest_wall = db.execute(q.TIME).fetchone()
+        zone, known, accepts, newest, newest_at, newest_wall, is_limited = db.execute(q.TIME).fetchone()
         recorded = self._recorded(newest, newest_wall)
         reading = self._watch.look(recorded=recorded, accepts=accepts, doubted=known)
         wall = micros(reading.at)
         at = max(wall, newest_at)
-        return Now(at, wall, self._calendar.spans(zone, at)), reading.doubt, known
+        return Now(at, wall, self._calendar.spans(zone, at), bool(is_limited)), reading.doubt, known
 
     def _recorded(self, newest: int, newest_wall: int) -> datetime | None:
         """The newest instant on record: the newest movement's, or the marker's where nothing moved since it."""

@@ -10,6 +10,7 @@ import os
 import secrets
 import sqlite3
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
-from crewcap.stores import HoldOrder, Settlement, boots, marker, sqlite_holds, sqlite_keys, sqlite_verify
+from crewcap.stores import HoldOrder, Settlement, boots, marker, migrations, sqlite_holds, sqlite_keys, sqlite_verify
 from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import micros
 from crewcap.stores.sqlite_books import refuse_unreadable, translated
@@ -84,10 +85,8 @@ def _refuse_while_it_is_used(home: Home) -> None:
 
 
 def _refuse_unfit(db: sqlite3.Connection, home: Home) -> None:
-    """Only a sound copy is accepted, and only where one is needed."""
-    problems = [*sqlite_verify.wrong_file(db, "integrity_check"), *sqlite_verify.wrong_schema(db)]
-    if problems:
-        raise LedgerError(f"the ledger {home.ledger} is not sound: {problems[0]}", help="use another backup")
+    """Only a sound copy is accepted, and only where one is needed; an earlier version's is brought up to date."""
+    _refuse_unsound(home, sqlite_verify.wrong_file(db, "integrity_check"))
     found, copied_at = db.execute(q.IDENTITY).fetchone()
     seen = marker.read(home.marker)
     newest = db.execute(q.NEWEST_MOVEMENT).fetchone()[0]
@@ -95,11 +94,18 @@ def _refuse_unfit(db: sqlite3.Connection, home: Home) -> None:
         raise UsageError(
             f"the ledger {home.ledger} was not restored", help="crewcap ledger reconcile, without --restored"
         )
+    migrations.migrate(db)
+    _refuse_unsound(home, sqlite_verify.wrong_schema(db))
+
+
+def _refuse_unsound(home: Home, problems: Iterable[str]) -> None:
+    for problem in problems:
+        raise LedgerError(f"the ledger {home.ledger} is not sound: {problem}", help="use another backup")
 
 
 def _book_missing(db: sqlite3.Connection, at: datetime, cost: Money, word: str) -> None:
     """One entry that stands for all that the copy does not know."""
-    zone, _, _, _, newest_at, _ = db.execute(q.TIME).fetchone()
+    zone, _, _, _, newest_at, _, _ = db.execute(q.TIME).fetchone()
     wall = micros(at)
     moment = max(wall, newest_at)
     now = Now(moment, wall, Calendar().spans(zone, moment))

@@ -13,7 +13,7 @@ import sqlite3
 from crewcap.core.budget import BootId, Decision, Denied, Granted, HoldId, admit
 from crewcap.core.money import ZERO, Money
 from crewcap.errors import InternalError, LedgerError, UsageError
-from crewcap.stores import HoldOrder, Settlement
+from crewcap.stores import HoldOrder, Settlement, sqlite_room
 from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import instant
 from crewcap.stores.sqlite_windows import Now, balances_of_key
@@ -27,9 +27,14 @@ def reserve(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Decision:
     denied = _deny(db, order, now)
     if denied is not None:
         return denied
-    refused = admit(order.amount, balances_of_key(db, order.key, now, write=True))
+    beside = sqlite_room.look(db, order, now) if now.is_limited else sqlite_room.Beside()
+    if beside.denied is not None:
+        return beside.denied
+    refused = admit(order.amount, balances_of_key(db, order.key, now, write=True), keep=order.keep)
     if refused is not None:
         return refused
+    if beside.busy is not None:
+        return beside.busy
     hold = db.execute(q.ADD_HOLD, _hold_row(order, now)).lastrowid
     db.execute(q.SEND, {"hold": hold, "amount": order.amount.nano, "at": now.at, "wall": now.wall})
     return Granted(hold=order.hold, amount=order.amount)

@@ -11,7 +11,7 @@ from crewcap.core.budget import ALL, KeyId, Scope
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
 from crewcap.errors import InternalError
-from crewcap.stores import Limit, sqlite_limits
+from crewcap.stores import Limit, sqlite_limits, sqlite_room
 from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import instant, micros
 from crewcap.stores.sqlite_windows import Now
@@ -22,10 +22,13 @@ def add(db: sqlite3.Connection, key: VirtualKey, cap: Money | None, now: Now) ->
     own = Scope(f"key:{key.id}")
     if key.scopes[:1] != (own,) or key.scopes[-1:] != (ALL,) or len(set(key.scopes)) != len(key.scopes):
         raise InternalError(f"the scopes of key {key.id} do not lead from itself to all: {' '.join(key.scopes)}")
+    if key.run and now.is_limited:
+        sqlite_room.refuse_run(db, key, now)
     row = {
         "id": key.id,
         "hash": key.hash,
         "created_at": micros(key.created_at),
+        "booked_at": now.at,
         "expires_at": None if key.expires_at is None else micros(key.expires_at),
         "models": json.dumps(key.models),
         "max_output": key.max_output,

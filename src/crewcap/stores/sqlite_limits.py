@@ -15,6 +15,7 @@ from crewcap.core.money import ZERO, Money
 from crewcap.errors import UsageError
 from crewcap.stores import Limit, LimitSource
 from crewcap.stores import sqlite_queries as q
+from crewcap.stores.sqlite_room import keep_windows
 from crewcap.stores.sqlite_windows import Now, all_balances
 
 _RANK: Mapping[str, int] = {"command": 0, "key": 1, "run": 1, "file": 2, "default": 3}
@@ -50,6 +51,7 @@ def says_file(db: sqlite3.Connection) -> bool:
 def change_zone(db: sqlite3.Connection, zone: str, now: Now) -> None:
     """Count in another zone from now on. Every limit's row in the old zone is made first: it counts until it ends."""
     all_balances(db, now, write=True)
+    keep_windows(db, now)
     db.execute(q.SET_ZONE, {"zone": zone})
 
 

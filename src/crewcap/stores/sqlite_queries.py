@@ -13,9 +13,11 @@ MAKE_IDENTITY = "INSERT INTO ledger (one, uuid, made_at, zone) VALUES (1, :uuid,
 # Who these books are, and whether they are a copy.
 IDENTITY = "SELECT uuid, copied_at FROM ledger"
 
-# What must be known to tell the time: zone, doubt, how often the clock was accepted, and the newest movement.
+# What must be known to tell the time: zone, doubt, how often the clock was accepted, and the newest movement; and
+# whether there is any limit beside money, so that nobody looks for them in vain.
 TIME = """
-SELECT l.zone, l.clock_doubt, l.clock_accepts, coalesce(m.id, 0), coalesce(m.at, 0), coalesce(m.wall, 0)
+SELECT l.zone, l.clock_doubt, l.clock_accepts, coalesce(m.id, 0), coalesce(m.at, 0), coalesce(m.wall, 0),
+    EXISTS (SELECT 1 FROM beside_in_force)
 FROM ledger AS l
 LEFT JOIN (SELECT id, at, wall FROM movement ORDER BY id DESC LIMIT 1) AS m ON TRUE
 """
@@ -57,8 +59,8 @@ OPEN_OF_BOOT = "SELECT hold, held FROM open_hold WHERE boot = :boot AND NOT clos
 
 # A new key, by its hash.
 ADD_KEY = """
-INSERT INTO virtual_key (id, hash, created_at, expires_at, models, max_output, max_turns, capped, run, label)
-VALUES (:id, :hash, :created_at, :expires_at, :models, :max_output, :max_turns, :capped, :run, :label)
+INSERT INTO virtual_key (id, hash, created_at, booked_at, expires_at, models, max_output, max_turns, capped, run, label)
+VALUES (:id, :hash, :created_at, :booked_at, :expires_at, :models, :max_output, :max_turns, :capped, :run, :label)
 """
 
 # One of its scopes, in order.

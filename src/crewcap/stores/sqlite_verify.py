@@ -9,14 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from crewcap.core.budget import Window, span_of
 from crewcap.core.money import Money
-from crewcap.errors import SettingsError
 from crewcap.stores import Verified, migrations
 from crewcap.stores import sqlite_queries as q
-from crewcap.stores.clock import instant, micros
 from crewcap.stores.sqlite_limits import strongest
-from crewcap.stores.sqlite_windows import Stretch, find_zone, sums_in
+from crewcap.stores.sqlite_verify_beside import wrong_beside
+from crewcap.stores.sqlite_windows import Stretch, span_named, sums_in
 
 
 def verify(db: sqlite3.Connection) -> Verified:
@@ -24,7 +22,8 @@ def verify(db: sqlite3.Connection) -> Verified:
     damage = tuple(wrong_file(db, "integrity_check"))
     if damage:
         return Verified(entries=0, problems=damage)
-    problems = (*wrong_schema(db), *_wrong_order(db), *_wrong_holds(db), *_wrong_limits(db), *_wrong_budgets(db))
+    checks = (wrong_schema, _wrong_order, _wrong_holds, _wrong_limits, _wrong_budgets, wrong_beside)
+    problems = tuple(problem for check in checks for problem in check(db))
     return Verified(entries=db.execute(q.COUNT_ENTRIES).fetchone()[0], problems=problems)
 
 
@@ -89,20 +88,10 @@ def _wrong_limits(db: sqlite3.Connection) -> Iterator[str]:
         yield f"nobody set the limit on {scope} ({window})"
 
 
-def _span(window: Window, label: str, starts_at: int) -> Stretch | None:
-    """The window of the calendar that a row's beginning falls in, in the zone that its label names."""
-    zone = label.partition("@")[2] or "UTC"
-    try:
-        span = span_of(window, instant(starts_at), find_zone(zone), zone)
-    except (SettingsError, OverflowError):
-        return None
-    return Stretch(span.label, micros(span.starts_at), micros(span.ends_at))
-
-
 def _wrong_budgets(db: sqlite3.Connection) -> Iterator[str]:
     for scope, window, label, starts_at, ends_at, _, *kept in db.execute(q.ALL_BUDGETS).fetchall():
         row = Stretch(label, starts_at, ends_at)
-        if row != _span(window, label, starts_at):
+        if row != span_named(window, label, starts_at):
             yield f"{scope} ({label}): the row does not begin and end as its {window} does"
         sums = sums_in(db, scope, window, row)
         for column, found, expected in zip(("spent", "uncertain", "held"), kept, sums, strict=True):

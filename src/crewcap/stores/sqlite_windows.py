@@ -35,6 +35,7 @@ class Now:
     at: int  # window time: never before the newest entry
     wall: int  # the clock as it is trusted
     spans: Mapping[Window, Stretch]
+    is_limited: bool = False  # some rate or count is in force
 
 
 class Calendar:
@@ -63,6 +64,16 @@ def find_zone(name: str) -> ZoneInfo:
         raise SettingsError(
             f"{name[:60]!r} is not a time zone", help="use a name such as Europe/Berlin or UTC"
         ) from error
+
+
+def span_named(window: Window, label: str, starts_at: int) -> Stretch | None:
+    """The window of the calendar that a row's beginning falls in, in the zone that its label names; None = no zone."""
+    zone = label.partition("@")[2] or "UTC"
+    try:
+        span = span_of(window, instant(starts_at), find_zone(zone), zone)
+    except (SettingsError, OverflowError):
+        return None
+    return Stretch(span.label, micros(span.starts_at), micros(span.ends_at))
 
 
 def balances_of_key(db: sqlite3.Connection, key: KeyId, now: Now, *, write: bool) -> tuple[Balance, ...]:
