@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard, Usage
 from crewcap.prices import load
-from crewcap.simulator.answers import Answer, compose, events, message
-from crewcap.simulator.conversation import read
+from crewcap.simulator.answers import Answer, compose
+from crewcap.simulator.anthropic import events, message, read
 from crewcap.simulator.meter import price
 from crewcap.simulator.script import Pick, Script, Step, Use
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crewcap.simulator.conversation import Asked, BadRequest, Call, call_id, read
+from crewcap.simulator.anthropic import read
+from crewcap.simulator.conversation import Asked, BadRequest, Call, call_id
 from crewcap.simulator.tokens import REQUEST_TOKENS
 
 REMINDER = {"type": "text", "text": "<system-reminder>\nUSD budget: 1/2\n</system-reminder>"}

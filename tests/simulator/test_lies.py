@@ -111,4 +111,4 @@ def test_a_lie_that_it_does_not_know_is_refused() -> None:
     with pytest.raises(UsageError, match="is not a lie") as caught:
         Simulator(SCRIPT, lie="flattery")
     assert caught.value.help.startswith("it knows usage-above-bound")
-    assert len(LIES) == 8
+    assert len(LIES) == 10

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from crewcap.errors import SettingsError
-from crewcap.simulator.conversation import Asked, call_id, read
+from crewcap.simulator.anthropic import read
+from crewcap.simulator.conversation import Asked, call_id
 from crewcap.simulator.script import Script, fill
 from crewcap.simulator.script_file import parse
 

@@ -47,4 +47,5 @@ def test_a_picture_counts_the_same_however_large_it_is() -> None:
 
 def test_a_tool_of_the_provider_brings_hidden_text() -> None:
     custom = {"name": "bash", "type": "custom"}
-    assert tokens_of_tool({"name": "bash", "type": "bash_20250124"}) > tokens_of_tool(custom) + 600
+    own = {"name": "bash", "type": "bash_20250124"}
+    assert tokens_of_tool(own, is_own=True) > tokens_of_tool(custom, is_own=False) + 600

@@ -1,4 +1,4 @@
-"""Answers: what a step says to one request, cut to the output limit, as events or as one message.
+"""Answers: what a step says to one request, cut to the output limit; each API has a file that writes it its own way.
 
 An answer is a row of pieces with a size in tokens: what the model thinks, what it says, the calls that it makes. A
 piece that no longer fits the output limit is cut (text, thinking) or left out (a call), and then the answer stops for
@@ -8,10 +8,7 @@ stays hidden, where the request thinks, and with words where it does not.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -47,87 +44,40 @@ class Answer:
     stop_reason: str
     modifiers: Modifiers = _PLAIN
     says_speed: bool = False
-    start: Mapping[str, Any] | None  # the usage of the first event; None = the field is missing
-    end: Mapping[str, Any] | None  # the usage of the last one
+    start: Usage | None  # what the first event tells; None = the field is missing
+    end: Usage | None  # what the last one tells
+    created: int = 0  # seconds since 1970, where the API says when
 
 
 def compose(pick: Pick, script: Script, asked: Asked, *, prompt: Usage, card: RateCard, number: int) -> Answer:
     """The answer of a step to a request whose prompt is billed as `prompt`."""
     step = pick.step
     wanted = _pieces(pick, script, asked)
-    filler = max(0, _size(step, prompt, card) - sum(piece.tokens for piece in wanted))
+    filler = max(0, _size(step, prompt, card, asked.answers) - sum(piece.tokens for piece in wanted))
     pieces, is_cut = _clamp(_filled(wanted, filler, asked, script), asked.max_tokens, script)
-    output = max(1, sum(piece.tokens for piece in pieces))
-    thinking = sum(piece.tokens for piece in pieces if piece.kind == "thinking")
+    output = asked.answers * max(1, sum(piece.tokens for piece in pieces))
+    thinking = asked.answers * sum(piece.tokens for piece in pieces if piece.kind == "thinking")
     usage = replace(prompt, output=output, thinking=thinking)
-    modifiers = Modifiers(speed=asked.speed, geo=asked.geo)
-    says_speed = asked.speed != "standard"
     return Answer(
         id=f"msg_sim_{number:06d}",
         model=card.model,
         pieces=pieces,
         usage=usage,
         stop_reason="max_tokens" if is_cut else _stop_reason(step, pieces),
-        modifiers=modifiers,
-        says_speed=says_speed,
-        start=usage_json(replace(usage, output=1, thinking=0), modifiers, says_speed=says_speed),
-        end=usage_json(usage, modifiers, says_speed=says_speed),
+        modifiers=Modifiers(speed=asked.speed, geo=asked.geo, tier=asked.tier),
+        says_speed=asked.speed != "standard",
+        start=replace(usage, output=1, thinking=0),
+        end=usage,
     )
 
 
-def usage_json(usage: Usage, modifiers: Modifiers, *, says_speed: bool = False) -> dict[str, Any]:
-    """Usage in the provider's words."""
-    return {
-        "input_tokens": usage.input,
-        "cache_creation_input_tokens": usage.write_5m + usage.write_1h,
-        "cache_read_input_tokens": usage.cache_read,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": usage.write_5m,
-            "ephemeral_1h_input_tokens": usage.write_1h,
-        },
-        "output_tokens": usage.output,
-        "output_tokens_details": {"thinking_tokens": usage.thinking},
-        "service_tier": modifiers.tier,
-        "inference_geo": modifiers.geo,
-        **({"speed": modifiers.speed} if says_speed else {}),
-    }
-
-
-def message(answer: Answer) -> dict[str, Any]:
-    """The answer of a request that does not stream."""
-    content = [
-        _opened(piece) | ({"input": piece.input} if piece.kind == "tool_use" else _whole(piece))
-        for piece in answer.pieces
-    ]
-    return _shell(answer) | {"content": content, "stop_reason": answer.stop_reason, **_usage(answer.end)}
-
-
-def events(answer: Answer, step: Step) -> Iterator[tuple[dict[str, Any], int]]:
-    """The answer as events, each with the output tokens that were generated when it is sent."""
-    yield {"type": "message_start", "message": _shell(answer) | _usage(answer.start)}, 0
-    yield {"type": "ping"}, 0
-    done = 0
-    longest = max(answer.pieces, key=lambda piece: piece.tokens, default=None)
-    for index, piece in enumerate(answer.pieces):
-        yield {"type": "content_block_start", "index": index, "content_block": _opened(piece)}, done
-        count = step.events if piece is longest and piece.kind != "tool_use" else 1
-        for part, delta in enumerate(_deltas(piece, count), 1):
-            generated = done + min(piece.tokens, piece.tokens * part // count)
-            yield {"type": "content_block_delta", "index": index, "delta": delta}, generated
-        done += piece.tokens
-        yield {"type": "content_block_stop", "index": index}, done
-    delta = {"stop_reason": answer.stop_reason, "stop_sequence": None}
-    yield {"type": "message_delta", "delta": delta, **_usage(answer.end)}, answer.usage.output
-    yield {"type": "message_stop"}, answer.usage.output
-
-
-def _size(step: Step, prompt: Usage, card: RateCard) -> int:
-    """Output tokens that a step asks for; for a cost, as many as bring the whole turn up to it."""
+def _size(step: Step, prompt: Usage, card: RateCard, answers: int) -> int:
+    """Output tokens of an answer that a step asks for; for a cost, as many as bring the whole turn up to it."""
     if step.cost is None:
         return step.output_tokens
     rates = card.rates_for(prompt.prompt)
     rest = step.cost.nano * 1_000 - rates.pico(prompt)
-    return max(1, -(-rest // max(1, rates.output)))
+    return max(1, -(-rest // max(1, rates.output * answers)))
 
 
 def _pieces(pick: Pick, script: Script, asked: Asked) -> list[Piece]:
@@ -179,14 +129,13 @@ def _filled(pieces: list[Piece], filler: int, asked: Asked, script: Script) -> l
     """Pieces with the tokens that the step has no words for: thoughts come first, words after what is said."""
     if not filler:
         return pieces
-    if asked.thinks:
-        return [Piece(kind="thinking", tokens=filler), *pieces]
+    most = filler if asked.most_thoughts is None else min(filler, asked.most_thoughts)
+    thought = most if asked.thinks else 0
+    thoughts = [Piece(kind="thinking", tokens=thought)] if thought else []
+    rest = filler - thought
+    words = [Piece(kind="text", tokens=rest, text=_filling(rest * script.bytes_per_token))] if rest else []
     said = sum(1 for piece in pieces if piece.kind == "text")
-    return [
-        *pieces[:said],
-        Piece(kind="text", tokens=filler, text=_filling(filler * script.bytes_per_token)),
-        *pieces[said:],
-    ]
+    return [*thoughts, *pieces[:said], *words, *pieces[said:]]
 
 
 def _filling(size_bytes: int) -> str:
@@ -219,53 +168,3 @@ def _stop_reason(step: Step, pieces: tuple[Piece, ...]) -> str:
     if step.end:
         return step.end
     return "tool_use" if any(piece.kind == "tool_use" for piece in pieces) else "end_turn"
-
-
-def _shell(answer: Answer) -> dict[str, Any]:
-    """A message before it has content."""
-    return {
-        "id": answer.id,
-        "type": "message",
-        "role": "assistant",
-        "model": answer.model,
-        "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
-    }
-
-
-def _usage(usage: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {} if usage is None else {"usage": dict(usage)}
-
-
-def _opened(piece: Piece) -> dict[str, Any]:
-    """A content block as it begins."""
-    if piece.kind == "thinking":
-        return {"type": "thinking", "thinking": "", "signature": ""}
-    if piece.kind == "text":
-        return {"type": "text", "text": ""}
-    return {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
-
-
-def _whole(piece: Piece) -> dict[str, Any]:
-    return {"thinking": "", "signature": _signature(piece)} if piece.kind == "thinking" else {"text": piece.text}
-
-
-def _deltas(piece: Piece, count: int) -> Iterator[dict[str, Any]]:
-    """The content of a piece in so many parts."""
-    if piece.kind == "tool_use":
-        yield {"type": "input_json_delta", "partial_json": json.dumps(piece.input, ensure_ascii=False)}
-        return
-    if piece.kind == "text":
-        size = len(piece.text)
-        for n in range(count):
-            yield {"type": "text_delta", "text": piece.text[size * n // count : size * (n + 1) // count]}
-        return
-    for _ in range(count - 1):
-        yield {"type": "thinking_delta", "thinking": ""}
-    yield {"type": "signature_delta", "signature": _signature(piece)}
-
-
-def _signature(piece: Piece) -> str:
-    """Stands for thoughts that are not shown."""
-    return base64.b64encode(hashlib.sha256(f"{piece.tokens}".encode()).digest()).decode()

@@ -8,6 +8,9 @@ written and the fresh rest never overlap:
     0              longest hit       last 1 h mark          last mark        end
 
 A read renews the lifetime. Prefixes below 1,024 tokens are not kept.
+
+OpenAI and Gemini keep prefixes unasked (`read_unasked`): every one that ends with a block, for half an hour or, where a
+request says so, twelve hours. Newer models of OpenAI's bill what is written, as all that was not read.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 
 from crewcap.core.pricing import Usage
-from crewcap.simulator.conversation import BadRequest, Block
+from crewcap.simulator.conversation import BadRequest, Block, Mark
 from crewcap.simulator.tokens import REQUEST_TOKENS
 
 LOOKBACK_BLOCKS = 20
 LEAST_TOKENS = 1_024
 MOST_MARKS = 4
 LIFETIME = {"5m": timedelta(minutes=5), "1h": timedelta(hours=1)}
+UNASKED = {"": timedelta(minutes=30), "5m": timedelta(minutes=30), "1h": timedelta(hours=12)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,21 @@ class PromptCache:
         kept = [(prefixes[n], LIFETIME[blocks[n - 1].mark]) for n in ends]
         renewed = [(prefixes[hit], self._lifetime[prefixes[hit]])] if hit else []
         return Prompt(usage=usage, kept=tuple(renewed + kept))
+
+    def read_unasked(self, owner: str, blocks: Sequence[Block], *, write: Mark) -> Prompt:
+        """The same where the provider decides what is kept; `write` is the lifetime whose price writing costs."""
+        sizes = list(accumulate((block.tokens for block in blocks), initial=0))
+        prefixes = _prefixes(owner, blocks)
+        ends = [n for n in range(1, len(sizes)) if sizes[n] >= LEAST_TOKENS]
+        hit = max((n for n in ends if self._is_kept(prefixes[n])), default=0)
+        written = sizes[-1] - sizes[hit] if ends and write else 0
+        usage = Usage(
+            input=sizes[-1] - sizes[hit] - written + REQUEST_TOKENS,
+            cache_read=sizes[hit],
+            write_5m=written if write == "5m" else 0,
+            write_1h=written if write == "1h" else 0,
+        )
+        return Prompt(usage=usage, kept=tuple((prefixes[n], UNASKED[write]) for n in ends))
 
     def keep(self, prompt: Prompt) -> None:
         """Remember what the prompt asked to be kept, and renew what it read."""

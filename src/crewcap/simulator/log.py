@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
@@ -14,7 +15,8 @@ from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 
 _NONE = Usage()
-_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"})
+_ASKS = re.compile(r"^/v1/(?:messages|responses|chat/completions)\Z|:(?:streamG|g)enerateContent\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +76,8 @@ class RequestLog:
                 lines.write(json.dumps(record.as_json(), ensure_ascii=False) + "\n")
 
     def messages(self) -> list[Record]:
-        """The records of POST /v1/messages."""
-        return [record for record in list(self.records) if record.path.partition("?")[0] == "/v1/messages"]
+        """The records of requests for an answer, in any API."""
+        return [record for record in list(self.records) if _ASKS.search(record.path.partition("?")[0])]
 
     def reset(self) -> None:
         """Forget what is in memory; the file stays."""

@@ -8,17 +8,16 @@ then, and `finally` does the rest.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from aiohttp import web
 
 from crewcap.core.pricing import RateCard, Usage
-from crewcap.simulator.answers import Answer, events, message
+from crewcap.simulator.answers import Answer
 from crewcap.simulator.cache import Prompt
 from crewcap.simulator.conversation import Asked
+from crewcap.simulator.family import Family
 from crewcap.simulator.log import Record
 from crewcap.simulator.meter import Bill
 from crewcap.simulator.script import Pick, Step
@@ -29,6 +28,7 @@ from crewcap.simulator.troubles import Trouble
 class Turn:
     """One request on its way to its answer."""
 
+    family: Family
     record: Record
     pick: Pick
     asked: Asked
@@ -56,10 +56,11 @@ class Delivery:
 
     async def stream(self) -> web.StreamResponse:
         """Send the answer as events."""
-        headers = {"request-id": self.turn.record.id, "content-type": "text/event-stream; charset=utf-8"}
+        turn = self.turn
+        headers = {**turn.family.naming(turn.record.id), "content-type": turn.family.stream_type(turn.asked)}
         response = web.StreamResponse(headers=headers)
         if self.is_billed_first:
-            self._bill(self.turn.answer.usage)
+            self._bill(turn.answer.usage)
         try:
             await self._send(response)
         except ConnectionResetError:
@@ -69,14 +70,15 @@ class Delivery:
         return response
 
     async def whole(self) -> web.StreamResponse:
-        """Send the answer as one JSON message; the provider has made all of it before the first byte."""
-        step = self.turn.step
-        self._bill(self.turn.answer.usage)
+        """Send the answer as one JSON body; the provider has made all of it before the first byte."""
+        turn, step = self.turn, self.turn.step
+        self._bill(turn.answer.usage)
         await asyncio.sleep(step.pace_ms * step.events / 1_000)
         if step.error_event is not None:
             self.ending = "error_event"
-            return refusal_of(step.error_event, self.turn.record)
-        response = web.json_response(message(self.turn.answer), headers={"request-id": self.turn.record.id})
+            return refusal_of(turn.family, step.error_event, turn.record)
+        content = turn.family.whole(turn.answer, turn.asked)
+        response = web.json_response(content, headers=turn.family.naming(turn.record.id))
         await self._meet(response, "cut" if step.cut is not None else "hung" if step.hang is not None else "")
         self.ending = self.ending if step.cut is not None else "complete"
         return response
@@ -94,15 +96,15 @@ class Delivery:
         )
 
     async def _send(self, response: web.StreamResponse) -> None:
-        step = self.turn.step
+        turn, step = self.turn, self.turn.step
         if await self._meet(response, _accident(step, 0)):
             return
         await response.prepare(self.request)
-        for sent, (event, tokens) in enumerate(events(self.turn.answer, step), 1):
-            if event["type"] == "content_block_delta" and step.pace_ms:
+        for sent, part in enumerate(turn.family.parts(turn.answer, step, turn.asked), 1):
+            if part.is_paced and step.pace_ms:
                 await asyncio.sleep(step.pace_ms / 1_000)
-            self.generated = tokens
-            await response.write(_sse(event))
+            self.generated = part.generated
+            await response.write(part.data)
             if await self._meet(response, _accident(step, sent)):
                 return
         self.ending = "complete"
@@ -119,7 +121,8 @@ class Delivery:
         if accident == "error_event" and trouble is not None:
             if not response.prepared:
                 await response.prepare(self.request)
-            await response.write(_sse(trouble.event(self.turn.record.id)))
+            turn = self.turn
+            await response.write(turn.family.broken(trouble, turn.record.id, turn.asked))
         return bool(accident)
 
     def _bill(self, usage: Usage) -> None:
@@ -135,10 +138,11 @@ class Delivery:
         return replace(usage, output=output, thinking=min(usage.thinking, output))
 
 
-def refusal_of(trouble: Trouble, record: Record) -> web.Response:
+def refusal_of(family: Family, trouble: Trouble, record: Record) -> web.Response:
     """An error answer of the provider."""
-    headers = {"request-id": record.id, "content-type": "application/json", **trouble.headers}
-    return web.Response(status=trouble.status, headers=headers, body=trouble.body(record.id))
+    refused = family.refusal(trouble, record.id)
+    headers = {**family.naming(record.id), **refused.headers}
+    return web.Response(status=refused.status, headers=headers, body=refused.body)
 
 
 def _accident(step: Step, sent: int) -> str:
@@ -148,8 +152,3 @@ def _accident(step: Step, sent: int) -> str:
     if step.hang == sent:
         return "hung"
     return "error_event" if step.error_event is not None and step.error_after == sent else ""
-
-
-def _sse(event: Mapping[str, Any]) -> bytes:
-    data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {event['type']}\ndata: {data}\n\n".encode()

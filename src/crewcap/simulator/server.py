@@ -1,4 +1,4 @@
-"""The simulator: the Messages API on loopback, answering from a script and billing on its own meter.
+"""The simulator: the providers' APIs on loopback, answering from a script and billing on its own meter.
 
     async with Simulator("fix-login") as simulator:          # or Simulator.in_thread(...) where there is no loop
         ... simulator.url, simulator.meter.total(), simulator.log.messages()
@@ -9,6 +9,8 @@ What is promised to tests:
   (`bill="all"`); with `bill="sent"` it is billed at its end, for what was generated until then, as a provider that
   stops when the client goes. A refusal is never billed, a cut or silent stream is.
 - A request's record is in the log when its handler ends; `idle` waits for that.
+- Every API plays the same script on the same meter, each with its provider's prices and manners: Anthropic's Messages,
+  OpenAI's Responses and Chat Completions, Gemini's generateContent. A key is taken from any header they use.
 - `trouble` is what every request is refused with while it is set: an outage does not depend on counting either.
 """
 
@@ -16,11 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -31,17 +35,38 @@ from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice, U
 from crewcap.errors import UsageError
 from crewcap.simulator import control, script_file
 from crewcap.simulator.answers import Answer, compose
+from crewcap.simulator.anthropic import Messages
 from crewcap.simulator.cache import Prompt, PromptCache
-from crewcap.simulator.conversation import Asked, BadRequest, read
+from crewcap.simulator.conversation import Asked, BadRequest
+from crewcap.simulator.family import Family
+from crewcap.simulator.gemini import Gemini
 from crewcap.simulator.lies import LIES, Facts
 from crewcap.simulator.log import Record, RequestLog, without_secrets
 from crewcap.simulator.meter import Bill, Meter, price
+from crewcap.simulator.openai_chat import Completions
+from crewcap.simulator.openai_responses import Responses
 from crewcap.simulator.script import Script
 from crewcap.simulator.sending import Delivery, Turn, refusal_of
 from crewcap.simulator.troubles import TROUBLES, Trouble
 
-PROVIDER = "anthropic"
 LARGEST_BODY = 32 * 1024 * 1024  # as the provider's
+
+
+_MESSAGES, _RESPONSES, _CHAT, _GEMINI = Messages(), Responses(), Completions(), Gemini()
+GENERATING: Mapping[str, Family] = {
+    "/v1/messages": _MESSAGES,
+    "/v1/responses": _RESPONSES,
+    "/v1/chat/completions": _CHAT,
+    r"/{version:v1beta|v1}/models/{model:[^:/]+}:{method:generateContent|streamGenerateContent}": _GEMINI,
+}
+COUNTING: Mapping[str, Family] = {
+    "/v1/messages/count_tokens": _MESSAGES,
+    "/v1/responses/input_tokens": _RESPONSES,
+    r"/{version:v1beta|v1}/models/{model:[^:/]+}:countTokens": _GEMINI,
+}
+SESSION_HEADERS = ("x-claude-code-session-id", "session-id", "x-session-id")
+AGENT_HEADERS = ("x-claude-code-agent-id", "thread-id")
+_PATH_KEY = re.compile(r"([?&])key=[^&]*&?")
 
 
 class Catalogue(PriceBook, Protocol):
@@ -156,57 +181,60 @@ class Simulator:
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=LARGEST_BODY)
-        app.router.add_post("/v1/messages", self._messages)
-        app.router.add_post("/v1/messages/count_tokens", self._count_tokens)
-        app.router.add_get("/v1/models", self._models)
+        for path, family in GENERATING.items():
+            app.router.add_post(path, partial(self._generate, family))
+        for path, family in COUNTING.items():
+            app.router.add_post(path, partial(self._count_tokens, family))
+        for path in ("/v1/models", "/v1beta/models"):
+            app.router.add_get(path, self._models)
         control.add_routes(app, self)
         for probe in ("/", "/healthz", "/api/hello"):
             app.router.add_get(probe, _probe)
         return app
 
-    async def _messages(self, request: web.Request) -> web.StreamResponse:
+    async def _generate(self, family: Family, request: web.Request) -> web.StreamResponse:
         self.in_flight += 1
         self._quiet.clear()
         record = self._record(request)
         try:
             body = await _body(request)
             record = replace(record, size_bytes=len(body), body=body if self._keep_bodies else b"")
-            turn = self._turn(record, body)
+            turn = self._turn(family, record, body)
             return await self._answer(request, turn)
         except Refusal as refusal:
-            return self._refused(record, refusal.trouble)
+            return self._refused(family, record, refusal.trouble)
         finally:
             self.in_flight -= 1
             if not self.in_flight:
                 self._quiet.set()
 
-    async def _count_tokens(self, request: web.Request) -> web.StreamResponse:
+    async def _count_tokens(self, family: Family, request: web.Request) -> web.StreamResponse:
         record = self._record(request)
         try:
             body = await _body(request)
             record = replace(record, size_bytes=len(body))
-            asked = self._read(record, body, counting=True)
-            self._card(asked, Modifiers())
-            tokens = self._prompt(record, asked).usage.prompt
+            asked = self._read(family, record, body, counting=True)
+            card = self._card(family, asked, Modifiers())
+            tokens = self._prompt(family, record, asked, card).usage.prompt
         except Refusal as refusal:
-            return self._refused(record, refusal.trouble)
+            return self._refused(family, record, refusal.trouble)
         self.log.add(replace(record, model=asked.model, status=200, ending="complete"))
-        return web.json_response({"input_tokens": tokens})
+        return web.json_response(family.counted(tokens))
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        record = self._record(request)
+        record, family = self._record(request), _family_of(request)
         try:
             self._admit(record)
         except Refusal as refusal:
-            return self._refused(record, refusal.trouble)
+            return self._refused(family, record, refusal.trouble)
         self.log.add(replace(record, status=200, ending="complete"))
-        data = [{"type": "model", "id": str(name), "display_name": str(name)} for name in self._book.models(PROVIDER)]
-        return web.json_response({"data": data, "has_more": False, "first_id": None, "last_id": None})
+        return web.json_response(family.listed([str(name) for name in self._book.models(family.provider)]))
 
-    def _turn(self, record: Record, body: bytes) -> Turn:
+    def _turn(self, family: Family, record: Record, body: bytes) -> Turn:
         """Read a request and make its answer; `Refusal` where it gets none."""
-        asked = self._read(record, body)
-        card = self._card(asked, Modifiers(speed=asked.speed, geo=asked.geo))
+        asked = self._read(family, record, body)
+        card = self._card(family, asked, Modifiers(speed=asked.speed, geo=asked.geo, tier=asked.tier))
+        asked = replace(asked, max_tokens=_limit(family, asked, card))
         pick = self.script.pick(asked)
         record = replace(
             record,
@@ -220,17 +248,18 @@ class Simulator:
         )
         if pick.step.refuse is not None:
             raise Refusal(pick.step.refuse)
-        prompt = self._prompt(record, asked)
+        prompt = self._prompt(family, record, asked, card)
         if card.context_window is not None and prompt.usage.prompt > card.context_window:
             raise _bad(f"prompt is too long: {prompt.usage.prompt} tokens > {card.context_window} maximum")
         answer = compose(pick, self.script, asked, prompt=prompt.usage, card=card, number=self._next())
-        answer = self._lied(answer, asked, record)
-        return Turn(record=record, pick=pick, asked=asked, prompt=prompt, card=card, answer=answer)
+        answer = self._lied(family, replace(answer, created=int(record.at.timestamp())), asked, record)
+        return Turn(family=family, record=record, pick=pick, asked=asked, prompt=prompt, card=card, answer=answer)
 
-    def _read(self, record: Record, body: bytes, *, counting: bool = False) -> Asked:
+    def _read(self, family: Family, record: Record, body: bytes, *, counting: bool = False) -> Asked:
         self._admit(record)
+        size = self.script.bytes_per_token
         try:
-            return read(body, record.headers, counting=counting, bytes_per_token=self.script.bytes_per_token)
+            return family.read(body, record.headers, path=record.path, counting=counting, bytes_per_token=size)
         except BadRequest as error:
             raise _bad(str(error)) from error
 
@@ -240,33 +269,36 @@ class Simulator:
         if self.trouble is not None:
             raise Refusal(self.trouble)
 
-    def _card(self, asked: Asked, modifiers: Modifiers) -> RateCard:
+    def _card(self, family: Family, asked: Asked, modifiers: Modifiers) -> RateCard:
         try:
-            card = self._book.card(PROVIDER, asked.model, at=self._clock(), modifiers=modifiers)
+            return self._book.card(family.provider, asked.model, at=self._clock(), modifiers=modifiers)
         except UnknownPrice as error:
             raise Refusal(replace(TROUBLES["not_found"], message=f"model: {asked.model}")) from error
-        if card.max_output is not None and asked.max_tokens > card.max_output:
-            raise _bad(
-                f"max_tokens: {asked.max_tokens} > {card.max_output}, which is the maximum allowed number of output "
-                f"tokens for {asked.model}"
-            )
-        return card
 
-    def _prompt(self, record: Record, asked: Asked) -> Prompt:
+    def _prompt(self, family: Family, record: Record, asked: Asked, card: RateCard) -> Prompt:
+        owner = f"{record.key}\n{asked.model}"
         try:
-            return self._cache.read(f"{record.key}\n{asked.model}", asked.blocks)
+            if not family.keeps_unasked:
+                return self._cache.read(owner, asked.blocks)
         except BadRequest as error:
             raise _bad(str(error)) from error
+        is_sold = card.rates.write_5m > card.rates.input
+        return self._cache.read_unasked(owner, asked.blocks, write=asked.write if is_sold else "")
 
-    def _lied(self, answer: Answer, asked: Asked, record: Record) -> Answer:
+    def _lied(self, family: Family, answer: Answer, asked: Asked, record: Record) -> Answer:
         if not self.lie:
             return answer
-        facts = Facts(size_bytes=record.size_bytes, max_tokens=asked.max_tokens, dearest_model=self._dearest())
+        facts = Facts(
+            size_bytes=record.size_bytes,
+            max_tokens=asked.max_tokens,
+            dearest_model=self._dearest(family),
+            tells=family.tells,
+        )
         return LIES[self.lie](answer, facts)
 
-    def _dearest(self) -> str:
-        names = [str(name) for name in self._book.models(PROVIDER)]
-        return max(names, key=lambda name: self._book.card(PROVIDER, name, at=self._clock()).rates.output)
+    def _dearest(self, family: Family) -> str:
+        names = [str(name) for name in self._book.models(family.provider)]
+        return max(names, key=lambda name: self._book.card(family.provider, name, at=self._clock()).rates.output)
 
     async def _answer(self, request: web.Request, turn: Turn) -> web.StreamResponse:
         self._cache.keep(turn.prompt)
@@ -293,24 +325,25 @@ class Simulator:
     def _card_billed(self, turn: Turn) -> RateCard:
         answer = turn.answer
         try:
-            return self._book.card(PROVIDER, answer.model, at=turn.record.at, modifiers=answer.modifiers)
+            return self._book.card(turn.family.provider, answer.model, at=turn.record.at, modifiers=answer.modifiers)
         except UnknownPrice:  # a lie may claim what has no price; then the honest card stands
             return turn.card
 
-    def _refused(self, record: Record, trouble: Trouble) -> web.Response:
-        self.log.add(replace(record, status=trouble.status, ending="refused"))
-        return refusal_of(trouble, record)
+    def _refused(self, family: Family, record: Record, trouble: Trouble) -> web.Response:
+        answer = refusal_of(family, trouble, record)
+        self.log.add(replace(record, status=answer.status, ending="refused"))
+        return answer
 
     def _record(self, request: web.Request) -> Record:
         return Record(
             at=self._clock(),
             id=f"req_sim_{self._next():06d}",
             method=request.method,
-            path=request.path_qs,
-            key=_key(request.headers),
+            path=_PATH_KEY.sub(r"\1", request.path_qs),
+            key=_key(request.headers) or request.query.get("key", ""),
             headers=without_secrets(request.headers),
-            session=request.headers.get("x-claude-code-session-id", ""),
-            agent_id=request.headers.get("x-claude-code-agent-id", ""),
+            session=_first(request.headers, SESSION_HEADERS),
+            agent_id=_first(request.headers, AGENT_HEADERS),
         )
 
     def _next(self) -> int:
@@ -353,9 +386,29 @@ async def _probe(request: web.Request) -> web.Response:
 
 
 def _key(headers: Mapping[str, str]) -> str:
-    """The API key, by either header."""
+    """The API key, by any header."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return headers.get("x-api-key", "") or (token.strip() if scheme.lower() == "bearer" else "")
+    return _first(headers, ("x-api-key", "x-goog-api-key")) or (token.strip() if scheme.lower() == "bearer" else "")
+
+
+def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
+    """What the first of these headers says that is there."""
+    return next((headers[name] for name in names if name in headers), "")
+
+
+def _family_of(request: web.Request) -> Family:
+    """Whose models are asked for: Anthropic and OpenAI share a path, and clients tell themselves by their headers."""
+    if request.path.startswith("/v1beta/"):
+        return _GEMINI
+    is_openai = "authorization" in request.headers and "anthropic-version" not in request.headers
+    return _RESPONSES if is_openai else _MESSAGES
+
+
+def _limit(family: Family, asked: Asked, card: RateCard) -> int:
+    try:
+        return family.limit(asked, card)
+    except BadRequest as error:
+        raise _bad(str(error)) from error
 
 
 def _bad(text: str) -> Refusal:

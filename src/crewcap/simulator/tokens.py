@@ -63,10 +63,9 @@ def tokens_of_block(block: Any, *, bytes_per_token: int = 4) -> int:
     return tokens_of_bytes(spelled(block), bytes_per_token=bytes_per_token)
 
 
-def tokens_of_tool(tool: Any, *, bytes_per_token: int = 4) -> int:
+def tokens_of_tool(tool: Any, *, is_own: bool, bytes_per_token: int = 4) -> int:
     """Tokens of one tool definition; the provider's own ones (`bash_20250124`) bring hidden text."""
-    own = isinstance(tool, Mapping) and tool.get("type", "custom") != "custom"
-    return tokens_of_bytes(spelled(tool), bytes_per_token=bytes_per_token) + (VENDOR_TOOL_TOKENS if own else 0)
+    return tokens_of_bytes(spelled(tool), bytes_per_token=bytes_per_token) + (VENDOR_TOOL_TOKENS if is_own else 0)
 
 
 def _is_elsewhere(block: Mapping[str, Any]) -> bool:

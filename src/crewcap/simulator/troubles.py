@@ -1,5 +1,7 @@
 """How the provider says no: every refusal that the product has to understand, in the provider's own words.
 
+The words here are Anthropic's; the other APIs' files translate them by name.
+
 Spend limits come in four shapes (MONEY 6): two kinds of 400, a 402, and a 429 that says `enforced_spend_limit_reached`.
 None of these answers is billed.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,7 @@ class Trouble:
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
     code: str = ""  # `error_code`, where the provider adds one
+    name: str = ""  # as scripts name it; '' for one of their own
 
     def body(self, request_id: str) -> bytes:
         """The error as the provider writes it."""
@@ -31,7 +34,7 @@ class Trouble:
         return {"type": "error", "error": error, "request_id": request_id}
 
 
-TROUBLES: Mapping[str, Trouble] = {
+_TROUBLES: Mapping[str, Trouble] = {
     "usage_limit": Trouble(
         status=400,
         kind="invalid_request_error",
@@ -67,8 +70,12 @@ TROUBLES: Mapping[str, Trouble] = {
         message="Your organization has reached its monthly spend limit.",
         code="enforced_spend_limit_reached",
     ),
+    "flex_unavailable": Trouble(
+        status=429, kind="rate_limit_error", message="There is no capacity in this service tier at the moment."
+    ),
     "api_error": Trouble(status=500, kind="api_error", message="Internal server error"),
     "unavailable": Trouble(status=503, kind="api_error", message="Service unavailable"),
     "overloaded": Trouble(status=529, kind="overloaded_error", message="Overloaded"),
 }
+TROUBLES: Mapping[str, Trouble] = {name: replace(trouble, name=name) for name, trouble in _TROUBLES.items()}
 KIND_OF_STATUS: Mapping[int, str] = {trouble.status: trouble.kind for trouble in TROUBLES.values()}
