@@ -43,7 +43,7 @@ def test_an_answer_ends_the_count() -> None:
     for _ in range(10):
         breakers.failed(Pass(KEY))
         breakers.failed(Pass(KEY))
-        breakers.answered(Pass(KEY))
+        breakers.answered(KEY)
     assert breakers.state(KEY) == "closed"
     assert breakers.standing() == ()
 
@@ -71,7 +71,7 @@ def test_half_open_lets_one_request_out_and_its_answer_closes() -> None:
     probe = breakers.admit(KEY)
     assert probe == Pass(KEY, is_probe=True)
     assert breakers.admit(KEY) == LOOK_S
-    breakers.answered(probe)
+    breakers.answered(KEY)
     assert breakers.state(KEY) == "closed"
     assert breakers.admit(KEY) == Pass(KEY)
 
@@ -170,8 +170,10 @@ def test_it_never_has_two_probes_and_never_waits_for_ever(steps: list[tuple[str,
             else:
                 assert 0 < leave <= RULES.most_open_s
         else:
-            act = {"answer": breakers.answered, "fail": breakers.failed, "withdraw": breakers.withdrew}[what]
-            act(out.pop())
-            if what == "answer":  # it is closed: a probe that is still out is one request of many
-                out = [Pass(leave.name) for leave in out]
+            leave = out.pop()
+            if what == "answer":
+                breakers.answered(KEY)
+                out = [Pass(KEY) for _ in out]  # it is closed: a probe that is still out is one request of many
+            else:
+                {"fail": breakers.failed, "withdraw": breakers.withdrew}[what](leave)
         assert sum(leave.is_probe for leave in out) <= 1 or clock.now > 1_000 + RULES.probe_s

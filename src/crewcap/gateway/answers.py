@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 from aiohttp import web
 
@@ -16,11 +18,19 @@ CENT = NANO_PER_USD // 100
 class Refusal(Exception):
     """A request is answered by the gateway itself."""
 
-    def __init__(self, kind: RefusalKind, message: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: RefusalKind,
+        message: str,
+        *,
+        retry_after_s: int | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
         super().__init__(message)
         self.kind: RefusalKind = kind
         self.message = message
         self.retry_after_s = retry_after_s
+        self.should_retry = should_retry  # what the client's library is told; None: as this kind of answer means
         self.model = ""  # whose request it was, as far as it was read
         self.key: KeyId | None = None
         self.run = ""
@@ -32,7 +42,10 @@ class Refusal(Exception):
 
     def answer(self, dialect: Dialect) -> Answer:
         """In the shape that makes this family's agents do the right thing."""
-        return dialect.refuse(self.kind, self.message, retry_after_s=self.retry_after_s)
+        answer = dialect.refuse(self.kind, self.message, retry_after_s=self.retry_after_s)
+        if self.should_retry is None:
+            return answer
+        return replace(answer, headers={**answer.headers, "x-should-retry": str(self.should_retry).lower()})
 
 
 def response(answer: Answer, extra: dict[str, str] | None = None) -> web.Response:

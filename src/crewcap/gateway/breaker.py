@@ -72,22 +72,30 @@ class Breakers:
     rules: Rules = Rules()
     _breakers: OrderedDict[str, _Breaker] = field(default_factory=OrderedDict)
 
-    def admit(self, name: str) -> Pass | float:
-        """Leave to send one request, in a half-open breaker as the probe; else the seconds until asking again."""
+    def wait_s(self, name: str) -> float:
+        """Seconds until asking again; 0.0 where a request may go out now."""
         breaker = self._breakers.get(name)
         if breaker is None or not breaker.opened:
-            return Pass(name)
+            return 0.0
         now = self.monotonic()
         if now < breaker.open_until:
             return breaker.open_until - now
-        if breaker.probe_since is not None and now - breaker.probe_since < self.rules.probe_s:
-            return LOOK_S
-        breaker.probe_since = now
+        is_probed = breaker.probe_since is not None and now - breaker.probe_since < self.rules.probe_s
+        return LOOK_S if is_probed else 0.0
+
+    def admit(self, name: str) -> Pass | float:
+        """Leave to send one request, in a half-open breaker as the probe; else the seconds until asking again."""
+        if wait_s := self.wait_s(name):
+            return wait_s
+        breaker = self._breakers.get(name)
+        if breaker is None or not breaker.opened:
+            return Pass(name)
+        breaker.probe_since = self.monotonic()
         return Pass(name, is_probe=True)
 
-    def answered(self, leave: Pass) -> None:
+    def answered(self, name: str) -> None:
         """The provider answered, whatever it said."""
-        self._breakers.pop(leave.name, None)
+        self._breakers.pop(name, None)
 
     def withdrew(self, leave: Pass) -> None:
         """It told nothing of the provider: it was not sent after all."""

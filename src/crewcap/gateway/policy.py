@@ -17,6 +17,11 @@ class Policy:
     drain_s: float = 120  # an answer is read on after its client left
     idle_s: float = 300  # a provider may be silent inside a stream; twice that before a whole answer
     look_s: float = 5  # a client that is sent nothing is looked after this often
+    attempts: int = 6  # of one request, where the provider fails before the client has seen anything
+    unsure_attempts: int = 2  # of these, that may have been billed
+    retry_s: float = 180  # for all of them together, the waits between them and for a breaker included
+    backoff_s: float = 2  # before the second attempt, where the provider names no time; doubles with each
+    most_backoff_s: float = 30
     longest_s: float = 7_200  # one answer, from its first byte sent; prices of this span are held for
     body_bytes: int = 32 * MEBIBYTE
     counts_per_minute: int = 240  # count calls of one key that are passed on
