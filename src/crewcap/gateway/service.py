@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from crewcap.core.keys import VirtualKey
+from crewcap.errors import LedgerError
 from crewcap.gateway import headers
 from crewcap.gateway.answers import Refusal, as_json, not_found, response
 from crewcap.gateway.callers import Callers
@@ -89,6 +90,9 @@ class Service:
             return await route(door, http)
         except Refusal as refusal:
             return self._declined(endpoint, refusal)
+        except LedgerError as error:
+            log.error("a request was not booked, and so not sent: %s", error.message)  # noqa: TRY400  (it is known why)
+            return self._declined(endpoint, Refusal("unavailable", "crewcap cannot book this request now"))
         except Exception:
             log.exception("a request could not be served")
             return self._declined(endpoint, Refusal("unavailable", "crewcap could not book or serve this request"))
