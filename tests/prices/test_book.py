@@ -236,7 +236,7 @@ def test_fast_mode_costs_its_own_price_while_it_is_sold(book: Book) -> None:
         ("anthropic", "claude-opus-4-1", Modifiers(tier="batch")),
         ("anthropic", "claude-sonnet-5", Modifiers(geo="eu")),
         ("anthropic", "claude-sonnet-5", Modifiers(speed="ludicrous")),
-        ("openai", "gpt-5.4", Modifiers(geo="us")),
+        ("openai", "gpt-5.4", Modifiers(geo="jp")),
     ],
 )
 def test_a_modifier_without_a_price_is_refused_and_never_priced_at_one_times(
@@ -420,6 +420,47 @@ def test_figures_of_current_models_are_known(book: Book, now: datetime) -> None:
         "claude-sonnet-4-5": (200_000, 64_000),
     }
     assert book.card("anthropic", "claude-opus-5-5", at=now).image_tokens == 4_800
+
+
+def test_the_limits_of_models_whose_clients_send_none_are_known(book: Book, now: datetime) -> None:
+    """Codex and Gemini CLI send no output limit, so what a request can cost rests on these figures."""
+    sizes = {
+        f"{provider}/{model}": (card.context_window, card.max_output)
+        for provider, model in (
+            ("openai", "gpt-5.5"),
+            ("openai", "gpt-6.1-sol"),
+            ("openai", "gpt-4.1-mini"),
+            ("google", "gemini-2.5-pro"),
+            ("google", "gemini-2.0-flash"),
+            ("google", "gemini-3.1-pro-preview-customtools"),
+        )
+        for card in [book.card(provider, model, at=now)]
+    }
+    assert sizes == {
+        "openai/gpt-5.5": (1_050_000, 128_000),
+        "openai/gpt-6.1-sol": (1_050_000, 128_000),
+        "openai/gpt-4.1-mini": (1_047_576, 32_768),
+        "google/gemini-2.5-pro": (1_048_576, 65_536),
+        "google/gemini-2.0-flash": (1_048_576, 8_192),
+        "google/gemini-3.1-pro-preview-customtools": (1_048_576, 65_536),
+    }
+
+
+def test_an_image_of_a_small_model_may_be_billed_as_many_tokens(book: Book, now: datetime) -> None:
+    """GPT-4o mini bills an image of 8 tiles as 2,833 + 8 x 5,667 tokens, and no window holds that down."""
+    card = book.card("openai", "gpt-4o-mini-2024-07-18", at=now)
+    assert card.image_tokens >= 2_833 + 8 * 5_667
+    assert card.context_window is not None
+    assert card.context_window * (85 + 8 * 170) >= 128_000 * (2_833 + 8 * 5_667)
+
+
+@pytest.mark.parametrize(("model", "usd"), [("gpt-5.5", "5.50"), ("gpt-6.1-sol", "2.20"), ("gpt-5", "1.25")])
+def test_a_regional_endpoint_costs_a_tenth_more_for_newer_models(
+    book: Book, now: datetime, model: str, usd: str
+) -> None:
+    for geo in ("eu", "us"):
+        card = book.card("openai", model, at=now, modifiers=Modifiers(geo=geo))
+        assert card.rates.input == Money.usd(usd).nano // 1_000
 
 
 def test_the_age_of_the_table_is_counted_from_the_day_it_was_checked(book: Book, library: Book, now: datetime) -> None:
