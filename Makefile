@@ -1,5 +1,5 @@
 # Each target does all of its own set-up, from a bare Python 3.11+ with venv and pip. Without make: sh scripts/demo.sh
-.PHONY: demo test check locks docs clean
+.PHONY: demo test check torture locks docs clean
 
 demo: ## see it work: real agent, real git, no key, nothing billed
 	@sh scripts/demo.sh
@@ -9,6 +9,10 @@ test: ## the whole test suite
 
 check: ## everything that the CI runs: format, lint, types, floors, docs, tests
 	@bash .ci/run
+
+torture: ## the long form of what the books must live through; writes docs/torture.md
+	@sh scripts/setup.sh dev
+	@.venv/bin/python -m torture --write docs/torture.md
 
 docs: ## write the reference pages again, from the code
 	@sh scripts/setup.sh dev

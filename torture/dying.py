@@ -1,0 +1,196 @@
+"""A gateway that kills itself when a request passes a named point for the n-th time.
+
+It is the product's own gateway: what stands here only looks over the shoulders of its ledger, its way to the provider
+and its meters. Nothing of this is in the product.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from crewcap.core.budget import BootId, Decision, HoldId, KeyId
+from crewcap.core.money import Money
+from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.server import Gateway
+from crewcap.gateway.upstream import KEY_HEADERS, Provider, Upstream
+from crewcap.home import Home
+from crewcap.prices import load
+from crewcap.stores import HoldOrder, Settlement
+from crewcap.stores.sqlite import SqliteLedger
+from crewcap.wire import ENDPOINTS, Meter, Reading
+from torture.books import now
+
+PRICES = {"anthropic": "anthropic", "openai": "openai", "gemini": "google"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What one gateway is started with."""
+
+    home: Path
+    provider: str  # URL
+    key: str  # the provider's
+    family: str = "anthropic"
+    point: str = ""  # where it dies; '' = never
+    passes: int = 1  # how often the point is passed before
+
+
+class Fate:
+    """Counts how often the point is passed, and ends the process there."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._point = orders.point
+        self._passes = itertools.count(1)
+        self._last = orders.passes
+
+    def at(self, point: str) -> None:
+        """This point is passed now."""
+        if point == self._point and next(self._passes) >= self._last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingLedger(SqliteLedger):
+    """The ledger, watched."""
+
+    fate: Fate
+
+    def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
+        self.fate.at("reserve.before")
+        decisions = super().reserve_many(orders)
+        self.fate.at("reserve.after")
+        return decisions
+
+    def shrink(self, hold: HoldId, to: Money) -> None:
+        self.fate.at("shrink.before")
+        super().shrink(hold, to)
+        self.fate.at("shrink.after")
+
+    def settle(self, settlement: Settlement) -> bool:
+        self.fate.at("settle.before")
+        done = super().settle(settlement)
+        self.fate.at("settle.after")
+        return done
+
+    def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
+        self.fate.at("refusal")
+        super().note_refusal(key, model=model, needed=needed, message=message)
+
+    def beat(self) -> None:
+        self.fate.at("beat")
+        super().beat()
+
+    def stop_boot(self, boot: BootId) -> None:
+        self.fate.at("stop")
+        super().stop_boot(boot)
+
+
+class DyingUpstream(Upstream):
+    """The way to the provider, watched."""
+
+    fate: Fate
+
+    async def post(
+        self, url: URL, body: bytes, headers: Mapping[str, str], *, limit: asyncio.Timeout
+    ) -> aiohttp.ClientResponse:
+        self.fate.at("send.before")
+        if self.fate._point == "send.during":
+            asyncio.get_running_loop().call_later(0.002, self.fate.at, "send.during")
+        answer = await super().post(url, body, headers, limit=limit)
+        self.fate.at("head")
+        return answer
+
+
+class DyingMeter:
+    """A meter, watched."""
+
+    def __init__(self, meter: Meter, fate: Fate) -> None:
+        self._meter = meter
+        self._fate = fate
+        self._chunks = 0
+
+    def feed(self, chunk: bytes) -> Reading:
+        reading = self._meter.feed(chunk)
+        self._chunks += 1
+        if reading.is_complete:
+            self._fate.at("event.last")
+        self._fate.at("event.first" if self._chunks == 1 else "event.later")
+        return reading
+
+    def close(self) -> Reading:
+        return self._meter.close()
+
+
+def live(orders: Orders, told: Connection) -> None:
+    """Be a gateway until death; its address, control and boot are told once it listens."""
+    os.setsid()
+    asyncio.run(_live(orders, told))
+
+
+async def _live(orders: Orders, told: Connection) -> None:
+    home, fate = Home(orders.home), Fate(orders)
+    ledger = DyingLedger(home, clock=now, monotonic=time.monotonic)
+    ledger.fate = Fate(replace(orders, point=""))  # a start is not a request
+    gateway = gateway_for(home, ledger, orders)
+    upstream = DyingUpstream()
+    upstream.fate = fate
+    gateway._upstream = upstream
+    for endpoint in gateway._endpoints.every:
+        _watch(endpoint, fate)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with gateway:
+        ledger.fate = fate
+        told.send(gateway.url)
+        await stop.wait()
+        fate.at("drain")
+    ledger.close()
+
+
+def gateway_for(home: Home, ledger: SqliteLedger, orders: Orders) -> Gateway:
+    """The product's own, in front of a provider on loopback."""
+    provider = Provider(
+        name=orders.family,
+        base_url=orders.provider,
+        prices=PRICES[orders.family],
+        read_key=lambda: orders.key,
+        key_header=KEY_HEADERS[orders.family],
+    )
+    endpoints = [
+        Endpoint(provider=provider, dialect=speak(), template=template)
+        for template, speak in ENDPOINTS[orders.family].items()
+    ]
+    policy = Policy(release_s=0.005, drain_s=5, idle_s=10, wait_s=5, beat_s=0.05)
+    return Gateway(home=home, ledger=ledger, book=load(), endpoints=endpoints, policy=policy, clock=now)
+
+
+def _watch(endpoint: Endpoint, fate: Fate) -> None:
+    make: Any = endpoint.dialect.meter
+    object.__setattr__(endpoint, "dialect", _Watched(endpoint.dialect, make, fate))
+
+
+class _Watched:
+    """A dialect whose meters are watched."""
+
+    def __init__(self, dialect: Any, make: Any, fate: Fate) -> None:
+        self._dialect = dialect
+        self._make = make
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dialect, name)
+
+    def meter(self, **about: Any) -> DyingMeter:
+        return DyingMeter(self._make(**about), self._fate)

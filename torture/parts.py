@@ -1,0 +1,103 @@
+"""The kinds of trouble, each as rows of the table, in a short form and a long one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from torture import clocks, cuts, kills, pairs, sick
+from torture.points import POINTS
+from torture.table import Row
+from torture.talk import TALKS
+
+MOST_TRIES = 5  # for one that strikes: money may be gone before the point is passed
+
+
+class Part(Protocol):
+    """One kind of trouble."""
+
+    def __call__(self, folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+        """Try it, row by row."""
+        ...
+
+
+def _kills(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    with kills.provider() as simulator:
+        for point, meaning in POINTS.items():
+            row = Row(part="kill -9", name=point, meaning=meaning)
+            wanted = 1 if is_short else 20
+            for number in range(MOST_TRIES * wanted):
+                if row.struck >= wanted:
+                    break
+                trial = kills.Trial(seed=chance.randrange(2**32), point=point, talk=TALKS[number % len(TALKS)])
+                row.add(trial.seed, kills.run(trial, simulator, folder))
+            yield row
+
+
+def _moments(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    row = Row(part="kill -9", name="any moment", meaning="0 to 0.12 s after the first request")
+    with kills.provider() as simulator:
+        for number in range(10 if is_short else 200):
+            trial = kills.Trial(seed=chance.randrange(2**32), talk=TALKS[number % len(TALKS)])
+            row.add(trial.seed, kills.run(trial, simulator, folder))
+    yield row
+
+
+def _cuts(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    for talk in TALKS:
+        recording = asyncio.run(cuts.recording_of(talk))
+        for side in cuts.SIDES:
+            ends = range(len(recording.wire) if side == "provider" else len(recording.wire) - recording.head)
+            tried = chance.sample(ends, 24) if is_short else ends
+            row = Row(part="cut", name=f"{talk.name}, {side}", meaning=f"after each of {len(ends)} bytes of a stream")
+            verdict = cuts.run(talk, recording, side=side, cuts=tried, folder=folder)
+            row.add(0, verdict, trials=len(tried))
+            yield row
+
+
+def _books(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    for sickness in sick.SICK:
+        row = Row(part="books", name=f"{sickness}, each call", meaning=f"{len(sick.CALLS)} calls of the ledger")
+        for name in sick.CALLS:
+            row.add(0, sick.call(name, sickness, folder))
+        yield row
+        row = Row(part="books", name=f"{sickness}, at work", meaning="0.1 s in the middle of a crowd")
+        for number in range(2 if is_short else 40):
+            seed = chance.randrange(2**32)
+            row.add(seed, sick.at_work(sickness, seed, TALKS[number % len(TALKS)], folder))
+        yield row
+    row = Row(part="books", name="damaged", meaning="bytes of the file overwritten between two starts")
+    for _ in range(10 if is_short else 200):
+        seed = chance.randrange(2**32)
+        row.add(seed, sick.damaged(seed, folder))
+    yield row
+
+
+def _clocks(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    row = Row(part="clock", name="jumps", meaning="from -30 h to +3 days in the middle of a crowd")
+    for number in range(4 if is_short else 100):
+        seed = chance.randrange(2**32)
+        row.add(seed, clocks.run(seed, TALKS[number % len(TALKS)], folder))
+    yield row
+
+
+def _pairs(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    row = Row(part="two gateways", name="one dies", meaning="on one ledger, with one cap")
+    with kills.provider() as simulator:
+        for number in range(4 if is_short else 100):
+            seed = chance.randrange(2**32)
+            row.add(seed, pairs.run(seed, TALKS[number % len(TALKS)], simulator, folder))
+    yield row
+
+
+PARTS: Mapping[str, Part] = {
+    "kills": _kills,
+    "moments": _moments,
+    "cuts": _cuts,
+    "books": _books,
+    "clocks": _clocks,
+    "pairs": _pairs,
+}
