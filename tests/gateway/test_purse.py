@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.contracts.ledger_machine import order
 
-from crewcap.core.budget import Granted, HoldId
+from crewcap.core.budget import ALL, Granted, HoldId, RateKind
+from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
 from crewcap.errors import LedgerError
@@ -336,3 +338,62 @@ def test_a_settlement_that_could_not_be_booked_is_booked_later(rig: RigMaker, *,
             assert r.balance().held == Money(0)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["rpm", "concurrent"])
+def test_a_rate_that_has_no_room_is_waited_for_inside(rig: RigMaker, kind: RateKind) -> None:
+    """The client sees nothing of it: every request is answered, none was sent before its time."""
+
+    async def main() -> None:
+        async with rig(answers_that_cost("0.01", pace_ms=5)) as r:
+            value = 600 if kind == "rpm" else 2
+            r.ledger.set_rate(RateLimit(scope=ALL, kind=kind, value=value, source="command"))
+            if kind == "rpm":  # a bucket that is nearly empty: a request each tenth of a second
+                drain(r, value)
+            body = r.request("cost-0.01 please", max_tokens=1_000, stream=True)
+            answers = await asyncio.gather(*(r.post(body) for _ in range(6)))
+            assert [status for status, _, _ in answers] == [200] * 6
+            await r.settled()
+            assert r.charged() == r.simulator.meter.total()
+
+    asyncio.run(main())
+
+
+def test_a_rate_that_stays_without_room_ends_in_an_answer_that_says_when_to_come_again(rig: RigMaker) -> None:
+    async def main() -> None:
+        async with rig(answers_that_cost("0.01"), wait_s=0.05) as r:
+            r.ledger.set_rate(RateLimit(scope=ALL, kind="rpm", value=1, source="command"))
+            body = r.request("cost-0.01 please", stream=True)
+            assert (await r.post(body))[0] == 200
+            status, headers, answer = await r.post(body)
+            assert status == 429
+            assert 50 <= int(headers["retry-after"]) <= 60
+            assert "all has no request left of its 1 a minute" in json.loads(answer)["error"]["message"]
+            await r.settled()
+            assert r.charged() == r.simulator.meter.total()
+
+    asyncio.run(main())
+
+
+def test_a_count_that_is_used_up_is_a_budget_that_says_no(rig: RigMaker) -> None:
+    """Final, in the shape that stops an agent at once, with the line that would raise it."""
+
+    async def main() -> None:
+        async with rig(answers_that_cost("0.01")) as r:
+            r.ledger.set_count(CountLimit(scope=ALL, kind="tokens", window="day", value=900, source="command"))
+            status, headers, answer = await r.post(r.request("cost-0.01 please", max_tokens=1_000, stream=True))
+            assert (status, headers["x-should-retry"]) == (402, "false")
+            assert "crewcap budget set all tokens/day NUMBER" in json.loads(answer)["error"]["message"]
+            await r.settled()
+            assert r.ledger.totals(ALL).refused == 1
+
+    asyncio.run(main())
+
+
+def drain(r: Rig, requests: int) -> None:
+    """Take requests out of the minute, as another gateway of the same ledger would."""
+    boot = r.ledger.start_boot()
+    key = r.new_key()
+    orders = [order(f"drain-{number}", boot=boot, key=key.row.id, amount=Money(0)) for number in range(requests)]
+    r.ledger.reserve_many(orders)
+    r.ledger.stop_boot(boot)

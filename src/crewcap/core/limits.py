@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from crewcap.core.budget import CountKind, RateKind, Scope, Window
+from crewcap.core.budget import Busy, CountKind, RateKind, Scope, Window
 
 Source = Literal["default", "file", "command", "run", "key"]
 
@@ -119,6 +119,19 @@ class Bucket:
     def left(self) -> int:
         """Whole tokens or requests."""
         return self.level // PARTS
+
+
+def busy_message(busy: Busy) -> str:
+    """Which limit has no room at this moment, and why it will have."""
+    match busy.kind:
+        case "tpm":
+            return f"{busy.scope} has no token left of its {busy.limit:,} a minute"
+        case "rpm":
+            return f"{busy.scope} has no request left of its {busy.limit:,} a minute"
+        case "concurrent":
+            return f"{busy.scope} has {busy.limit:,} requests in flight, and may have no more at once"
+        case _:
+            return f"{busy.scope} has the rest of its {busy.limit:,} {busy.kind} held by requests in flight"
 
 
 def used_up(balance: CountBalance, needed: int = 0) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import msgspec
 from aiohttp import web
 
-from crewcap.core.budget import Balance, KeyId, Refused
+from crewcap.core.budget import Balance, Busy, KeyId, Refused
 from crewcap.core.keys import VirtualKey
+from crewcap.core.limits import busy_message
 from crewcap.core.money import NANO_PER_USD, Money
 from crewcap.wire import Answer, Dialect, RefusalKind
 
+RETRY_AFTER_S = 10
 CENT = NANO_PER_USD // 100
 
 
@@ -83,15 +86,22 @@ def smallest_cap(limit: Balance, needed: Money) -> str:
     return Money(-(-total.nano // CENT) * CENT).show()
 
 
-def waiting_message(refused: Refused | None, waited_s: float) -> str:
-    """The money is there, but others hold it."""
+def waiting_message(refused: Refused | Busy | None, waited_s: float) -> str:
+    """The money is there, but others hold it, or a limit beside it has no room yet."""
     if refused is None:
         return f"waited {waited_s:.0f} s behind other requests of this run; try again"
+    if isinstance(refused, Busy):
+        return f"{busy_message(refused)}. Waited {waited_s:.0f} s; try again"
     limit = refused.binding
     return (
         f"{limit.scope}: {refused.needed.show()} is needed and {limit.left.show()} of {limit.limit.show()} is free "
         f"now; {limit.held.show()} is held by requests in flight. Waited {waited_s:.0f} s; try again"
     )
+
+
+def retry_after_s(refused: Refused | Busy | None) -> int:
+    """When the client may come again: money may come back at any time, a rate comes back at its own."""
+    return max(1, math.ceil(refused.retry_after_s)) if isinstance(refused, Busy) else RETRY_AFTER_S
 
 
 def _remedy(limit: Balance) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from crewcap.core.budget import Balance, Refused, admit, room
+from crewcap.core.budget import Balance, Busy, Refused, admit, room
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
 from crewcap.stores import HoldOrder
@@ -42,6 +42,14 @@ class Wait:
     """The missing money is only held."""
 
     refusal: Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The money is there, and a rate has no room: it comes back by itself, and then the same is asked again."""
+
+    busy: Busy
+    again: Take
 
 
 @dataclass(frozen=True, slots=True)

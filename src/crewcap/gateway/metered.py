@@ -18,7 +18,7 @@ from crewcap.core.budget import Denied, HoldId, Refused
 from crewcap.core.keys import VirtualKey
 from crewcap.gateway import headers
 from crewcap.gateway.admission import Admission, Counts, Prices, Request
-from crewcap.gateway.answers import Refusal, budget_message, waiting_message
+from crewcap.gateway.answers import Refusal, budget_message, retry_after_s, waiting_message
 from crewcap.gateway.callers import Call, Callers
 from crewcap.gateway.choosing import Want
 from crewcap.gateway.doors import Door, Doors
@@ -37,7 +37,6 @@ from crewcap.wire import Malformed, RefusalKind
 log = logging.getLogger(__name__)
 
 LARGE_BODY = 2**18  # read outside the event loop
-RETRY_AFTER_S = 10
 AGENT = "x-claude-code-agent-id"
 PARENT_AGENT = "x-claude-code-parent-agent-id"
 NAME_LENGTH = 80  # of what a client calls its agents
@@ -49,6 +48,7 @@ _DENIED: Mapping[str, RefusalKind] = {
     "turn_limit": "turns",
     "clock": "unavailable",
     "model_not_allowed": "not_allowed",
+    "count_limit": "budget",
 }
 
 
@@ -221,7 +221,7 @@ class Metered:
                 return outcome
             case TimedOut(refusal):
                 message = waiting_message(refusal, self.policy.wait_s)
-                raise Refusal("wait", message, retry_after_s=RETRY_AFTER_S)
+                raise Refusal("wait", message, retry_after_s=retry_after_s(refusal))
             case Withdrawn(reason):
                 raise Refusal("unavailable", f"nothing was sent: {reason}")
             case Denied():

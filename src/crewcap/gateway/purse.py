@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from crewcap.core.budget import Balance, BootId, Denied, Granted, HoldId, KeyId, Refused
+from crewcap.core.budget import Balance, BootId, Busy, Denied, Granted, HoldId, KeyId, Refused
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
-from crewcap.gateway.choosing import GiveUp, Take, Wait, Want, choose
+from crewcap.gateway.choosing import GiveUp, Rest, Take, Wait, Want, choose
 from crewcap.gateway.latch import Latches
 from crewcap.gateway.waiting import Line, Waiter
 from crewcap.gateway.writer import Writer
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLL_S = 0.2  # other processes settle without telling us
+LOOK_S = 0.5  # whoever waits for a rate looks this often whether its client is still there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The money is still held by others; the client may come again."""
+    """The money is still held by others, or a rate has no room yet; the client may come again."""
 
-    refusal: Refused | None
+    refusal: Refused | Busy | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class Purse:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_s
         self._latches.saw(want.key.id, want.least)
-        step: Take | Wait | GiveUp | None = Take(want.full) if self._line.may_try(place) else None
+        step: Take | Wait | Rest | GiveUp | Denied | None = Take(want.full) if self._line.may_try(place) else None
         while True:
             seen = self._changes
             if reason := self._withdrawn(is_gone):
@@ -183,19 +184,37 @@ class Purse:
                     if isinstance(decision, Granted):
                         self._line.granted(place)
                         return Held(order=order)
-                    if isinstance(decision, Denied):
-                        return decision
-                    if self._release():
-                        continue
-                    want, step = await self._refined(want, decision)
+                    want, step = await self._after(want, step, decision)
+                case Rest(busy, again):
+                    self._line.join(place, short_of=busy.scope)
+                    await self._rest(place, busy, deadline, seen, is_gone)
+                    if loop.time() >= deadline:
+                        return TimedOut(busy)
+                    step = again if self._line.may_try(place) else None
                 case GiveUp(refusal):
                     return refusal
+                case Denied():
+                    return step
                 case _:
                     self._line.join(place, short_of=step.refusal.binding.scope if step else None)
                     if not await self._turn(place, deadline, seen):
                         return TimedOut(step.refusal if step else None)
                     balances = await self.do(self._ledger.balances, want.key.id)
                     want, step = await self._refined(want, balances)
+
+    async def _after(
+        self, want: Want, asked: Take, decision: Refused | Denied | Busy
+    ) -> tuple[Want, Take | Wait | Rest | GiveUp | Denied]:
+        """What to do after the ledger said no; tokens of a window that do not suffice may suffice a closer bound."""
+        match decision:
+            case Busy():
+                return want, Rest(decision, asked)
+            case Denied(kind="tokens") if want.refine is not None:
+                closer = await want.refine()
+                return closer, Take(closer.full)
+            case Denied():
+                return want, decision
+        return (want, asked) if self._release() else await self._refined(want, decision)
 
     async def _refined(self, want: Want, found: Refused | tuple[Balance, ...]) -> tuple[Want, Take | Wait | GiveUp]:
         """The next step; a request that does not fit as it is gets its closer bounds first, one after the other."""
@@ -225,6 +244,16 @@ class Purse:
         except TimeoutError:
             return False
         return True
+
+    async def _rest(self, place: Waiter, busy: Busy, deadline: float, seen: int, is_gone: Callable[[], bool]) -> None:
+        """Wait for a rate's time, or for the end of one of those that are in flight."""
+        loop = asyncio.get_running_loop()
+        until = min(deadline, loop.time() + busy.retry_after_s)
+        if busy.kind not in {"tpm", "rpm"}:
+            await self._turn(place, until, seen)
+            return
+        while (rest_s := until - loop.time()) > 0 and not self._withdrawn(is_gone):  # noqa: ASYNC110  (who leaves tells nobody)
+            await asyncio.sleep(min(rest_s, LOOK_S))
 
     def _withdrawn(self, is_gone: Callable[[], bool]) -> str:
         if self._is_ending:
