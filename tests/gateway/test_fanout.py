@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.gateway.conftest import Rig, RigMaker, script
 
+from crewcap.core.budget import Scope
 from crewcap.core.routing import FanOut
-from crewcap.gateway.fanout import MOST_NAMES, Speaker, Tree, speaker
+from crewcap.gateway.fanout import MOST_NAMES, Seen, Speaker, Tree, speaker
+from crewcap.simulator.script import Step
 
 NAMES = st.sampled_from(["", "a", "b", "c", "d", "e", "f"])
 
@@ -183,3 +192,92 @@ def test_without_a_limit_nobody_waits() -> None:
             assert await tree.turn(wait_s=0, is_gone=lambda: True, look_s=0.01)
 
     asyncio.run(main())
+
+
+# through a real gateway
+
+
+def test_a_runs_agents_are_limited_at_its_door(rig: RigMaker, tmp_path: Path) -> None:
+    """The refusal is final in the agent's own dialect, nothing is sent for it, and the main conversation goes on."""
+
+    async def main() -> None:
+        async with rig() as r, door(r, tmp_path, FanOut(agents=1, depth=1)) as ask:
+            assert (await ask(agent="a"))[0] == 200
+            status, said = await ask(agent="b")
+            assert (status, said["error"]["type"]) == (400, "invalid_request_error")
+            assert said["error"]["message"].startswith("this run may have 1 agents")
+            assert (await ask(agent="c", parent="a"))[0] == 400
+            assert (await ask())[0] == 200
+            seen = r.gateway.fan_out("r1")
+            assert (seen.agents, seen.depth, seen.refused) == (1, 1, 2)
+            assert len(r.simulator.meter.bills) == 2
+            assert r.ledger.totals(Scope("run:r1")).refused == 0, "these were not refused for money"
+            await r.settled()
+            assert [entry.agent for entry in r.entries()] == ["a", ""]
+            await r.gateway.close_run("r1")
+            assert r.gateway.fan_out("r1") == Seen()
+
+    asyncio.run(main())
+
+
+def test_a_runs_requests_wait_for_each_other_and_hold_nothing_meanwhile(rig: RigMaker, tmp_path: Path) -> None:
+    slow = script(Step(name="slow", say="Yes.", output_tokens=50, events=4, pace_ms=10))
+
+    async def main() -> None:
+        async with rig(slow) as r, door(r, tmp_path, FanOut(concurrent=2)) as ask:
+            most = 0
+
+            async def look() -> None:
+                nonlocal most
+                while True:
+                    most = max(most, len(r.gateway.service.exchanges))
+                    await asyncio.sleep(0.001)
+
+            looking = asyncio.create_task(look())
+            answers = await asyncio.gather(*(ask(stream=True) for _ in range(8)))
+            looking.cancel()
+            assert {status for status, _ in answers} == {200}
+            assert most == 2
+
+    asyncio.run(main())
+
+
+def test_a_request_whose_turn_does_not_come_is_told_to_come_again(rig: RigMaker, tmp_path: Path) -> None:
+    silent = script(Step(name="silent", say="Yes.", output_tokens=50, hang=2))
+
+    async def main() -> None:
+        async with rig(silent, wait_s=0.05, drain_s=0.1) as r, door(r, tmp_path, FanOut(concurrent=1)) as ask:
+            first = asyncio.create_task(ask(stream=True))
+            await r.until(lambda: bool(r.simulator.meter.bills))
+            status, said = await ask()
+            assert (status, said["error"]["type"]) == (429, "rate_limit_error")
+            await r.gateway.stop()
+            await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+Asking = Callable[..., Awaitable[tuple[int, Any]]]
+
+
+@asynccontextmanager
+async def door(r: Rig, folder: Path, limits: FanOut) -> AsyncIterator[Asking]:
+    """A run's door, and a way to ask through it as one of its agents."""
+    key, path = r.new_key(run="r1"), folder / "gw.sock"
+    await r.gateway.open_run("r1", key=key.row.id, path=path, mode="http", uid=None, fan_out=limits)
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path), limit=0)) as http:
+
+        async def ask(*, agent: str = "", parent: str = "", **body: Any) -> tuple[int, Any]:
+            named = {"x-claude-code-agent-id": agent, "x-claude-code-parent-agent-id": parent}
+            sent = {"x-api-key": key.secret, **{name: said for name, said in named.items() if said}}
+            async with http.post("http://gateway/v1/messages", json=r.request(**body), headers=sent) as answer:
+                whole = await answer.read()
+                return answer.status, json.loads(whole) if whole.startswith(b"{") else whole
+
+        yield ask
+
+
+def test_what_was_seen_is_told_in_a_sentence() -> None:
+    assert Seen().told() == ""
+    assert Seen(agents=3, depth=2).told() == "3 beside the main conversation, nested 2 deep"
+    assert Seen(agents=3, refused=1, words="too many").told() == "1 request was refused: too many"

@@ -71,8 +71,9 @@ def close_output() -> None:
     os.close(1)
 
 
-def ask(max_tokens: int = 100) -> None:
+def ask(max_tokens: int = 100, agent: str = "") -> None:
     """One paid request through the run's own door, and what came of it."""
+    named = f"x-claude-code-agent-id: {agent}\r\n" if agent else ""
     body = json.dumps(
         {
             "model": os.environ["FAKE_MODEL"],
@@ -82,7 +83,7 @@ def ask(max_tokens: int = 100) -> None:
     ).encode()
     head = (
         f"POST /v1/messages HTTP/1.1\r\nhost: gateway\r\nx-api-key: {os.environ['FAKE_KEY']}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        f"{named}content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     with _connect() as door:
         door.sendall(head.encode() + body)

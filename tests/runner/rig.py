@@ -254,7 +254,7 @@ class Shop:
         """What was decided before the run."""
         project = {name: changes.pop(name) for name in ("setup", "check", "instructions") if name in changes}
         route: dict[str, Any] = {"agent": "fake", "model": MODEL, "max_turns": 40, "timeout_s": 600}
-        route |= {name: changes.pop(name) for name in (*route, "effort", "because") if name in changes}
+        route |= {name: changes.pop(name) for name in (*route, "effort", "because", "max_agents") if name in changes}
         plan = Plan(
             issue=ISSUE,
             repo="shop",

@@ -273,6 +273,20 @@ def test_a_refusal_that_did_not_matter_does_not_stop_a_green_run(shop: Shop) -> 
     play(shop, act, finished(["write", "adder.py", "a + b"], ["ask", 8_000]), cap=Money.usd("0.001"), check=CHECK)
 
 
+def test_agents_beyond_a_routes_limit_are_refused_and_the_run_says_so(shop: Shop) -> None:
+    """It is no matter of money, so the run goes on."""
+
+    async def act(rig: Rig) -> None:
+        run = await rig.drive()
+        assert ends(run) == (RunState.FAILED, Verdict.NO_CHANGES)
+        assert rig.answers() == ["status 200", "status 400", "status 200"]
+        told = "1 request was refused: this run may have 1 agents beside its main conversation and has 1"
+        assert run.agents == told
+        assert f"agents: {told}" in rig.steps()
+
+    play(shop, act, finished(["ask", 100, "a"], ["ask", 100, "b"], ["ask"]), max_agents=1)
+
+
 def test_a_run_of_a_frozen_provider_waits_and_says_why(shop: Shop) -> None:
     """It is not the run's fault (MONEY 6)."""
     spent = "You have reached your specified API usage limits. You will regain access on 2027-01-01 at 00:00 UTC."

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +26,10 @@ import aiohttp
 
 from crewcap import errors
 from crewcap.config import Settings
+from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment
 from crewcap.gateway.assemble import key_variables, terms
+from crewcap.gateway.fanout import Seen
 from crewcap.home import Home
 
 START_S = 60
@@ -49,11 +51,23 @@ class GatewayHandle:
     token: str = field(default="", repr=False)  # from the gateway's note, which this user alone can read
 
     async def open_door(
-        self, run: str, *, key_id: str, socket: Path, mode: Literal["handout", "http"], uid: int | None = None
+        self,
+        run: str,
+        *,
+        key_id: str,
+        socket: Path,
+        mode: Literal["handout", "http"],
+        uid: int | None = None,
+        fan_out: FanOut | None = None,
     ) -> None:
         """Make a run's unix socket; through it only this key works, and this key only through it."""
-        wish = {"run": run, "key_id": key_id, "socket": str(socket), "mode": mode, "uid": uid}
+        limits = {} if fan_out is None else {f"max_{name}": most for name, most in asdict(fan_out).items()}
+        wish = {"run": run, "key_id": key_id, "socket": str(socket), "mode": mode, "uid": uid, **limits}
         await self._ask("POST", "/runs", wish, limit_s=ANSWER_S)
+
+    async def fan_out(self, run: str) -> Seen:
+        """What the agents of a run did so far; to be asked before its door is closed."""
+        return Seen(**await self._ask("GET", f"/runs/{run}", limit_s=ANSWER_S))
 
     async def close_door(self, run: str) -> int:
         """Close it and wait for the run's requests under way; how many holds are open after that."""

@@ -2,7 +2,9 @@
 
 Every call carries the token of HOME/gateway.json: being able to reach the socket does not prove who asks.
 
-POST   /runs          {"run","key_id","socket","mode":"handout"|"http","uid"}   open a run's door, in an old one's place
+POST   /runs          {"run","key_id","socket","mode":"handout"|"http","uid","max_agents","max_depth","max_concurrent"}
+                      open a run's door, in an old one's place
+GET    /runs/{run}    what its agents did so far: {"agents","depth","refused","words"}
 DELETE /runs/{run}    close it, wait for its requests under way, {"open_holds": n}
 POST   /revoke        {"key_id"}: end a key, wait for its requests under way, {"revoked","open_holds"}
 POST   /thaw          {"provider"}: somebody has looked at an incident, {"thawed": bool}
@@ -24,6 +26,7 @@ import msgspec
 from aiohttp import web
 
 from crewcap.core.budget import KeyId
+from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, UsageError
 from crewcap.gateway.answers import as_json
 
@@ -39,6 +42,9 @@ class OpenDoor(msgspec.Struct, forbid_unknown_fields=True):
     socket: str
     mode: Literal["handout", "http"] = "http"
     uid: int | None = None
+    max_agents: int | None = None
+    max_depth: int | None = None
+    max_concurrent: int | None = None
 
 
 class Revoke(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,6 +75,7 @@ class Control:
         """Make the socket, for this user alone."""
         app = web.Application(middlewares=[self._known_callers_only])
         app.router.add_post("/runs", _explained(self._open))
+        app.router.add_get("/runs/{run}", _explained(self._seen))
         app.router.add_delete("/runs/{run}", _explained(self._close))
         app.router.add_post("/revoke", _explained(self._revoke))
         app.router.add_post("/thaw", _explained(self._thaw))
@@ -105,10 +112,14 @@ class Control:
 
     async def _open(self, http: web.Request) -> web.StreamResponse:
         wish = msgspec.json.decode(await http.read(), type=OpenDoor)
+        fan_out = FanOut(agents=wish.max_agents, depth=wish.max_depth, concurrent=wish.max_concurrent)
         await self._gateway.open_run(
-            wish.run, key=KeyId(wish.key_id), path=Path(wish.socket), mode=wish.mode, uid=wish.uid
+            wish.run, key=KeyId(wish.key_id), path=Path(wish.socket), mode=wish.mode, uid=wish.uid, fan_out=fan_out
         )
         return as_json({"run": wish.run, "socket": wish.socket}, status=201)
+
+    async def _seen(self, http: web.Request) -> web.StreamResponse:
+        return as_json(self._gateway.fan_out(http.match_info["run"]))
 
     async def _close(self, http: web.Request) -> web.StreamResponse:
         return as_json({"open_holds": await self._gateway.close_run(http.match_info["run"])})

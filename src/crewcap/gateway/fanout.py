@@ -20,14 +20,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from crewcap.core.routing import FanOut
+from crewcap.gateway.answers import Refusal
+from crewcap.gateway.policy import Policy
 
 MOST_NAMES = 10_000
 LONGEST_NAME = 80
+RETRY_AFTER_S = 10
 MAIN = ""
 
 
@@ -139,6 +142,65 @@ class Tree:
     def _has_room(self) -> bool:
         most = self.limits.concurrent
         return most is None or self._running < most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a run's agents did so far."""
+
+    agents: int = 0  # beside the main conversation
+    depth: int = 0
+    refused: int = 0  # requests
+    words: str = ""  # why the last of them was
+
+    def told(self) -> str:
+        """A sentence for the run's story; '' where there is nothing to tell."""
+        if self.refused:
+            what = "request was" if self.refused == 1 else "requests were"
+            return f"{self.refused} {what} refused: {self.words}"
+        return f"{self.agents} beside the main conversation, nested {self.depth} deep" if self.agents else ""
+
+
+@dataclass(slots=True)
+class FanOuts:
+    """The trees of every run with an open door."""
+
+    _trees: dict[str, Tree] = field(default_factory=dict)
+
+    def begin(self, run: str, limits: FanOut) -> None:
+        """A door is opened; what an earlier one counted is forgotten."""
+        self._trees[run] = Tree(limits)
+
+    def end(self, run: str) -> None:
+        """The door is closed, and nothing of the run is under way."""
+        self._trees.pop(run, None)
+
+    def seen(self, run: str) -> Seen:
+        """What there was so far."""
+        tree = self._trees.get(run)
+        if tree is None:
+            return Seen()
+        return Seen(agents=tree.agents, depth=tree.depth, refused=tree.refused, words=tree.words)
+
+    @asynccontextmanager
+    async def admitted(
+        self, run: str, who: Speaker, *, policy: Policy, is_gone: Callable[[], bool]
+    ) -> AsyncIterator[None]:
+        """One request of a run, once it may be; `Refusal` when it never may, or when its turn did not come."""
+        tree = self._trees.get(run)
+        if tree is None:
+            yield
+            return
+        if said := tree.refusal(who):
+            raise Refusal("not_allowed", said)
+        if not await tree.turn(wait_s=policy.wait_s, is_gone=is_gone, look_s=policy.look_s):
+            if is_gone():
+                raise Refusal("unavailable", "nothing was sent: the client left, or the gateway is ending")
+            most = tree.limits.concurrent
+            message = f"this run may have {most} requests at the same time; waited {policy.wait_s:.0f} s"
+            raise Refusal("wait", message, retry_after_s=RETRY_AFTER_S)
+        with tree.request():
+            yield
 
 
 def _name(headers: Mapping[str, str], header: str) -> str:

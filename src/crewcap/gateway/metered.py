@@ -24,10 +24,10 @@ from crewcap.gateway.choosing import Want
 from crewcap.gateway.doors import Door, Doors
 from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.exchange import Exchange, Forwarding, frozen_message, has_left
+from crewcap.gateway.fanout import FanOuts, speaker
 from crewcap.gateway.freeze import Trouble
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.policy import Policy
-from crewcap.gateway.prefixes import Prefixes
 from crewcap.gateway.purse import Held, Purse, TimedOut, Withdrawn
 from crewcap.gateway.rates import Failures
 from crewcap.gateway.upstream import Provider, Upstream
@@ -37,9 +37,6 @@ from crewcap.wire import Malformed, RefusalKind
 log = logging.getLogger(__name__)
 
 LARGE_BODY = 2**18  # read outside the event loop
-AGENT = "x-claude-code-agent-id"
-PARENT_AGENT = "x-claude-code-parent-agent-id"
-NAME_LENGTH = 80  # of what a client calls its agents
 
 _DENIED: Mapping[str, RefusalKind] = {
     "key_unknown": "key",
@@ -58,12 +55,12 @@ class Metered:
     def __init__(self, parts: Parts, *, callers: Callers, doors: Doors, watchers: list[Watcher]) -> None:
         self.exchanges: dict[Exchange, VirtualKey] = {}
         self.ending = asyncio.Event()
+        self.fan_outs = FanOuts()
         self._parts = parts
         self._callers = callers
         self._doors = doors
         self._watchers = watchers
-        self._prefixes = Prefixes()
-        self._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot, memory=self._prefixes)
+        self._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot)
         self._counts = Counts()
         self._failures = Failures(time.monotonic)
 
@@ -114,15 +111,20 @@ class Metered:
 
     def ended(self, ended: Ended) -> None:
         """An attempt is over: those who watch are told."""
-        tell_ended((self._prefixes, *self._watchers), ended)
+        tell_ended(self._watchers, ended)
 
     # --- one request
 
     async def answer(self, endpoint: Endpoint, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         """Read, allow, hold, forward, settle."""
         call = await self._callers.read(door, http)
+
+        def is_gone() -> bool:
+            return self.ending.is_set() or has_left(http) or not self._doors.lets_in(door, call.key.id)
+
         try:
-            return await self._answer(endpoint, call, http)
+            async with self.fan_outs.admitted(call.key.run, speaker(call.headers), policy=self.policy, is_gone=is_gone):
+                return await self._answer(endpoint, call, http)
         except Refusal as refusal:
             raise refusal.of(call.key) from refusal.__cause__
 
@@ -174,7 +176,7 @@ class Metered:
 
     def _request(self, endpoint: Endpoint, call: Call, ask: Ask, path: str) -> Request:
         """The request with its model, its cards and its limits."""
-        at = self._parts.clock()
+        at, who = self._parts.clock(), speaker(call.headers)
         model = self._admission.model(call.key, endpoint.provider, ask, at=at)
         cards = self._admission.cards(endpoint.provider, ask, at=at)
         limited = self._admission.limited(call.key, ask, cards)
@@ -190,8 +192,8 @@ class Metered:
             cards=cards,
             count=lambda: self._count(endpoint, call, path),
             arrived=call.read_at,
-            agent=call.headers.get(AGENT, "")[:NAME_LENGTH],
-            parent_agent=call.headers.get(PARENT_AGENT, "")[:NAME_LENGTH],
+            agent=who.agent,
+            parent_agent=who.parent,
             notes=ask.notes,
         )
 

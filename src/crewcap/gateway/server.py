@@ -25,12 +25,14 @@ from typing import Any, Self
 
 from crewcap.core.budget import BootId, KeyId
 from crewcap.core.keys import VirtualKey
+from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, SettingsError, UnsafeEnvironment
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.control import Control
 from crewcap.gateway.doors import LONGEST_SOCKET_PATH, Mode
 from crewcap.gateway.endpoints import Endpoint, Endpoints
 from crewcap.gateway.exchange import Exchange
+from crewcap.gateway.fanout import Seen
 from crewcap.gateway.freeze import Freezer, Trouble
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.policy import Policy
@@ -135,16 +137,24 @@ class Gateway:
         for exchange in tuple(self.service.exchanges):
             exchange.hurry(drain_s)
 
-    async def open_run(self, run: str, *, key: KeyId, path: Path, mode: Mode, uid: int | None) -> None:
+    async def open_run(
+        self, run: str, *, key: KeyId, path: Path, mode: Mode, uid: int | None, fan_out: FanOut | None = None
+    ) -> None:
         """Open a run's door; one that a dead driver of the run left open is closed, and its requests are read on."""
         await self.service.doors.close(run)
+        self.service.metered.fan_outs.begin(run, fan_out or FanOut())
         await self.service.doors.open(run, key=key, path=path, mode=mode, uid=uid)
+
+    def fan_out(self, run: str) -> Seen:
+        """What the agents of a run with an open door did so far."""
+        return self.service.metered.fan_outs.seen(run)
 
     async def close_run(self, run: str) -> int:
         """Close a run's door and wait for its requests under way; how many holds are still open."""
         await self.service.doors.close(run)
         await self._drained(self._of(lambda key: key.run == run), self._policy.drain_s)
         await self.service.doors.hang_up(run)
+        self.service.metered.fan_outs.end(run)
         return len(await self._purse.do(self._ledger.open_holds, run=run))
 
     async def revoke(self, key_id: KeyId) -> tuple[bool, int]:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from crewcap.core.budget import KeyId
+from crewcap.core.routing import FanOut
+from crewcap.errors import CrewcapError
 from crewcap.gateway.client import GatewayHandle
+from crewcap.gateway.fanout import Seen
 from crewcap.runner.process import Site
 
 _PASSABLE = 0o711  # the run's user may reach the socket, and list nothing
@@ -33,13 +36,15 @@ class Doors:
     gateway: GatewayHandle
 
     @asynccontextmanager
-    async def opened(self, run: str, key: KeyId, site: Site, *, hurry: asyncio.Event) -> AsyncIterator[Door]:
+    async def opened(
+        self, run: str, key: KeyId, site: Site, *, hurry: asyncio.Event, fan_out: FanOut | None = None
+    ) -> AsyncIterator[Door]:
         """A door for one start of an agent; outside of the state directory, because a socket's path must be short."""
         folder = _passable_folder()
         door = Door(socket=folder / "gw.sock", port=site.gateway_port)
         try:
             mode: Literal["handout", "http"] = "handout" if site.layout.loopback else "http"
-            await self.gateway.open_door(run, key_id=key, socket=door.socket, mode=mode, uid=site.uid)
+            await self.gateway.open_door(run, key_id=key, socket=door.socket, mode=mode, uid=site.uid, fan_out=fan_out)
             try:
                 yield door
             finally:
@@ -59,6 +64,13 @@ class Doors:
             for task in (closing, hurried):
                 task.cancel()
             await asyncio.gather(closing, hurried, return_exceptions=True)
+
+    async def fan_out(self, run: str) -> Seen:
+        """What the run's agents did; nothing, where the gateway cannot say any more."""
+        try:
+            return await self.gateway.fan_out(run)
+        except CrewcapError:
+            return Seen()
 
     async def frozen(self) -> str:
         """Why the gateway froze the provider, if it did."""

@@ -27,6 +27,7 @@ from crewcap.core.budget import Scope
 from crewcap.core.runs import AgentEnd, AgentEvent, Check, Cut, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.verdict import Evidence, Judgement, judge
 from crewcap.errors import CrewcapError
+from crewcap.gateway.fanout import Seen
 from crewcap.runner import checks, prompt
 from crewcap.runner.access import bring_limits, end_keys, give_key, scopes_of
 from crewcap.runner.agent_turn import Patience, work
@@ -202,7 +203,9 @@ class Workflow:
         )
         began = time.monotonic()
         self._keep(refused_before=self._totals().refused)
-        async with self.tools.doors.opened(self.run.id, access.key_id, self.tools.site, hurry=self._hurry) as door:
+        async with self.tools.doors.opened(
+            self.run.id, access.key_id, self.tools.site, hurry=self._hurry, fan_out=self.plan.route.fan_out
+        ) as door:
             order = self._order(access.secret, door, resume=session_exists)
             end, cut = await work(
                 self.tools.site,
@@ -220,6 +223,7 @@ class Workflow:
                 asked=self._asked,
             )
             self._keep(frozen=await self.tools.doors.frozen())
+            self._hear_of_agents(await self.tools.doors.fan_out(self.run.id))
         end_keys(self.tools.ledger, self.run)
         self.say = ""  # it was said; the next start hears of the check, or goes on
         self.tools.runs.log(self.run.id, "step", f"agent ended: {end.kind} {end.message}"[:500])
@@ -277,6 +281,14 @@ class Workflow:
         text = getattr(event, "what", "") or getattr(event, "text", "") or getattr(event, "message", "")
         if text and not isinstance(event, AgentEnd):  # how it ended is a step of its own
             self.tools.runs.log(self.run.id, "agent", f"{getattr(event, 'verb', kind)} {text}"[:500])
+
+    def _hear_of_agents(self, seen: Seen) -> None:
+        """What the gateway saw of the agent's own agents; whoever watches is told only of those that were refused."""
+        if told := seen.told():
+            self._keep(agents=told)
+            self.tools.runs.log(self.run.id, "note", f"agents: {told}")
+        if seen.refused:
+            self.tools.tell(Stepped(name="agents", text=told))
 
     def _asked(self) -> Cut:
         """What somebody asked of us since the agent started."""
