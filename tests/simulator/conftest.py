@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from crewcap.prices import Book, load
 from crewcap.simulator.script import Script
 from crewcap.simulator.server import Simulator
 
@@ -80,7 +81,8 @@ class Client:
 
 def events(raw: bytes) -> list[Any]:
     """The data of each event of a stream."""
-    return [json.loads(line[6:]) for line in raw.splitlines() if line.startswith(b"data: ")]
+    data = (line[6:] for line in raw.splitlines() if line.startswith(b"data: "))
+    return [json.loads(each) for each in data if each != b"[DONE]"]
 
 
 def asking(*messages: Any, **more: Any) -> dict[str, Any]:
@@ -118,13 +120,18 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def book() -> Book:
+    return load()
+
+
 @pytest.fixture
-def play(clock: Clock) -> Iterator[Callable[..., tuple[Simulator, Client]]]:
+def play(clock: Clock, book: Book) -> Iterator[Callable[..., tuple[Simulator, Client]]]:
     """Start a simulator with a script, and a client of it; both end with the test."""
     with ExitStack() as stack:
 
         def start(script: Script | str | Path, **options: Any) -> tuple[Simulator, Client]:
-            simulator = stack.enter_context(Simulator.in_thread(script, **{"clock": clock, **options}))
+            simulator = stack.enter_context(Simulator.in_thread(script, **{"clock": clock, "book": book, **options}))
             return simulator, Client(simulator.url)
 
         yield start

@@ -71,6 +71,12 @@ def compose(pick: Pick, script: Script, asked: Asked, *, prompt: Usage, card: Ra
     )
 
 
+def longest_text(answer: Answer) -> Piece | None:
+    """What is sent in several parts where thoughts are not shown."""
+    texts = (piece for piece in answer.pieces if piece.kind == "text")
+    return max(texts, key=lambda piece: piece.tokens, default=None)
+
+
 def _size(step: Step, prompt: Usage, card: RateCard, answers: int) -> int:
     """Output tokens of an answer that a step asks for; for a cost, as many as bring the whole turn up to it."""
     if step.cost is None:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from crewcap.core.pricing import RateCard, Usage
-from crewcap.simulator.answers import Answer, Piece
+from crewcap.simulator.answers import Answer, Piece, longest_text
 from crewcap.simulator.conversation import Asked, BadRequest, Role, Said, call_of, fields_of, gathered, parsed
 from crewcap.simulator.family import Part, Refused, compact, shares, sse
 from crewcap.simulator.openai import translated
@@ -312,11 +312,11 @@ def _candidate(parts: list[dict[str, Any]], index: int, finish: str = "") -> dic
 def _candidates(answer: Answer, step: Step, asked: Asked) -> Iterator[tuple[dict[str, Any], int, bool]]:
     """Each chunk's candidate, the output tokens until then, and whether it is the last one."""
     each = answer.usage.output // asked.answers
-    longest = max(answer.pieces, key=lambda piece: piece.tokens, default=None)
+    longest = longest_text(answer)
     for index in range(asked.answers):
         done = index * each
         for piece in answer.pieces:
-            count = step.events if piece is longest and piece.kind == "text" else 1
+            count = step.events if piece is longest else 1
             texts = shares(piece.text, count) if piece.kind == "text" else ()
             for part, text in enumerate(texts, 1):
                 yield _candidate([{"text": text}], index), done + piece.tokens * part // count, False

@@ -15,7 +15,7 @@ from typing import Any
 
 from crewcap.core.pricing import RateCard, Usage
 from crewcap.simulator import openai
-from crewcap.simulator.answers import Answer, Piece
+from crewcap.simulator.answers import Answer, Piece, longest_text
 from crewcap.simulator.conversation import Asked, BadRequest, Role, Said, fields_of, gathered, parsed
 from crewcap.simulator.family import Part, Refused, compact, shares, sse
 from crewcap.simulator.script import Step
@@ -317,11 +317,11 @@ def _events(answer: Answer, step: Step, asked: Asked) -> Iterator[tuple[dict[str
     yield {"type": "response.in_progress", "response": _shell(answer)}, 0
     done = 0
     items = [_item(answer, index, asked) for index in range(len(answer.pieces))]
-    longest = max(answer.pieces, key=lambda piece: piece.tokens, default=None)
+    longest = longest_text(answer)
     for index, (piece, item) in enumerate(zip(answer.pieces, items, strict=True)):
         place = {"output_index": index}
         yield {"type": "response.output_item.added", **place, "item": _begun(item)}, done
-        count = step.events if piece is longest and piece.kind == "text" else 1
+        count = step.events if piece is longest else 1
         for event, part in _inside(item, count):
             yield event | place | {"item_id": item["id"]}, done + min(piece.tokens, piece.tokens * part // count)
         done += piece.tokens

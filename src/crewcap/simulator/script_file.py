@@ -25,7 +25,8 @@ offers), stream (true or false).
 The answer: say, use (tool, input, times), output_tokens or cost_usd, repeat (the step follows itself so many times),
 pace ({ events, ms }), end (a stop reason).
 The accidents: cut (close after so many events), hang (fall silent after so many), refuse (a name of `troubles`, or
-{ status, message, type, headers }), error_event ({ name, after }).
+{ status, message, type, headers }), error_event ({ name, after }). Where an API says the same with fewer events, the
+accident comes before the last one.
 Also known in texts: {{cwd}} {{asked}} {{task}} {{result}} {{step}} {{round}} {{n}} (the how-manieth of `times`).
 """
 

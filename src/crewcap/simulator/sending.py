@@ -100,7 +100,10 @@ class Delivery:
         if await self._meet(response, _accident(step, 0)):
             return
         await response.prepare(self.request)
-        for sent, part in enumerate(turn.family.parts(turn.answer, step, turn.asked), 1):
+        parts = list(turn.family.parts(turn.answer, step, turn.asked))
+        for sent, part in enumerate(parts, 1):
+            if sent == len(parts) and await self._meet(response, _overdue(step, sent)):
+                return
             if part.is_paced and step.pace_ms:
                 await asyncio.sleep(step.pace_ms / 1_000)
             self.generated = part.generated
@@ -143,6 +146,12 @@ def refusal_of(family: Family, trouble: Trouble, record: Record) -> web.Response
     refused = family.refusal(trouble, record.id)
     headers = {**family.naming(record.id), **refused.headers}
     return web.Response(status=refused.status, headers=headers, body=refused.body)
+
+
+def _overdue(step: Step, last: int) -> str:
+    """What would happen after more events than there are: some APIs say the same with fewer. Then it happens now."""
+    waits = {"cut": step.cut, "hung": step.hang, "error_event": step.error_after if step.error_event else None}
+    return next((name for name, after in waits.items() if after is not None and after > last), "")
 
 
 def _accident(step: Step, sent: int) -> str:

@@ -232,7 +232,7 @@ class Simulator:
 
     def _turn(self, family: Family, record: Record, body: bytes) -> Turn:
         """Read a request and make its answer; `Refusal` where it gets none."""
-        asked = self._read(family, record, body)
+        asked = self._served(family, self._read(family, record, body))
         card = self._card(family, asked, Modifiers(speed=asked.speed, geo=asked.geo, tier=asked.tier))
         asked = replace(asked, max_tokens=_limit(family, asked, card))
         pick = self.script.pick(asked)
@@ -269,6 +269,14 @@ class Simulator:
         if self.trouble is not None:
             raise Refusal(self.trouble)
 
+    def _served(self, family: Family, asked: Asked) -> Asked:
+        """A tier in which the model is not sold is served as the usual one."""
+        try:
+            self._book.card(family.provider, asked.model, at=self._clock(), modifiers=Modifiers(tier=asked.tier))
+        except UnknownPrice:
+            return replace(asked, tier="standard")
+        return asked
+
     def _card(self, family: Family, asked: Asked, modifiers: Modifiers) -> RateCard:
         try:
             return self._book.card(family.provider, asked.model, at=self._clock(), modifiers=modifiers)
@@ -297,8 +305,13 @@ class Simulator:
         return LIES[self.lie](answer, facts)
 
     def _dearest(self, family: Family) -> str:
-        names = [str(name) for name in self._book.models(family.provider)]
-        return max(names, key=lambda name: self._book.card(family.provider, name, at=self._clock()).rates.output)
+        def price_of(name: str) -> int:
+            try:
+                return self._book.card(family.provider, name, at=self._clock()).rates.output
+            except UnknownPrice:  # it is listed, and not sold at present
+                return 0
+
+        return max((str(name) for name in self._book.models(family.provider)), key=price_of)
 
     async def _answer(self, request: web.Request, turn: Turn) -> web.StreamResponse:
         self._cache.keep(turn.prompt)
@@ -393,7 +406,7 @@ def _key(headers: Mapping[str, str]) -> str:
 
 def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
     """What the first of these headers says that is there."""
-    return next((headers[name] for name in names if name in headers), "")
+    return next((value for name in names if (value := headers.get(name))), "")
 
 
 def _family_of(request: web.Request) -> Family:
