@@ -120,6 +120,7 @@ def test_there_is_a_meter_for_each_kind_of_answer() -> None:
         ("turns", 402, "billing_error", {"x-should-retry": "false"}),
         ("frozen", 402, "billing_error", {"x-should-retry": "false"}),
         ("malformed", 400, "invalid_request_error", {"x-should-retry": "false"}),
+        ("not_found", 404, "not_found_error", {"x-should-retry": "false"}),
         ("not_allowed", 400, "invalid_request_error", {"x-should-retry": "false"}),
         ("key", 401, "authentication_error", {"x-should-retry": "false"}),
         ("too_large", 413, "request_too_large", {"x-should-retry": "false"}),

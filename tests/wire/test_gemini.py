@@ -140,6 +140,7 @@ def test_there_is_a_meter_for_each_kind_of_answer() -> None:
         ("turns", 400, "FAILED_PRECONDITION", "turn_limit"),
         ("frozen", 400, "FAILED_PRECONDITION", "provider_frozen"),
         ("malformed", 400, "INVALID_ARGUMENT", "malformed"),
+        ("not_found", 404, "NOT_FOUND", "not_found"),
         ("not_allowed", 400, "INVALID_ARGUMENT", "not_allowed"),
         ("key", 401, "UNAUTHENTICATED", "key_refused"),
         ("too_large", 413, "INVALID_ARGUMENT", "too_large"),

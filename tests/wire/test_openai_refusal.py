@@ -20,6 +20,7 @@ STOP = {"x-should-retry": "false"}
         ("frozen", 400, "invalid_request_error", "provider_frozen", STOP),
         ("not_allowed", 400, "invalid_request_error", "not_allowed", STOP),
         ("malformed", 400, "invalid_request_error", "malformed_request", STOP),
+        ("not_found", 404, "invalid_request_error", "not_found", STOP),
         ("key", 401, "invalid_request_error", "invalid_api_key", STOP),
         ("too_large", 413, "invalid_request_error", "request_too_large", STOP),
         ("wait", 429, "rate_limit_error", "rate_limit_exceeded", {"retry-after": "10"}),

@@ -61,12 +61,6 @@ def as_json(value: object, *, status: int = 200) -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
 
 
-def not_found(path: str) -> web.Response:
-    """Everything that is not on the list, in the providers' own shape."""
-    message = f"crewcap serves no {path[:200]}; what it does not know it does not forward"
-    return as_json({"type": "error", "error": {"type": "not_found_error", "message": message}}, status=404)
-
-
 def budget_message(refused: Refused) -> str:
     """Scope, cap, spent, held, needed, and the smallest cap that would work."""
     limit = refused.binding

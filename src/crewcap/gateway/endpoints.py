@@ -59,8 +59,13 @@ class Endpoints:
         return next((each for each in self.every if each.counts(path)), None)
 
     def of(self, family: str) -> Endpoint | None:
-        """The first of a dialect's endpoints, to speak in its manner."""
+        """The first of a dialect's endpoints."""
         return next((each for each in self.every if each.dialect.name == family), None)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Every dialect that is spoken here, in the order of the settings."""
+        return tuple(dict.fromkeys(each.dialect.name for each in self.every))
 
 
 def _pattern(template: str) -> re.Pattern[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import aiohttp
@@ -14,8 +16,8 @@ from aiohttp import web
 
 from crewcap.core.keys import VirtualKey
 from crewcap.errors import LedgerError
-from crewcap.gateway import headers
-from crewcap.gateway.answers import Refusal, as_json, not_found, response
+from crewcap.gateway import headers, listing, paths
+from crewcap.gateway.answers import Refusal, as_json, response
 from crewcap.gateway.callers import Callers
 from crewcap.gateway.doors import Door, Doors
 from crewcap.gateway.endpoints import Endpoint, Endpoints
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 METRICS = "/metrics"
 STAYS = frozenset({"/healthz", METRICS})  # what a gateway that is ending still answers
 ENDING_S = 5
+MODELS = re.compile(r"/v1(?:beta)?/models(?:/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127}))?")
+WEBSOCKET = ("GET", "/v1/responses")
 
 Route = Callable[[Door, web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -53,7 +57,6 @@ class Service:
         self._started_at = parts.clock().timestamp()
         self._count_rate = PerMinute(parts.policy.counts_per_minute, time.monotonic)
         self._routes: Mapping[tuple[str, str], Route] = {
-            ("GET", "/v1/models"): self._models,
             ("GET", "/healthz"): self._healthz,
             ("GET", METRICS): self._metrics,
             **{(method, path): self._probe for method in ("GET", "HEAD") for path in ("/", "/api/hello")},
@@ -81,55 +84,59 @@ class Service:
 
     async def handle(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; nothing that goes wrong in here shows more than a sentence."""
-        endpoint, route = self._route(http)
-        if route is None or (http.path == METRICS and door.key is not None):
-            return not_found(http.path)
-        if self.metered.ending.is_set() and http.path not in STAYS:
-            return self._elsewhere(endpoint)
         try:
-            return await route(door, http)
+            path = paths.path_of(http)
+            if self.metered.ending.is_set() and path not in STAYS:
+                return self._elsewhere(http)
+            return await self._route(door, http, path)(door, http)
         except Refusal as refusal:
-            return self._declined(endpoint, refusal)
+            return self._declined(http, refusal)
         except LedgerError as error:
             log.error("a request was not booked, and so not sent: %s", error.message)  # noqa: TRY400  (it is known why)
-            return self._declined(endpoint, Refusal("unavailable", "crewcap cannot book this request now"))
+            return self._declined(http, Refusal("unavailable", "crewcap cannot book this request now"))
         except Exception:
             log.exception("a request could not be served")
-            return self._declined(endpoint, Refusal("unavailable", "crewcap could not book or serve this request"))
+            return self._declined(http, Refusal("unavailable", "crewcap could not book or serve this request"))
 
-    def _route(self, http: web.BaseRequest) -> tuple[Endpoint, Route | None]:
-        """Who answers, and in whose manner."""
-        path = http.rel_url.raw_path
-        anybody = self._endpoints.every[0]
+    def _route(self, door: Door, http: web.BaseRequest, path: str) -> Route:
+        """Who answers."""
         if http.method == "POST":
             if endpoint := self._endpoints.metered(path):
-                return endpoint, partial(self.metered.answer, endpoint)
+                return partial(self.metered.answer, endpoint)
             if endpoint := self._endpoints.counting(path):
-                return endpoint, partial(self._count_tokens, endpoint)
-        return anybody, self._routes.get((http.method, http.path))
+                return partial(self._count_tokens, endpoint)
+        if http.method == "GET" and (asked := MODELS.fullmatch(path)):
+            return partial(self._models, asked["name"])
+        if (http.method, path) == WEBSOCKET and "upgrade" in http.headers:
+            return self._no_websocket
+        route = self._routes.get((http.method, path))
+        if route is None or (path == METRICS and door.key is not None):
+            raise paths.nothing_there(path, self._endpoints.families)
+        return route
 
-    def _elsewhere(self, endpoint: Endpoint) -> web.Response:
+    def _elsewhere(self, http: web.BaseRequest) -> web.Response:
         """Nothing new is taken: the client is told to come again, over another connection."""
         ending = Refusal("unavailable", "this gateway is ending and takes nothing new", retry_after_s=ENDING_S)
-        answer = self._declined(endpoint, ending)
+        answer = self._declined(http, ending)
         answer.headers["retry-after"] = str(ENDING_S)
         answer.force_close()
         return answer
 
-    def _declined(self, endpoint: Endpoint, refusal: Refusal) -> web.Response:
-        """Say no, in the shape of this endpoint's family, and tell those who watch."""
+    def _declined(self, http: web.BaseRequest, refusal: Refusal) -> web.Response:
+        """Say no, in the shape of the client's family, and tell those who watch."""
+        family = paths.family_of(http.raw_path.partition("?")[0], http.headers, self._endpoints.families)
         tell_declined(
             self.watchers,
             Declined(
                 kind=refusal.kind,
-                dialect=endpoint.dialect.name,
+                dialect=family,
                 model=refusal.model,
                 key=refusal.key,
                 run=refusal.run,
                 message=refusal.message,
             ),
         )
-        return response(refusal.answer(endpoint.dialect))
+        return response(refusal.answer(paths.speaker(family)))
 
     # --- what is free
 
@@ -141,7 +148,7 @@ class Service:
         if wait_s:
             raise Refusal("wait", "too many count calls of this key", retry_after_s=math.ceil(wait_s))
         self.metered.refuse_frozen(provider, "", is_capped=False)
-        url = provider.url(http.rel_url.raw_path, query=headers.query(http.query))
+        url = provider.url(paths.path_of(http), query=headers.query(http.query))
         sent = headers.to_provider(call.headers, key=self._parts.upstream.key_headers(provider))
         try:
             answer = await self._parts.upstream.post(url, call.body, sent, limit=asyncio.timeout(PROBE_S))
@@ -153,16 +160,30 @@ class Service:
             raise Refusal("frozen", f"the provider does not accept its key ({answer.status})")
         return web.Response(status=answer.status, headers=headers.to_client(answer.headers), body=counted)
 
-    async def _models(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
-        """Models that this key may use and that have a price."""
-        _, key = await self.callers.known(door, http)
-        known = self._parts.book.models(self._endpoints.every[0].provider.prices)
-        names = [name for name in known if not key.models or name in key.models]
-        data = [
-            {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"} for name in names
-        ]
-        ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None}
-        return as_json({"data": data, "has_more": False, **ends})
+    async def _models(self, name: str | None, door: Door, http: web.BaseRequest) -> web.StreamResponse:
+        """Models that this key may use and that have a price: all of them, or one."""
+        path = paths.path_of(http)
+        found, key = await self.callers.known(door, http)
+        family = paths.family_of(path, found, self._endpoints.families)
+        endpoint = self._endpoints.of(family)
+        if endpoint is None:
+            raise paths.nothing_there(path, self._endpoints.families)
+        book, prices, at = self._parts.book, endpoint.provider.prices, self._parts.clock()
+        if name is None:
+            return as_json(listing.page(family, list(listing.offered(book, prices, family, key, at=at))))
+        model = listing.find(book, prices, name, key, at=at)
+        if model is None:
+            raise Refusal("not_found", f"the model {name!r} has no price here, or this key may not use it")
+        return as_json(listing.entry(family, model))
+
+    async def _no_websocket(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
+        """Codex tries one first, and goes on without it at once when told so; any other answer costs it seven tries."""
+        del door, http
+        refusal = Refusal("malformed", "crewcap speaks no WebSocket; send a POST")
+        answer = response(replace(refusal.answer(paths.speaker("openai")), status=426))
+        answer.headers["upgrade"] = "HTTP/1.1"
+        answer.force_close()
+        return answer
 
     async def _healthz(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         del door, http

@@ -98,6 +98,7 @@ RefusalKind = Literal[
     "turns",  # the run has used its requests; final
     "wait",  # the money is held by others and did not come back in time; 429 with retry-after
     "malformed",  # 400
+    "not_found",  # no such path or model here; 404
     "not_allowed",  # a feature, model or price that capped keys may not use; final
     "key",  # no, unknown, expired or revoked key; 401
     "frozen",  # the provider or its key is out of order; final for this run

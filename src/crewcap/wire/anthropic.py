@@ -24,6 +24,7 @@ _REFUSALS: Mapping[RefusalKind, tuple[int, str, bool | None]] = {
     "turns": (402, "billing_error", False),
     "wait": (429, "rate_limit_error", None),
     "malformed": (400, "invalid_request_error", False),
+    "not_found": (404, "not_found_error", False),
     "not_allowed": (400, "invalid_request_error", False),
     "key": (401, "authentication_error", False),
     "frozen": (402, "billing_error", False),

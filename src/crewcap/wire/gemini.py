@@ -23,6 +23,7 @@ _REFUSALS: Mapping[RefusalKind, tuple[int, str, str]] = {
     "turns": (400, "FAILED_PRECONDITION", "turn_limit"),
     "wait": (429, "RESOURCE_EXHAUSTED", "budget_held"),
     "malformed": (400, "INVALID_ARGUMENT", "malformed"),
+    "not_found": (404, "NOT_FOUND", "not_found"),
     "not_allowed": (400, "INVALID_ARGUMENT", "not_allowed"),
     "key": (401, "UNAUTHENTICATED", "key_refused"),
     "frozen": (400, "FAILED_PRECONDITION", "provider_frozen"),
