@@ -47,7 +47,7 @@ class App:
         """The price book."""
         from crewcap import prices  # noqa: PLC0415  (a third of a second)
 
-        return prices.load()
+        return prices.load(self.settings.price_overrides or None)
 
     @cached_property
     def ledger(self) -> SqliteLedger:
@@ -57,7 +57,13 @@ class App:
         self.home.make()
         ledger = SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.settings.timezone)
         found = self.settings
-        ledger.sync_file_limits(found.limits(), zone=found.timezone, has_file=bool(found.source))
+        ledger.sync_file_limits(
+            found.limits(),
+            zone=found.timezone,
+            has_file=bool(found.source),
+            rates=found.rate_limits(),
+            counts=found.count_limits(),
+        )
         return ledger
 
     @cached_property

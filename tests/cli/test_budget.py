@@ -34,6 +34,7 @@ def test_nothing_ever_runs_uncapped(home: MoneyHome) -> None:
         "held_usd": "0.000000000",
         "left_usd": "25.000000000",
         "source": "default",
+        "kind": "money",
     }
 
 
@@ -72,7 +73,16 @@ def test_the_list_counts_what_is_spent_and_hides_single_keys_until_asked(home: M
     ("words", "says"),
     [
         (("everything", "day", "5"), "is not a scope"),
-        (("all", "fortnight", "5"), "'total', 'day', 'week', 'month'"),
+        (("all", "fortnight", "5"), "'total', 'day', 'week', 'month', 'tpm', 'rpm', 'concurrent'"),
+        (("all", "runs", "5"), "write runs/day"),
+        (("all", "runs/year", "5"), "write runs/day"),
+        (("all", "tpm/day", "5"), "runs, tokens and hours have a window: runs/day"),
+        (("all", "tpm", "0"), "is not a number of tpm"),
+        (("all", "tpm", "2.5"), "is not a number of tpm"),
+        (("all", "tpm", "1" + "0" * 30), "is not a number of tpm"),
+        (("all", "concurrent", "many"), "is not a number of concurrent"),
+        (("all", "runs/day", "--", "-1"), "is not a number of runs"),
+        (("all", "hours/week", "1e3"), "is not a number of hours"),
         (("all", "day", "5,00"), "did you mean 5.00?"),
         (("all", "day", "NaN"), "is not an amount of money"),
         (("all", "day", "--", "-5"), "cannot be negative"),
@@ -93,6 +103,58 @@ def test_a_budget_of_nothing_is_valid_and_said(home: MoneyHome) -> None:
     done = home.call("budget", "set", "repo:acme/shop", "day", "0")
     assert done.returncode == 0
     assert "nothing is left of it" in done.stderr
+
+
+def test_rates_and_counts_are_set_shown_and_taken_back(home: MoneyHome) -> None:
+    """The same words as in the settings file, which they outrank."""
+    home.config.write_text('[budgets]\n"team:core" = { tpm = 200_000, runs = { day = 40 } }\n')
+    assert {one["source"] for one in _found(home, "team:core", "tpm")} == {"file"}
+    done = home.call("budget", "set", "team:core", "tpm", "150_000")
+    assert done.returncode == 0, done.stderr
+    assert "150,000" in done.stdout
+    (rate,) = _found(home, "team:core", "tpm")
+    assert (rate["kind"], rate["limit"], rate["left"], rate["source"]) == ("tpm", 150_000, 150_000, "command")
+    assert rate["limit_usd"] is None
+    (count,) = _found(home, "team:core", "runs/day")
+    assert (count["kind"], count["limit"], count["used"], count["left"]) == ("runs", 40, 0, 40)
+    assert count["resets_at"].endswith("+00:00")
+    table = home.call("budget", "list").stdout
+    assert "runs/day" in table
+    assert "tpm" not in home.call("budget", "list", "--source", "default").stdout
+    assert "200,000" in home.call("budget", "unset", "team:core", "tpm").stdout
+    again = home.call("budget", "unset", "team:core", "tpm")
+    assert (again.returncode, "the one in force is from: file" in again.stderr) == (2, True)
+    assert "has no limit of its own now" not in again.stderr
+    assert home.json("budget", "set", "all", "hours/week", "8") | {"resets_at": "", "label": ""} == {
+        "scope": "all",
+        "window": "hours/week",
+        **dict.fromkeys(("limit_usd", "spent_usd", "uncertain_usd", "held_usd", "left_usd")),
+        "resets_at": "",
+        "source": "command",
+        "label": "",
+        "kind": "hours",
+        "limit": 8,
+        "used": 0.0,
+        "left": 8.0,
+    }
+    assert home.call("budget", "unset", "all", "hours/week").stdout == "all (hours/week) has no limit of its own now\n"
+
+
+def test_a_limit_without_runs_is_a_pause(home: MoneyHome) -> None:
+    assert home.json("budget", "set", "all", "runs/day", "0")["left"] == 0
+
+
+def test_a_suggestion_can_be_applied_to_a_team_and_its_people(home: MoneyHome) -> None:
+    home.config.write_text('[teams]\ncore = ["ana", "bo"]\n')
+    done = home.call("budget", "suggest", "--team-size", "12", "--apply", "--team", "core")
+    assert done.returncode == 0, done.stderr
+    assert _found(home, "team:core", "month")[0]["limit_usd"] == "3000.000000000"
+    assert [_found(home, "team:core", kind)[0]["limit"] for kind in ("tpm", "rpm")] == [1_800_000, 42]
+    for user in ("user:ana", "user:bo"):
+        assert (_found(home, user, "day")[0]["source"], _found(home, user, "tpm")[0]["limit"]) == ("command", 150_000)
+    nobody = home.call("budget", "suggest", "--team-size", "3", "--apply", "--team", "ops")
+    assert "nobody is known to be in team:ops" in nobody.stderr
+    assert home.call_here("budget", "suggest", "--team-size", "3", "--apply") == 2
 
 
 def test_a_suggestion_is_a_settings_file(home: MoneyHome) -> None:

@@ -26,3 +26,23 @@ def test_the_pool_is_the_teams_and_no_user_gets_less_than_a_large_prompt(
     found = preset(users)
     assert (found.band, found.team_tpm, found.team_rpm, found.user_tpm) == (band, team_tpm, team_rpm, user_tpm)
     assert found.team_month == Money.usd(250 * users)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "band"),
+    [
+        ((1, 5), (200_000, 300_000)),
+        ((6, 20), (100_000, 150_000)),
+        ((21, 50), (50_000, 75_000)),
+        ((51, 100), (25_000, 35_000)),
+        ((101, 500), (15_000, 20_000)),
+        ((501, 1_000_000), (10_000, 15_000)),
+    ],
+)
+def test_the_bands_are_the_published_ones(sizes: tuple[int, int], band: tuple[int, int]) -> None:
+    """1-5, 5-20, 20-50, 50-100, 100-500 and more users; where two bands meet, the smaller team's holds."""
+    for users in sizes:
+        found = preset(users)
+        assert found.band == band
+        assert found.team_tpm == band[1] * users
+        assert found.user_tpm == max(band[1], 60_000)

@@ -92,7 +92,6 @@ def test_the_defaults_contradict_nothing() -> None:
     [
         ('[providers.anthropic]\nbilling = "subscription"', "a subscription is not served yet"),
         ('[providers.anthropic]\nshare = "50%"', "providers.anthropic.share waits"),
-        ("[budgets]\nall = { runs = { day = 3 } }", "budgets.all.runs.day is not enforced yet"),
         ("[triggers.github]\ntoken = { env = 'T' }", "triggers wait for `crewcap serve`"),
         ("[repos.a]\nservices = ['redis']", "repos.a.services are not started yet"),
     ],

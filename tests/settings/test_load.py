@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from crewcap import config
 from crewcap.config import BudgetLine, KeySource, Settings
 from crewcap.core.budget import ALL, Scope
+from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.errors import SettingsError, UnsafeEnvironment
 from crewcap.settings import load
@@ -74,6 +75,10 @@ def test_the_promised_sample_loads() -> None:
         ("repo:acme/shop", "runs", "day", 40),
     ]
     assert [limit.source for limit in loaded.limits()] == ["file"] * 3
+    assert loaded.rate_limits() == (RateLimit(scope=Scope("team:core"), kind="tpm", value=200_000, source="file"),)
+    assert loaded.count_limits() == (
+        CountLimit(scope=Scope("repo:acme/shop"), kind="runs", window="day", value=40, source="file"),
+    )
     hard, chore = loaded.routes
     assert (hard.label, hard.model, hard.effort, hard.cap) == (("hard",), "opus", "high", usd("8"))
     assert (chore.model, chore.subagent_model, chore.thinking_tokens) == ("haiku", "haiku", 8_000)
@@ -156,6 +161,7 @@ WRONG = {
     "a key said twice": ("[defaults]\ncap = 1.00\ncap = 2.00", "line 3: defaults.cap is said a second", "keep one"),
     "a table said twice": ("[gateway]\n[defaults]\n[gateway]", "line 3: gateway is said a second time", "keep one"),
     "a key said twice inline": ("[budgets]\nall = { day = 1, day = 2 }", "line 2: budgets.all.day", "keep one of them"),
+    "a rate beyond all sense": ("[budgets]\nall = { tpm = 10_000_000_001 }", "line 2", "write at most 10_000_000_000"),
     # unknown keys
     "a misspelt table": ("[default]\ncap = 1.00", "line 1: default: there is no such key", "did you mean `defaults`?"),
     "a misspelt key": ("[defaults]\nmax_turn = 4", "line 2: defaults.max_turn", "did you mean `max_turns`?"),

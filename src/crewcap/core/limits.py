@@ -30,7 +30,8 @@ RATE_KINDS: tuple[RateKind, ...] = ("tpm", "rpm", "concurrent")
 COUNT_KINDS: tuple[CountKind, ...] = ("runs", "tokens", "hours")
 PARTS = 60_000_000  # microseconds of a minute
 HOUR_S = 3_600
-LARGEST = 10**10  # a limit above this is a slip of the keyboard, and would not fit a bucket
+LARGEST_RATE = 10**10  # above these a limit is a slip of the keyboard, and would not fit whole numbers of 64 bits
+LARGEST_COUNT = 10**15
 RECHECK_S = 1.0  # when to look again for what no clock opens: nobody knows when a request in flight ends
 
 
@@ -119,6 +120,11 @@ class Bucket:
     def left(self) -> int:
         """Whole tokens or requests."""
         return self.level // PARTS
+
+
+def bounds(kind: RateKind | CountKind) -> tuple[int, int]:
+    """The smallest and the largest limit of a kind: no rate at all is no rate; no runs at all are a pause."""
+    return (1, LARGEST_RATE) if kind in RATE_KINDS else (0, LARGEST_COUNT)
 
 
 def busy_message(busy: Busy) -> str:

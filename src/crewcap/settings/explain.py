@@ -16,7 +16,7 @@ from crewcap.settings.locate import Path, dotted
 from crewcap.settings.models import DEFAULT, BudgetLine, Settings, SettingsFile
 from crewcap.settings.values import show_duration, show_money, show_share
 
-HIDDEN = {"source", "origins", "routes", "budgets", "rates", "timezone", "written_routes", "store_url"}
+HIDDEN = {"source", "origins", "routes", "budgets", "rates", "timezone", "written_routes", "price_overrides", "store_url"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,8 @@ def _leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
             yield from _budget_leaves(settings)
     for index, route in enumerate(settings.written_routes):
         yield from _walk(("routes", index), route, only_said=True)
+    if settings.price_overrides:
+        yield ("prices", "overrides"), settings.price_overrides
     if settings.store_url:
         yield ("store", "url"), settings.store_url
 
@@ -200,9 +202,6 @@ def _waiting_for_serve(settings: Settings) -> Iterator[str]:
 
 
 def _unserved_rest(settings: Settings) -> Iterator[str]:
-    for rate in settings.rates:
-        window = (rate.window,) if rate.window else ()
-        yield f"{dotted(('budgets', rate.scope, rate.kind, *window))} is not enforced yet; money is"
     for name, repo in settings.repos.items():
         for key, meanwhile in _UNSERVED_OF_A_REPOSITORY.items():
             if getattr(repo, key):

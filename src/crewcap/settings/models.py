@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StrictBool, WithJsonSchema
 
-from crewcap.core.budget import Scope, Window
+from crewcap.core.budget import CountKind, RateKind, Scope, Window
+from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
 from crewcap.settings import values
@@ -74,7 +75,7 @@ Hours = Annotated[str, PlainValidator(values.read_hours), WithJsonSchema({**_TEX
 
 Effort = Literal["", "low", "medium", "high", "xhigh", "max"]
 SandboxChoice = Literal["auto", "bubblewrap", "landlock", "unconfined"]
-LimitKind = Literal["tpm", "rpm", "concurrent", "runs", "tokens", "hours"]
+LimitKind = RateKind | CountKind
 DialectName = Literal["anthropic", "openai", "gemini"]
 
 
@@ -166,12 +167,12 @@ class BudgetFile(Part):
     day: Amount | None = Field(None, description="Money a day of the calendar.")
     week: Amount | None = Field(None, description="Money a week of the calendar.")
     month: Amount | None = Field(None, description="Money a month of the calendar.")
-    tpm: Count | None = Field(None, description="Tokens a minute.")
-    rpm: Count | None = Field(None, description="Requests a minute.")
-    concurrent: Count | None = Field(None, description="Requests at the same time.")
-    runs: CountsPerWindow | None = Field(None, description="Runs in a window: `{ day = 40 }`.")
-    tokens: CountsPerWindow | None = Field(None, description="Tokens in a window.")
-    hours: CountsPerWindow | None = Field(None, description="Hours of agents at work in a window.")
+    tpm: Count | None = Field(None, description="Tokens a minute, without cache reads; a request waits for them.")
+    rpm: Count | None = Field(None, description="Requests a minute; a request waits for its turn.")
+    concurrent: Count | None = Field(None, description="Requests at the same time; a request waits for its turn.")
+    runs: CountsPerWindow | None = Field(None, description="Runs that begin in a window: `{ day = 40 }`.")
+    tokens: CountsPerWindow | None = Field(None, description="Tokens in a window, cache reads included.")
+    hours: CountsPerWindow | None = Field(None, description="Hours of runs at work in a window, added up.")
 
 
 class BudgetsFile(Part):
@@ -207,6 +208,12 @@ class GatewaySettings(Part):
     idle_s: Duration = Field(300, alias="idle", description="How long a provider may be silent inside an answer.")
     geo: Literal["us", "global"] = Field("us", description="The dearest region that a request may be billed for.")
     strict_betas: StrictBool = Field(False, description="Refuse betas that this version does not know.")
+
+
+class PricesFile(Part):
+    """What models cost, where you know better than the shipped price list."""
+
+    overrides: Text | None = Field(None, description="A price file of your own, laid over the shipped one.")
 
 
 class StoreFile(Part):
@@ -259,6 +266,7 @@ class SettingsFile(Part):
     repos: dict[str, RepoSettings] = Field(default_factory=dict, description="Repositories by name.")
     routes: tuple[RouteFile, ...] = Field((), description="Which agent, model and cap; the first match wins.")
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The metering gateway.")
+    prices: PricesFile = Field(default_factory=PricesFile, description="What models cost.")
     store: StoreFile = Field(default_factory=StoreFile, description="Where the ledger is kept.")
     schedules: tuple[ScheduleFile, ...] = Field((), description="Runs that start by the clock.")
     triggers: dict[Literal["github", "gitlab", "linear"], TriggerFile] = Field(
@@ -288,7 +296,7 @@ class BudgetLine(Part):
 
 
 class LimitLine(Part):
-    """A rate or a count for a scope."""
+    """A rate or a count for a scope; a rate has no window."""
 
     scope: Scope
     kind: LimitKind
@@ -309,6 +317,7 @@ class Settings(Part):
     repos: Mapping[str, RepoSettings] = Field(default_factory=dict)
     routes: tuple[Rule, ...] = ()
     gateway: GatewaySettings = GatewaySettings()
+    price_overrides: str = ""  # a price file of the user's own; empty = none
     store_url: str = ""  # empty = ledger.db in the state directory
     schedules: tuple[ScheduleFile, ...] = ()
     triggers: Mapping[str, TriggerFile] = Field(default_factory=dict)
@@ -322,6 +331,22 @@ class Settings(Part):
         source: LimitSource = "file" if self.origins.get("budgets") != DEFAULT else "default"
         return tuple(
             Limit(scope=line.scope, window=line.window, amount=line.amount, source=source) for line in self.budgets
+        )
+
+    def rate_limits(self) -> tuple[RateLimit, ...]:
+        """The rates as the ledger takes them."""
+        return tuple(
+            RateLimit(scope=line.scope, kind=line.kind, value=line.count, source="file")
+            for line in self.rates
+            if line.kind in ("tpm", "rpm", "concurrent")
+        )
+
+    def count_limits(self) -> tuple[CountLimit, ...]:
+        """The counts as the ledger takes them."""
+        return tuple(
+            CountLimit(scope=line.scope, kind=line.kind, window=line.window, value=line.count, source="file")
+            for line in self.rates
+            if line.kind in ("runs", "tokens", "hours") and line.window is not None
         )
 
     def team_of(self, user: str) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import urlsplit
 
 from crewcap.agents import AGENTS
 from crewcap.core.budget import ALL, WINDOWS, Scope
+from crewcap.core.limits import COUNT_KINDS, RATE_KINDS, bounds
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
 from crewcap.settings.hosts import refuse_providers
@@ -20,7 +20,6 @@ from crewcap.settings.models import (
     BudgetFile,
     BudgetLine,
     DialectName,
-    LimitKind,
     LimitLine,
     ProviderFile,
     ProviderSettings,
@@ -70,6 +69,7 @@ def resolve(written: SettingsFile, *, source: str, origin: Callable[[Place], str
     _check_repos(written, providers)
     _check_agents(written)
     _check_later(written)
+    _check_prices(written)
     _check_store(written)
     budgets = _budgets(written)
     return Settings(
@@ -83,6 +83,7 @@ def resolve(written: SettingsFile, *, source: str, origin: Callable[[Place], str
         repos=written.repos,
         routes=tuple(rule_of(route) for route in _named_once(written.routes)),
         gateway=written.gateway,
+        price_overrides=written.prices.overrides or "",
         store_url=written.store.url or "",
         schedules=written.schedules,
         triggers={str(name): trigger for name, trigger in written.triggers.items()},
@@ -194,19 +195,24 @@ def _budgets(written: SettingsFile) -> tuple[BudgetLine, ...]:
 
 
 def _rates(written: SettingsFile) -> tuple[LimitLine, ...]:
-    return tuple(line for text, budget in _scopes(written).items() for line in _rates_of(read_scope(text), budget))
+    lines = tuple((text, line) for text, file in _scopes(written).items() for line in _rates_of(read_scope(text), file))
+    for text, line in lines:
+        _, most = bounds(line.kind)
+        if line.count > most:
+            here = ("budgets", text, line.kind, *((line.window,) if line.window else ()))
+            raise Misplaced(here, f"{line.count} is more than anybody could use", f"write at most {most:_}")
+    return tuple(line for _, line in lines)
 
 
 def _rates_of(scope: Scope, budget: BudgetFile) -> Iterator[LimitLine]:
-    rates = {"tpm": budget.tpm, "rpm": budget.rpm, "concurrent": budget.concurrent}
-    for rate, count in rates.items():
-        if count is not None:
-            yield LimitLine(scope=scope, kind=cast("LimitKind", rate), count=count)
-    counts = {"runs": budget.runs, "tokens": budget.tokens, "hours": budget.hours}
-    for kind, table in counts.items():
+    for rate in RATE_KINDS:
+        if (count := getattr(budget, rate)) is not None:
+            yield LimitLine(scope=scope, kind=rate, count=count)
+    for kind in COUNT_KINDS:
+        table = getattr(budget, kind)
         for window in WINDOWS:
             if table is not None and (count := getattr(table, window)) is not None:
-                yield LimitLine(scope=scope, kind=cast("LimitKind", kind), window=window, count=count)
+                yield LimitLine(scope=scope, kind=kind, window=window, count=count)
 
 
 def _check_names(written: SettingsFile) -> None:
@@ -286,6 +292,13 @@ def _check_later(written: SettingsFile) -> None:
             raise Misplaced(("triggers", name), f"`{wanted}` is missing", f'write it as {wanted} = {{ env = "NAME" }}')
         for index, repo in enumerate(trigger.repos):
             _known(repo, written.repos, ("triggers", name, "repos", index), "repository")
+
+
+def _check_prices(written: SettingsFile) -> None:
+    """A path that begins somewhere else for each command would be another file for each."""
+    path = written.prices.overrides
+    if path is not None and not path.startswith(("/", "~/")):
+        raise Misplaced(("prices", "overrides"), f"{quoted(path)} is not a whole path", "start it with / or ~/")
 
 
 def _check_store(written: SettingsFile) -> None:

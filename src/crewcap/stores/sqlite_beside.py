@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from crewcap.core.budget import CountKind, RateKind, Scope, Window
-from crewcap.core.limits import LARGEST, PARTS, Bucket, CountLimit, RateLimit, Source
+from crewcap.core.limits import PARTS, Bucket, CountLimit, RateLimit, Source, bounds
 from crewcap.errors import UsageError
 from crewcap.stores import sqlite_beside_queries as q
 from crewcap.stores.sqlite_limits import strongest
@@ -22,10 +22,10 @@ About = tuple[Scope, RateKind | CountKind, Window | str]
 
 def say(db: sqlite3.Connection, limit: RateLimit | CountLimit, now: Now) -> None:
     """Set what one source says; saying the same again changes nothing."""
-    least = 1 if isinstance(limit, RateLimit) else 0
-    if not least <= limit.value <= LARGEST:
+    least, most = bounds(limit.kind)
+    if not least <= limit.value <= most:
         raise UsageError(
-            f"{limit.value:,} is not a limit of {limit.kind}", help=f"give a whole number from {least} to {LARGEST:,}"
+            f"{limit.value:,} is not a limit of {limit.kind}", help=f"give a whole number from {least} to {most:,}"
         )
     _say(db, about(limit), limit.source, limit.value, now)
 

@@ -12,7 +12,7 @@ CREATE TABLE beside_change (
     kind   TEXT NOT NULL CHECK (kind IN ('tpm', 'rpm', 'concurrent', 'runs', 'tokens', 'hours')),
     window TEXT NOT NULL CHECK (window IN ('', 'total', 'day', 'week', 'month')),
     source TEXT NOT NULL CHECK (source IN ('default', 'file', 'command', 'run', 'key')),
-    value  INTEGER CHECK (value BETWEEN 0 AND 10000000000),
+    value  INTEGER CHECK (value >= 0 AND value <= CASE window WHEN '' THEN 10000000000 ELSE 1000000000000000 END),
     at     INTEGER NOT NULL,
     CHECK ((window = '') = (kind IN ('tpm', 'rpm', 'concurrent')))
 ) STRICT;
