@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+
+from yarl import URL
 
 from crewcap.config import ProviderSettings, Settings
 from crewcap.errors import UnsafeEnvironment
@@ -13,10 +16,12 @@ from crewcap.gateway.admission import Prices
 from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.upstream import KEY_HEADERS, Provider
+from crewcap.gateway.upstream import KEY_HEADERS, PROBES, Provider
 from crewcap.home import Home
 from crewcap.stores import Ledger
 from crewcap.wire import ENDPOINTS
+
+_REGIONAL = re.compile(r"([a-z]{2})\.api\.openai\.com")
 
 
 def assemble(
@@ -68,15 +73,29 @@ def _served(settings: Settings) -> list[ProviderSettings]:
 
 def _endpoints(one: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> list[Endpoint]:
     """Every path of a provider, each with its dialect."""
-    provider = _provider(one, environ)
-    gateway = settings.gateway
-    options: Mapping[str, Any] = (
-        {"reserve_geo": gateway.geo, "strict_betas": gateway.strict_betas} if one.dialect == "anthropic" else {}
-    )
+    provider, options = _provider(one, environ), _options(one, settings)
     return [
         Endpoint(provider=provider, dialect=speak(**options), template=template)
         for template, speak in ENDPOINTS[one.dialect].items()
     ]
+
+
+def _options(one: ProviderSettings, settings: Settings) -> Mapping[str, Any]:
+    """What a dialect has to know of the settings."""
+    gateway = settings.gateway
+    match one.dialect:
+        case "anthropic":
+            return {"reserve_geo": gateway.geo, "strict_betas": gateway.strict_betas}
+        case "openai":
+            return {"geo": region(one.base_url)}
+        case _:
+            return {}
+
+
+def region(base_url: str) -> str:
+    """Which of OpenAI's regions an address stands for: the answers do not tell, and some cost more."""
+    found = _REGIONAL.fullmatch(URL(base_url).host or "")
+    return found[1] if found else "global"
 
 
 def _provider(one: ProviderSettings, environ: Mapping[str, str]) -> Provider:
@@ -94,6 +113,7 @@ def _provider(one: ProviderSettings, environ: Mapping[str, str]) -> Provider:
         prices=one.prices,
         read_key=read_key,
         key_header=KEY_HEADERS[one.dialect],
+        probe=PROBES[one.dialect],
     )
 
 

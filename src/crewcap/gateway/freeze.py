@@ -30,8 +30,39 @@ SPEND_TEXTS = (
     "you have reached your specified api usage limits",
     "you have reached your specified workspace api usage limits",
     "your credit balance is too low",
+    "your prepayment credits are depleted",
+    "your project has exceeded its monthly spending cap",
 )
-SPEND_CODES = frozenset({"enforced_spend_limit_reached"})
+SPEND_CODES = frozenset(
+    {
+        "enforced_spend_limit_reached",
+        # OpenAI
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "insufficient_quota",
+        "organization_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "project_spend_limit_exceeded",
+        # Google
+        "BILLING_DISABLED",
+    }
+)
+KEY_CODES = frozenset(
+    {
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "API_KEY_INVALID",
+        "API_KEY_IP_ADDRESS_BLOCKED",
+        "API_KEY_SERVICE_BLOCKED",
+        "CONSUMER_INVALID",
+        "CONSUMER_SUSPENDED",
+        "SERVICE_DISABLED",
+    }
+)
+KEY_TEXTS = ("api key expired", "api key not valid", "your api key was reported as leaked")
+OWN_TEXTS = ("cachedcontent not found", "you do not have permission to access the file")
+"""What Google answers with 403 although only something that the request names is missing."""
+PER_DAY = "PerDay"
+"""In the name of a quota of Google's that is back tomorrow; those by the minute are rate limits and freeze nothing."""
 _REGAIN = re.compile(r"regain access on (\d{4}-\d{2}-\d{2})(?: at (\d{2}:\d{2}) UTC)?")
 
 
@@ -52,13 +83,27 @@ class _Said(msgspec.Struct):
     error_code: object = None
     details: object = None
 
-    @property
-    def names_spend(self) -> bool:
-        """Whether a code says that spending is limited, wherever it stands."""
+    def names(self, codes: frozenset[str]) -> bool:
+        """Whether one of these codes is said, wherever it stands."""
         details = list(self.details.values()) if isinstance(self.details, dict) else []
-        return any(
-            isinstance(word, str) and word in SPEND_CODES for word in (self.type, self.code, self.error_code, *details)
-        )
+        reasons = [each.get("reason") for each in self._listed]
+        said = (self.type, self.code, self.error_code, *details, *reasons)
+        return any(isinstance(word, str) and word in codes for word in said)
+
+    def begins(self, texts: tuple[str, ...]) -> bool:
+        """Whether these are the message's first words."""
+        return self.message.lower().startswith(texts)
+
+    @property
+    def is_of_the_day(self) -> bool:
+        """Whether a quota is used up until tomorrow."""
+        lists = [each.get("violations") for each in self._listed]
+        violations = [each for one in lists if isinstance(one, list) for each in one if isinstance(each, dict)]
+        return any(PER_DAY in str(each.get("quotaId")) for each in violations)
+
+    @property
+    def _listed(self) -> list[dict[str, object]]:
+        return [each for each in self.details if isinstance(each, dict)] if isinstance(self.details, list) else []
 
 
 class _Body(msgspec.Struct):
@@ -68,14 +113,15 @@ class _Body(msgspec.Struct):
 def diagnose(status: int, body: bytes, *, model: str) -> Trouble | None:
     """What a plain error answer means for the provider's key; None where it is the request's own affair."""
     said = _read(body)
-    text = said.message.lower()
-    if status == 401:
-        return Trouble(kind="key", reason="the provider does not accept its key (401)")
-    if status == 402 or (status in {400, 403, 429} and text.startswith(SPEND_TEXTS)):
-        return Trouble(kind="spend", reason=said.message[:300] or "the provider wants payment (402)", until=_date(said))
-    if status == 429 and said.names_spend:
-        return Trouble(kind="spend", reason=said.message[:300] or "the provider's spend limit", until=_date(said))
-    if status == 403:
+    if status == 401 or (status in {400, 403} and (said.names(KEY_CODES) or said.begins(KEY_TEXTS))):
+        return Trouble(kind="key", reason=f"the provider does not accept its key ({status})")
+    if status == 402 or (status in {400, 403, 429} and (said.begins(SPEND_TEXTS) or said.names(SPEND_CODES))):
+        return Trouble(
+            kind="spend", reason=said.message[:300] or f"the provider wants payment ({status})", until=_date(said)
+        )
+    if status == 429 and said.is_of_the_day:
+        return Trouble(kind="spend", reason=f"the provider's daily quota of {model} is used up", model=model)
+    if status == 403 and not said.begins(OWN_TEXTS):
         return Trouble(kind="model", reason=f"the provider's key may not use {model} (403)", model=model)
     return None
 

@@ -36,6 +36,7 @@ class Provider:
     prices: str  # its name in the price book
     read_key: Callable[[], str] = field(repr=False)
     key_header: Callable[[str], Mapping[str, str]] = field(repr=False)
+    probe: str = "/v1/models?limit=1000"  # path and query of a free call that lists the models of its key
 
     def url(self, path: str, *, query: Mapping[str, str] | None = None) -> URL:
         """An address below the provider's base; nothing of it comes from a client."""
@@ -61,6 +62,11 @@ KEY_HEADERS: Mapping[str, Callable[[str], Mapping[str, str]]] = {
     "anthropic": anthropic_key,
     "openai": openai_key,
     "gemini": gemini_key,
+}
+PROBES: Mapping[str, str] = {
+    "anthropic": "/v1/models?limit=1000",
+    "openai": "/v1/models",
+    "gemini": "/v1beta/models?pageSize=1000",
 }
 
 
@@ -161,13 +167,14 @@ class Upstream:
             if self._session is None:
                 return False
             headers = {**self.key_headers(provider), "anthropic-version": "2023-06-01"}
-            url = provider.url("/v1/models", query={"limit": "1000"})
+            url = URL(provider.base_url.rstrip("/") + provider.probe)
             async with (
                 asyncio.timeout(PROBE_S),
                 self._session.get(url, headers=headers, allow_redirects=False) as answer,
             ):
                 body = await answer.read()
-                return answer.status == 200 and (not model or f'"{model}"'.encode() in body)
+                named = (f'"{model}"'.encode(), f'"models/{model}"'.encode())
+                return answer.status == 200 and (not model or any(name in body for name in named))
         except (CrewcapError, aiohttp.ClientError, OSError, TimeoutError):
             return False
 
