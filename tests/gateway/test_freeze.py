@@ -33,6 +33,56 @@ def test_every_shape_of_a_spend_limit_is_known(name: str, kind: str | None) -> N
     assert (trouble.kind if trouble else None) == kind
 
 
+def of_google(reason: str, **fields: object) -> dict[str, object]:
+    return {"details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}], **fields}
+
+
+def a_quota(*ids: str) -> dict[str, object]:
+    """What Google answers for every kind of quota: only the quota's name tells which."""
+    violations = [{"quotaMetric": "generativelanguage.googleapis.com/requests", "quotaId": each} for each in ids]
+    message = "You exceeded your current quota, please check your plan and billing details."
+    details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]
+    return {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": message, "details": details}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind", "model"),
+    [
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota", "message": "You exceeded"}, "spend", ""),
+        (400, {"code": "billing_hard_limit_reached", "message": "Billing hard limit"}, "spend", ""),
+        (429, {"code": "billing_not_active", "type": "billing_not_active", "message": "Not active"}, "spend", ""),
+        (429, {"code": "project_spend_limit_exceeded", "message": "m"}, "spend", ""),
+        (429, {"code": "rate_limit_exceeded", "type": "requests", "message": "Rate limit reached"}, None, ""),
+        (429, {"code": None, "type": "tokens", "message": "Request too large for gpt-5.5"}, None, ""),
+        (401, {"code": "invalid_api_key", "message": "Incorrect API key provided"}, "key", ""),
+        (403, {"code": "unsupported_country_region_territory", "message": "m"}, "model", "m"),
+        (429, {"code": 429, "message": "Your prepayment credits are depleted. Please go to AI Studio"}, "spend", ""),
+        (429, {"code": 429, "message": "Your project has exceeded its monthly spending cap."}, "spend", ""),
+        (403, of_google("BILLING_DISABLED", message="This API method requires billing"), "spend", ""),
+        (400, of_google("API_KEY_INVALID", message="API key not valid. Please pass a valid API key."), "key", ""),
+        (400, {"code": 400, "message": "API key expired. Please renew the API key."}, "key", ""),
+        (403, {"code": 403, "message": "Your API key was reported as leaked."}, "key", ""),
+        (403, of_google("SERVICE_DISABLED", message="Generative Language API has not been used"), "key", ""),
+        (403, {"code": 403, "status": "PERMISSION_DENIED", "message": "no"}, "model", "m"),
+        (403, {"code": 403, "message": "You do not have permission to access the File abc"}, None, ""),
+        (403, {"code": 403, "message": "CachedContent not found (or permission denied)"}, None, ""),
+        (429, a_quota("GenerateRequestsPerMinutePerProjectPerModel"), None, ""),
+        (429, a_quota("GenerateContentInputTokensPerModelPerMinute-FreeTier"), None, ""),
+        (429, a_quota("GenerateRequestsPerMinutePerModel", "GenerateRequestsPerDayPerModel"), "spend", "m"),
+        (429, {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Resource has been exhausted"}, None, ""),
+        (400, {"code": 400, "status": "INVALID_ARGUMENT", "message": "* the billing of insufficient_quota"}, None, ""),
+        (503, {"code": "insufficient_quota", "message": "overloaded"}, None, ""),
+        (429, {"code": "insufficient_quota", "details": [1, {"violations": {}}], "message": "m"}, "spend", ""),
+    ],
+)
+def test_the_words_of_openai_and_google_are_known(
+    status: int, error: dict[str, object], kind: str | None, model: str
+) -> None:
+    """Credit and caps freeze the key, a day's quota the model; what is over in a minute freezes nothing."""
+    trouble = diagnose(status, json.dumps({"error": error}).encode(), model="m")
+    assert (trouble.kind if trouble else None, trouble.model if trouble else "") == (kind, model)
+
+
 def test_the_date_that_the_provider_names_is_when_it_ends() -> None:
     trouble = diagnose(400, TROUBLES["usage_limit"].body("req"), model="m")
     assert trouble is not None
