@@ -173,7 +173,7 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
                     ledger=ledger,
                     book=book,
                     endpoints=endpoints_for(base_url or simulator.url),
-                    policy=Policy(**policy),
+                    policy=Policy(**{"backoff_s": 0.001, **policy}),
                     clock=lambda: datetime.now(UTC),
                 ) as gateway,
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -28,6 +29,7 @@ from crewcap.core import holding
 from crewcap.gateway import headers
 from crewcap.gateway.admission import Prices, Request
 from crewcap.gateway.answers import Refusal
+from crewcap.gateway.attempts import NO_RETRY, TryAgain, may_be_mended, told_to_wait
 from crewcap.gateway.ends import End, Sent, after_first_event, end_of_stream, settlement
 from crewcap.gateway.freeze import Trouble, diagnose
 from crewcap.gateway.policy import Policy
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
 EVENT_STREAM = "text/event-stream"
+FIRST_BYTES = 2**16
 
 
 class Surroundings(Protocol):
@@ -77,6 +80,10 @@ class Surroundings(Protocol):
 
     def failed(self, request: Request, body: bytes) -> bool:
         """The provider failed this very request once more; whether the client should stop asking."""
+        ...
+
+    def heard(self, request: Request, status: int, headers: Mapping[str, str]) -> None:
+        """The head of an answer came."""
         ...
 
     def ended(self, ended: Ended) -> None:
@@ -162,24 +169,27 @@ class Exchange:
             answer = await self._around.upstream.post(url, forwarding.body, sent, limit=self._limit)
         except Unsent as unsent:
             self._settle("unsent", status=0, reason=str(unsent))
-            raise Refusal("provider", f"the provider could not be reached: {unsent}") from unsent
+            reason = f"the provider could not be reached: {unsent}"
+            raise TryAgain(Refusal("provider", reason), status=0, reason=reason, is_failure=True) from unsent
         except BROKEN as error:
-            self._settle("no_answer", status=0, reason=type(error).__name__)
-            raise self._storm(forwarding.body, "the provider closed the connection without an answer") from error
+            self._settle("no_answer", status=0, reason=self._expired_why(type(error).__name__))
+            raise self._unsure("the provider closed the connection without an answer", forwarding.body) from error
         self._upstream_answer = answer
         self._clocks.last = asyncio.get_running_loop().time()
         self._first_byte = time.monotonic()
+        self._around.heard(request, answer.status, answer.headers)
         async with answer:
             if not 200 <= answer.status < 300:
                 return await self._error(answer, forwarding.body)
             if answer.content_type == EVENT_STREAM or (request.ask.stream and request.dialect.streams_json):
-                return await self._stream(answer)
-            return await self._whole(answer)
+                return await self._stream(answer, forwarding.body)
+            return await self._whole(answer, forwarding.body)
 
     # --- a stream
 
-    async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        """Pass chunks on as they come, and read them."""
+    async def _stream(self, answer: aiohttp.ClientResponse, sent: bytes) -> web.StreamResponse:
+        """Pass chunks on as they come, and read them; the client sees nothing before a first event."""
+        first = await self._first_event(answer, sent)
         response = web.StreamResponse(
             status=answer.status, headers={**headers.to_client(answer.headers), **self._extra}
         )
@@ -189,7 +199,7 @@ class Exchange:
                 write = writer.write  # what `response.write` would call, once for each chunk of each stream
         except OSError:  # aiohttp raises here when the client left before the first byte
             self._leave()
-        is_broken = await self._pump(answer, write)
+        is_broken = await self._pump(answer, write, first)
         self._reading = self._meter.close()
         end = end_of_stream(self._sent.dialect, self._reading, is_broken=is_broken)
         self._settle(end, status=answer.status, reason=self._why(end, is_broken=is_broken))
@@ -199,13 +209,57 @@ class Exchange:
             self._drop_client()
         return response
 
-    async def _pump(self, answer: aiohttp.ClientResponse, write: Callable[[bytes], Awaitable[None]]) -> bool:
+    async def _first_event(self, answer: aiohttp.ClientResponse, sent: bytes) -> bytes:
+        """Everything up to the end of the first event; `TryAgain` where there is none, or it is an error."""
+        seen, is_broken, watch, loop = b"", False, self._watch(), asyncio.get_running_loop()
+        try:
+            while not _has_event(seen, answer.content_type) and (chunk := await answer.content.readany()):
+                watch.last = loop.time()
+                seen += chunk
+        except BROKEN:
+            is_broken = True
+        is_there = _has_event(seen, answer.content_type)
+        if is_there and b"error" not in seen:  # all but every answer
+            return seen
+        return await self._judged(answer, seen, sent, is_there=is_there, is_broken=is_broken)
+
+    async def _judged(
+        self, answer: aiohttp.ClientResponse, seen: bytes, sent: bytes, *, is_there: bool, is_broken: bool
+    ) -> bytes:
+        """What came in place of a first event, read by a meter of its own."""
+        meter = self._new_meter(stream=True)
+        reading = meter.feed(seen)
+        if is_there and (not reading.error or reading.usage is not None):
+            return seen
+        with suppress(*BROKEN):
+            rest = await _read_at_most(answer, ERROR_BYTES)
+            meter.feed(rest)
+            seen += rest
+        self._reading = meter.close()
+        end = end_of_stream(self._sent.dialect, self._reading, is_broken=is_broken)
+        if end == "complete":
+            return seen
+        reason = self._why(end, is_broken=is_broken)
+        self._settle(end, status=answer.status, reason=reason)
+        if not is_there:
+            raise self._unsure("the provider broke off before the first event of its answer", sent)
+        raise TryAgain(
+            self._passed(answer, seen),
+            status=answer.status,
+            reason=f"the provider's answer was an {reason}",
+            is_failure=True,
+            may_be_billed=True,
+        )
+
+    async def _pump(
+        self, answer: aiohttp.ClientResponse, write: Callable[[bytes], Awaitable[None]], first: bytes
+    ) -> bool:
         """Every chunk to the meter and to the client; whether the provider broke off."""
         meter, sieve = self._new_meter(stream=True), self._request.dialect.sieve(self._request.ask)
         watch, loop = self._watch(), asyncio.get_running_loop()
-        read, feed, shrunk = answer.content.readany, meter.feed, False
+        read, feed, shrunk, chunk = answer.content.readany, meter.feed, False, first
         try:
-            while chunk := await read():
+            while chunk:
                 watch.last = loop.time()
                 reading = feed(chunk)
                 if not shrunk and reading.prompt_is_exact:
@@ -214,15 +268,14 @@ class Exchange:
                 if self._is_gone:
                     if reading.is_complete:
                         return False
-                    continue
-                if sieve is not None and not (chunk := sieve.feed(chunk)):
-                    continue
-                watch.writing = True
-                try:
-                    await write(chunk)
-                except OSError:
-                    self._leave()
-                watch.writing = False
+                elif sieve is None or (chunk := sieve.feed(chunk)):
+                    watch.writing = True
+                    try:
+                        await write(chunk)
+                    except OSError:
+                        self._leave()
+                    watch.writing = False
+                chunk = await read()
         except BROKEN:
             return True
         finally:
@@ -253,14 +306,14 @@ class Exchange:
 
     # --- a whole answer
 
-    async def _whole(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    async def _whole(self, answer: aiohttp.ClientResponse, sent: bytes) -> web.StreamResponse:
         """Read an answer that is one JSON text, then send it with its cost."""
         meter = self._new_meter(stream=False)
         try:
             body = await answer.read()
         except BROKEN as error:
             self._settle("no_answer", status=answer.status, reason=self._why("no_answer", is_broken=True))
-            raise Refusal("provider", "the provider broke off its answer") from error
+            raise self._unsure("the provider broke off its answer", sent) from error
         meter.feed(body)
         self._reading = meter.close()
         end: End = "complete" if self._reading.is_complete else "no_answer"
@@ -277,7 +330,7 @@ class Exchange:
             body = await _read_at_most(answer, ERROR_BYTES)
         except BROKEN as error:
             self._settle("no_answer", status=answer.status, reason="the provider broke off an error")
-            raise Refusal("provider", "the provider broke off its answer") from error
+            raise self._unsure("the provider broke off its answer", sent) from error
         self._settle("plain_error", status=answer.status, reason=f"the provider answered {answer.status}")
         trouble = diagnose(answer.status, body, model=self._request.model)
         if trouble is not None:
@@ -285,10 +338,27 @@ class Exchange:
             raise Refusal("frozen", frozen_message(self._request.provider, trouble))
         if answer.status in {301, 302, 303, 307, 308}:
             raise Refusal("provider", "the provider redirects elsewhere, and redirects are not followed")
-        extra = dict(self._extra)
-        if (answer.status == 429 or answer.status >= 500) and self._around.failed(self._request, sent):
-            extra["x-should-retry"] = "false"
-        return web.Response(status=answer.status, headers={**headers.to_client(answer.headers), **extra}, body=body)
+        passed = self._passed(answer, body)
+        if not may_be_mended(answer.status):
+            return passed
+        if self._around.failed(self._request, sent):
+            passed.headers.update(NO_RETRY)
+        raise TryAgain(
+            passed,
+            status=answer.status,
+            reason=f"the provider answered {answer.status}",
+            retry_after_s=told_to_wait(answer.headers, body, now=self._around.now()),
+            is_failure=answer.status >= 500,
+        )
+
+    def _passed(self, answer: aiohttp.ClientResponse, body: bytes) -> web.Response:
+        """The provider's own answer."""
+        passed = {**headers.to_client(answer.headers), **self._extra}
+        return web.Response(status=answer.status, headers=passed, body=body)
+
+    def _unsure(self, message: str, sent: bytes) -> TryAgain:
+        """Nothing whole came back: it may have been billed."""
+        return TryAgain(self._storm(sent, message), status=0, reason=message, is_failure=True, may_be_billed=True)
 
     def _storm(self, sent: bytes, message: str) -> Refusal:
         """The refusal for a provider's failure; final when the same request has failed too often."""
@@ -340,11 +410,15 @@ class Exchange:
             return ""
         if self._reading.error:
             return f"error event: {self._reading.error}"
+        return self._expired_why("the provider broke off" if is_broken else "the answer has no end")
+
+    def _expired_why(self, otherwise: str) -> str:
+        """What ran out, where it was one of our own clocks that ended it."""
         expired = {
             "provider": "the provider was silent for too long",
             "drain": "the client left and the answer did not end in time",
         }
-        return expired.get(self._expired, "the provider broke off" if is_broken else "the answer has no end")
+        return expired.get(self._expired, otherwise)
 
     async def _finish(self, response: web.StreamResponse) -> None:
         try:
@@ -400,3 +474,10 @@ async def _read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     while chunk := await answer.content.readany():
         kept += chunk[: max(0, limit - len(kept))]
     return bytes(kept)
+
+
+def _has_event(seen: bytes, content_type: str) -> bool:
+    """Whether the first event is whole; where it has no end for so long, others may judge what it is."""
+    if content_type != EVENT_STREAM:
+        return bool(seen)
+    return b"\n\n" in seen or b"\r\n\r\n" in seen or len(seen) > FIRST_BYTES

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 from datetime import datetime
 
 from aiohttp import web
@@ -19,6 +20,8 @@ from crewcap.core.keys import VirtualKey
 from crewcap.gateway import headers
 from crewcap.gateway.admission import Admission, Counts, Prices, Request
 from crewcap.gateway.answers import Refusal, budget_message, retry_after_s, waiting_message
+from crewcap.gateway.attempts import Attempts, Schedule
+from crewcap.gateway.breaker import Breakers
 from crewcap.gateway.callers import Call, Callers
 from crewcap.gateway.choosing import Want
 from crewcap.gateway.doors import Door, Doors
@@ -28,6 +31,7 @@ from crewcap.gateway.fanout import FanOuts, speaker
 from crewcap.gateway.freeze import Trouble
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.prefixes import Prefixes
 from crewcap.gateway.purse import Held, Purse, TimedOut, Withdrawn
 from crewcap.gateway.rates import Failures
 from crewcap.gateway.upstream import Provider, Upstream
@@ -60,9 +64,11 @@ class Metered:
         self._callers = callers
         self._doors = doors
         self._watchers = watchers
-        self._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot)
+        self._prefixes = Prefixes()
+        self._admission = self._admission_by(parts)
         self._counts = Counts()
         self._failures = Failures(time.monotonic)
+        self.breakers = Breakers(time.monotonic, parts.policy.breaker)
 
     def renewed(self, parts: Parts) -> Metered:
         """The same with another book and policy, for requests that come from now on.
@@ -71,8 +77,11 @@ class Metered:
         """
         fresh = copy(self)
         fresh._parts = parts  # noqa: SLF001  (one of our own)
-        fresh._admission = Admission(book=parts.book, policy=parts.policy, boot=parts.boot)  # noqa: SLF001
+        fresh._admission = self._admission_by(parts)  # noqa: SLF001
         return fresh
+
+    def _admission_by(self, parts: Parts) -> Admission:
+        return Admission(book=parts.book, policy=parts.policy, boot=parts.boot, memory=self._prefixes)
 
     # --- what an exchange needs of its gateway
 
@@ -109,9 +118,15 @@ class Metered:
         """The provider failed this very request once more; whether the client should stop asking."""
         return self._failures.add(hashlib.sha256(request.key.id.encode() + body).digest())
 
+    def heard(self, request: Request, status: int, headers: Mapping[str, str]) -> None:
+        """The head of an answer: a sign of life."""
+        del headers
+        if status < 500:
+            self.breakers.answered(self._key_name(request.provider))
+
     def ended(self, ended: Ended) -> None:
         """An attempt is over: those who watch are told."""
-        tell_ended(self._watchers, ended)
+        tell_ended((self._prefixes, *self._watchers), ended)
 
     # --- one request
 
@@ -133,26 +148,47 @@ class Metered:
         is_capped = await self._is_capped(call.key)
         if is_capped and ask.refusals:
             raise Refusal("not_allowed", " ".join(ask.refusals))
-        request = self._request(endpoint, call, ask, http.rel_url.raw_path)
-        self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)
 
         def is_gone() -> bool:
             return has_left(http) or not self._doors.lets_in(call.door, call.key.id)
 
-        held = await self._hold(request, is_gone)
-        exchange = Exchange(self, http, request, held)
-        try:
-            self._refuse_too_late(is_gone)
-            self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)  # perhaps while it waited
-            body = _outgoing(call.body, request, held)
-        except BaseException:
-            exchange.let_go()
-            raise
-        self.exchanges[exchange] = call.key
-        try:
-            return await exchange.run(Forwarding(body=body, headers=call.headers, query=headers.query(http.query)))
-        finally:
-            del self.exchanges[exchange]
+        async def send(attempt: int, before: str, let_out: Callable[[], object]) -> web.StreamResponse:
+            request = self._request(endpoint, call, ask, http.rel_url.raw_path)
+            request = replace(request, notes=(*request.notes, *([f"attempt {attempt}: {before}"] if before else [])))
+            self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)
+            held = await self._hold(request, is_gone)
+            exchange = Exchange(self, http, request, held, attempt=attempt)
+            try:
+                self._refuse_too_late(is_gone)
+                self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)  # perhaps while it waited
+                body = _outgoing(call.body, request, held)
+                let_out()
+            except BaseException:
+                exchange.let_go()
+                raise
+            self.exchanges[exchange] = call.key
+            try:
+                return await exchange.run(Forwarding(body=body, headers=call.headers, query=headers.query(http.query)))
+            finally:
+                del self.exchanges[exchange]
+
+        attempts = self._attempts(endpoint.provider)
+        return await attempts.run(send, is_gone=is_gone, is_repeatable=ask.samplings == 1)
+
+    def _attempts(self, provider: Provider) -> Attempts:
+        return Attempts(
+            provider=provider.name,
+            key=self._key_name(provider),
+            breakers=self.breakers,
+            ending=self.ending,
+            look_s=self.policy.look_s,
+            schedule=Schedule(policy=self.policy),
+        )
+
+    def _key_name(self, provider: Provider) -> str:
+        """A provider's key among the breakers: another key of the same provider is another one."""
+        shown = repr(sorted(self.upstream.key_headers(provider).items()))
+        return f"{provider.name} {hashlib.blake2b(shown.encode(), digest_size=4).hexdigest()}"
 
     def refuse_frozen(self, provider: Provider, model: str, *, is_capped: bool) -> None:
         """Say so where the provider's key is out of order."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from crewcap.gateway.breaker import Rules
 
 MEBIBYTE = 2**20
 
@@ -22,6 +24,7 @@ class Policy:
     retry_s: float = 180  # for all of them together, the waits between them and for a breaker included
     backoff_s: float = 2  # before the second attempt, where the provider names no time; doubles with each
     most_backoff_s: float = 30
+    breaker: Rules = field(default_factory=Rules)  # when a provider's key is left alone
     longest_s: float = 7_200  # one answer, from its first byte sent; prices of this span are held for
     body_bytes: int = 32 * MEBIBYTE
     counts_per_minute: int = 240  # count calls of one key that are passed on
