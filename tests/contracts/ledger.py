@@ -504,6 +504,19 @@ class LedgerContract:
         assert [it.hold for it in desk.ledger.entries(until=second)] == holds[:1]
         assert desk.ledger.entries(scope=Scope("repo:other")) == ()
 
+    def test_an_answer_is_known_to_the_key_that_got_it_and_to_no_other(self, desk: Desk) -> None:
+        """A request may go on from an answer of its own key, whose prompt was paid for by it."""
+        desk.key()
+        desk.key("k2", scopes=(Scope("key:k2"), TEAM, ALL))
+        plain = Settlement(hold=HoldId(""), kind="settled", spent=ZERO, uncertain=ZERO, usage=Usage())
+        desk.ledger.settle(replace(plain, hold=desk.granted("0.10"), request_id="resp_1"))
+        desk.ledger.settle(replace(plain, hold=desk.granted("0.10"), request_id="resp_2", kind="uncertain"))
+        desk.ledger.settle(replace(plain, hold=desk.granted("0.10"), request_id="resp_3", kind="released"))
+        desk.settle(desk.granted("0.10"), "0.10")
+        known = [name for name in ("resp_1", "resp_2", "resp_3", "", "x") if desk.ledger.has_answer(KeyId("k1"), name)]
+        assert known == ["resp_1", "resp_2"]
+        assert not desk.ledger.has_answer(KeyId("k2"), "resp_1")
+
     def test_totals_add_up_money_tokens_pieces_and_refusals(self, desk: Desk) -> None:
         desk.key(cap="1.00")
         for number in (1, 2):

@@ -272,6 +272,10 @@ class Ledger(Protocol):
         """Closed requests, oldest first."""
         ...
 
+    def has_answer(self, key: KeyId, request_id: str) -> bool:
+        """Whether a request of this key got the answer that the provider calls so."""
+        ...
+
     def totals(self, scope: Scope) -> Totals:
         """Sums over all of time."""
         ...

@@ -253,6 +253,11 @@ class SqliteLedger:
         with self._reading() as (db, _):
             return sqlite_read.entries(db, scope=scope, since=since, until=until)
 
+    def has_answer(self, key: KeyId, request_id: str) -> bool:
+        """Whether a request of this key got the answer that the provider calls so."""
+        with self._reading() as (db, _):
+            return sqlite_read.has_answer(db, key, request_id)
+
     def totals(self, scope: Scope) -> Totals:
         """Sums over all of time."""
         with self._reading() as (db, _):

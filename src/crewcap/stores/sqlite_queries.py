@@ -284,6 +284,14 @@ WHERE h.booked_at >= :since AND h.booked_at < :until
 ORDER BY h.seq
 """
 
+# Whether one of a key's requests was answered under this name.
+HAS_ANSWER = """
+SELECT EXISTS (
+    SELECT 1 FROM hold AS h JOIN movement AS c ON c.hold = h.seq AND c.kind IN ('settled', 'uncertain')
+    WHERE h.key = :key AND c.request_id = :request_id
+)
+"""
+
 # What a scope has become in all of time, with its tokens.
 TOTALS = """
 SELECT coalesce(sum(m.spent_delta), 0), coalesce(sum(m.uncertain_delta), 0), coalesce(sum(m.held_delta), 0),

@@ -42,6 +42,12 @@ def entries(
     return tuple(_entry(row, scopes) for row in rows)
 
 
+def has_answer(db: sqlite3.Connection, key: KeyId, request_id: str) -> bool:
+    """Whether one of the key's requests was answered under this name."""
+    asked = {"key": key, "request_id": request_id}
+    return bool(request_id) and bool(db.execute(q.HAS_ANSWER, asked).fetchone()[0])
+
+
 def totals(db: sqlite3.Connection, scope: Scope) -> Totals:
     """All of time."""
     row = db.execute(q.TOTALS, {"scope": scope}).fetchone()
