@@ -44,6 +44,7 @@ class Ask:
     beside_output: int | None = 0  # tokens billed as output beside the limit; None: as many as a model writes at most
     apart: frozenset[str] = frozenset()  # names in a card's `per_piece` that prompt tokens may be billed at instead
     hides_usage: bool = False  # the usage at the end of the stream was not asked for by the client: it is kept from it
+    conversation: str = ""  # names the conversation by how it begins; two may have one name, so nothing rests on it
     continues: str = ""  # id of the earlier answer that this request goes on from, kept at the provider
     refusals: tuple[str, ...] = ()  # what a capped key may not use, each a full sentence that names the remedy
     notes: tuple[str, ...] = ()  # e.g. betas that were recorded

@@ -52,7 +52,7 @@ class Request:
     key: VirtualKey
     endpoint: Endpoint
     path: str  # as it was asked, and as it is forwarded
-    body: bytes = field(repr=False)  # as it was asked
+    body: bytes = field(default=b"", repr=False)  # as it was asked
     ask: Ask  # with `max_output` as far as the key and the model allow
     said_output: int | None  # tokens, as the client said; None where it did not
     model: str  # full id
@@ -242,7 +242,7 @@ class Admission:
         ask, models = request.ask, {card.model for card in request.cards}
         if ask.samplings != 1 or request.prompt_bound <= SMALL_PROMPT:
             return ()
-        recalls = (self._recalled,) if self.memory is not None and self.memory.knows(request) else ()
+        recalls = (self.recalled,) if self.memory is not None and self.memory.knows(request) else ()
         counts = (_counted,) if ask.is_countable and len(models) == 1 else ()
         return (*recalls, *counts)
 
@@ -255,7 +255,7 @@ class Admission:
                 return self._want(closest, () if is_enough else closers[number:])
         return self._want(request, ())
 
-    async def _recalled(self, request: Request) -> tuple[Request, bool] | None:
+    async def recalled(self, request: Request) -> tuple[Request, bool] | None:
         """By a settled request that this one goes on from; a count is not worth its time where it could say no less."""
         found = await self.memory.recall(request) if self.memory is not None else None
         if found is None or found.tokens >= request.prompt_bound:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from crewcap.core.asks import Ask, Bound
 from crewcap.core.pricing import Modifiers, Usage, Write
+from crewcap.wire.outline import Outline
 
 __all__ = [
     "COUNT_PATHS",
@@ -23,6 +24,7 @@ __all__ = [
     "Dialect",
     "Malformed",
     "Meter",
+    "Outline",
     "Reading",
     "RefusalKind",
     "Sieve",
@@ -54,6 +56,7 @@ class Reading:
     stop_reason: str = ""
     request_id: str = ""
     raw_usage: str = ""  # the provider's own words, for `audit`
+    is_edited: bool = False  # the provider took something out of the prompt before the model read it
     doubt: str = ""  # why the usage cannot be taken at its word; what it says is then only the least that was used
 
 
@@ -132,6 +135,10 @@ class Dialect(Protocol):
 
     def read_count(self, answer: bytes) -> int:
         """Tokens in the answer to a count call; `Malformed` if it is not one."""
+        ...
+
+    def outline(self, body: bytes) -> Outline | None:
+        """A body that `ask` has read, as a conversation to be compared; None where it does not tell what is billed."""
         ...
 
     def meter(self, *, stream: bool, write: Write = "1h", answers: int = 1) -> Meter:

@@ -12,7 +12,16 @@ from typing import Any
 
 from crewcap.core.asks import Ask
 from crewcap.core.pricing import Write
-from crewcap.wire import Answer, Malformed, Meter, RefusalKind, anthropic_request, strict_json
+from crewcap.wire import (
+    Answer,
+    Malformed,
+    Meter,
+    Outline,
+    RefusalKind,
+    anthropic_request,
+    outline_anthropic,
+    strict_json,
+)
 from crewcap.wire.anthropic_known import COUNT_FIELDS
 from crewcap.wire.anthropic_meter import StreamMeter, WholeMeter
 
@@ -72,6 +81,10 @@ class Anthropic:
         edits = said.get("context_management")
         before = edits.get("original_input_tokens", 0) if isinstance(edits, dict) else 0
         return max(_count(said.get("input_tokens")), _count(before))
+
+    def outline(self, body: bytes) -> Outline:
+        """By tools, system and messages."""
+        return outline_anthropic.read(body)
 
     def meter(self, *, stream: bool, write: Write = "1h", answers: int = 1) -> Meter:
         """A meter for a stream of events, or for one JSON body."""

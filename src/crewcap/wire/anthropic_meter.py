@@ -161,7 +161,12 @@ class _Bill:
         model, reason = lenient.word(message.get("model")), lenient.word(message.get("stop_reason"))
         if not model:
             self._doubt("the answer does not name its model")
-        reading = replace(reading, model=model or reading.model, stop_reason=reason or reading.stop_reason)
+        reading = replace(
+            reading,
+            model=model or reading.model,
+            stop_reason=reason or reading.stop_reason,
+            is_edited=reading.is_edited or _is_edited(message),
+        )
         return self._with_usage(message.get("usage"), reading, is_last=is_last)
 
     def _delta(self, event: dict[str, Any], reading: Reading) -> Reading:
@@ -169,6 +174,8 @@ class _Bill:
         reason = lenient.word(delta.get("stop_reason")) if isinstance(delta, dict) else ""
         if reason:
             reading = replace(reading, stop_reason=reason)
+        if _is_edited(event):
+            reading = replace(reading, is_edited=True)
         return self._with_usage(event["usage"], reading, is_last=True) if "usage" in event else reading
 
     def _with_usage(self, usage: Any, reading: Reading, *, is_last: bool) -> Reading:
@@ -291,6 +298,14 @@ _KINDS = tuple(kind.name for kind in fields(Usage) if kind.name not in ("pieces"
 def _beyond(whole: Usage, parts: list[Usage]) -> Usage:
     """Tokens that the whole has and no part has."""
     return Usage(**{kind: max(0, getattr(whole, kind) - sum(getattr(part, kind) for part in parts)) for kind in _KINDS})
+
+
+def _is_edited(said: Mapping[str, Any]) -> bool:
+    """Whether an edit of the context was applied; anything but an empty list of them counts as one."""
+    management = said.get("context_management")
+    if management is None:
+        return False
+    return not isinstance(management, dict) or management.get("applied_edits") not in (None, [])
 
 
 def _with_error(event: dict[str, Any], reading: Reading) -> Reading:

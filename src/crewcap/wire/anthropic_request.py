@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 
 from crewcap.core.asks import Ask, Bound
 from crewcap.core.pricing import Modifiers, Write
-from crewcap.wire import Malformed, strict_json
+from crewcap.wire import Malformed, outline, strict_json
 from crewcap.wire import anthropic_known as known
 from crewcap.wire.refusals import has_no_hold, may_be_allowed, quoted, unknown
 
@@ -45,6 +45,7 @@ def read(body: bytes, betas: Iterable[str], rules: Rules) -> Ask:
     """Turn a body into what it asks for; `Malformed` if it cannot be read without guessing."""
     document = strict_json.parse(body)
     fields, found = document.value, _Found(rules)
+    betas = tuple(betas)
     model = _text(fields, "model")
     max_output = _tokens(fields, "max_tokens")
     stream = _flag(fields, "stream")
@@ -70,9 +71,25 @@ def read(body: bytes, betas: Iterable[str], rules: Rules) -> Ask:
         geo_is_assumed=fields.get("inference_geo") != "us",
         is_countable=found.is_countable,
         inner_output=found.inner_output,
+        conversation=outline.name_of(_first_texts(fields), *sorted(betas)),
         refusals=tuple(dict.fromkeys(found.refusals)),
         notes=tuple(dict.fromkeys(found.notes)),
     )
+
+
+def bound_of_messages(fields: dict[str, Any], messages: Iterable[dict[str, Any]], size_bytes: int) -> Bound:
+    """What some of a body's messages can be billed as, with all that the provider adds to the whole of it."""
+    found = _Found(Rules())
+    _read_tools(fields, found)
+    for message in messages:
+        _read_blocks(message.get("content"), "the content of a message", found)
+    _pad_schemas(fields, found)
+    return found.bound(size_bytes)
+
+
+def size_of(value: Any) -> int:
+    """Bytes of a part of the body, written as widely as JSON writes it."""
+    return len(json.dumps(value))
 
 
 @dataclass(slots=True)
@@ -115,8 +132,8 @@ class _Found:
         """Bytes of a definition that blocks show once more; the first showing of a deferred tool is padded already."""
         tool = self.tools.get(name)
         if tool is None:
-            return times * max((_size(tool) for tool in self.tools.values()), default=0)
-        return (times - 1 if tool.get("defer_loading") else times) * _size(tool)
+            return times * max((size_of(tool) for tool in self.tools.values()), default=0)
+        return (times - 1 if tool.get("defer_loading") else times) * size_of(tool)
 
     def allows(self, *names: str) -> bool:
         return not self.rules.allow.isdisjoint(names)
@@ -205,7 +222,7 @@ def _read_tool(tool: dict[str, Any], found: _Found) -> None:
     if isinstance(tool.get("name"), str):
         found.tools[tool["name"]] = tool
     if tool.get("defer_loading"):
-        found.pad += _size(tool)
+        found.pad += size_of(tool)
     kind = tool.get("type")
     if kind is None or kind == "custom":
         return
@@ -258,6 +275,12 @@ def _read_messages(fields: dict[str, Any], found: _Found) -> None:
         if not isinstance(message.get("role"), str):
             raise Malformed("a message has no role")
         _read_blocks(message.get("content"), "the content of a message", found)
+
+
+def _first_texts(fields: dict[str, Any]) -> Iterable[str]:
+    """How the conversation begins. Betas may change what a prompt is billed as, so other betas make another one."""
+    messages = fields["messages"]
+    return outline.texts_of(messages[0].get("content")) if messages else ()
 
 
 def _read_blocks(content: Any, where: str, found: _Found) -> None:
@@ -351,7 +374,7 @@ def _read_edits(management: Any, found: _Found) -> None:
 def _pad_schemas(fields: dict[str, Any], found: _Found) -> None:
     config = fields.get("output_config")
     formats = (fields.get("output_format"), config.get("format") if isinstance(config, dict) else None)
-    found.pad += sum(_size(schema) for schema in formats if schema is not None)
+    found.pad += sum(size_of(schema) for schema in formats if schema is not None)
 
 
 def _judge_mark(holder: dict[str, Any], found: _Found) -> None:
@@ -423,8 +446,3 @@ def _dicts(value: Any, where: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise Malformed(f"{where} is not a list of objects")
     return value
-
-
-def _size(value: Any) -> int:
-    """Bytes of a part of the body, written as widely as JSON writes it."""
-    return len(json.dumps(value))

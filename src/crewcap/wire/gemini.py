@@ -15,7 +15,18 @@ from typing import Any
 
 from crewcap.core.asks import Ask
 from crewcap.core.pricing import Write
-from crewcap.wire import Answer, Malformed, Meter, RefusalKind, Sieve, gemini_request, lenient, strict_json
+from crewcap.wire import (
+    Answer,
+    Malformed,
+    Meter,
+    Outline,
+    RefusalKind,
+    Sieve,
+    gemini_request,
+    lenient,
+    outline_gemini,
+    strict_json,
+)
 from crewcap.wire.gemini_meter import StreamMeter, WholeMeter
 
 _REFUSALS: Mapping[RefusalKind, tuple[int, str, str]] = {
@@ -65,6 +76,10 @@ class Gemini:
         if not lenient.is_count(said):
             raise Malformed("the provider's count has no totalTokens")
         return int(said)
+
+    def outline(self, body: bytes) -> Outline | None:
+        """By tools, system instruction and contents."""
+        return outline_gemini.read(body)
 
     def meter(self, *, stream: bool, write: Write = "1h", answers: int = 1) -> Meter:
         """A meter for a stream, of events or as a JSON list, or for one JSON body. This API sells no cache writes."""

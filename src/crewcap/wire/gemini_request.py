@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from crewcap.core.asks import Ask, Bound
 from crewcap.core.pricing import Modifiers
-from crewcap.wire import Malformed, refusals, strict_json
+from crewcap.wire import Malformed, outline, refusals, strict_json
 from crewcap.wire import gemini_known as known
 from crewcap.wire.findings import Findings, whole
 from crewcap.wire.gemini_fields import name_of, named, objects
@@ -82,9 +83,20 @@ def read(body: bytes, path: str, allow: frozenset[str]) -> Ask:
         answers=whole(config, "candidateCount", most=MOST_CANDIDATES) or 1,
         beside_output=thinking,
         apart=found.apart,
+        conversation=outline.name_of(_first_texts(fields["contents"])),
         refusals=tuple(dict.fromkeys(found.refusals)),
         notes=tuple(dict.fromkeys(found.notes)),
     )
+
+
+def bound_of_contents(fields: dict[str, Any], contents: list[Any], size_bytes: int) -> Bound:
+    """What some of a body's contents can be billed as, with all that the provider adds to the whole of it."""
+    fields, found = named(fields, _TOP), _Found()
+    _read_tools(fields.get("tools"), found)
+    for content in contents:
+        _read_content(content, "contents", found)
+    _judge_config(_config(fields), found)
+    return found.bound(size_bytes)
 
 
 def rewrite(body: bytes, max_output: int | None) -> bytes:
@@ -196,6 +208,12 @@ def _read_contents(fields: dict[str, Any], found: _Found) -> None:
         raise Malformed("contents is missing")
     for content in objects(fields["contents"], "contents"):
         _read_content(content, "contents", found)
+
+
+def _first_texts(contents: Any) -> Iterable[str]:
+    """How the conversation begins."""
+    first = contents[0] if isinstance(contents, list) and contents else contents
+    return outline.texts_of(first.get("parts")) if isinstance(first, dict) else ()
 
 
 def _read_content(content: Any, where: str, found: _Found) -> None:

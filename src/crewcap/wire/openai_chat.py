@@ -15,12 +15,14 @@ from crewcap.wire import (
     Answer,
     Malformed,
     Meter,
+    Outline,
     RefusalKind,
     Sieve,
     Tier,
     findings,
     openai_refusal,
     openai_request,
+    outline_openai,
     strict_json,
 )
 from crewcap.wire import openai_known as known
@@ -74,6 +76,10 @@ class Chat:
         del answer
         raise Malformed("Chat Completions has no count call")
 
+    def outline(self, body: bytes) -> Outline:
+        """By tools and messages."""
+        return outline_openai.read_chat(body)
+
     def meter(self, *, stream: bool, write: Write = "5m", answers: int = 1) -> Meter:
         """A meter for a stream of chunks, or for one JSON body; either is one bill for all answers."""
         del answers
@@ -119,6 +125,7 @@ def read(body: bytes, rules: Rules) -> Ask:
         is_countable=False,
         answers=findings.whole(fields, "n", least=1, most=MOST_ANSWERS) or 1,
         beside_output=_beside_output(fields),
+        conversation=outline_openai.name_of(fields["messages"], str(fields.get("prompt_cache_key"))),
         hides_usage=stream and not findings.flag(options, "include_usage"),
         refusals=tuple(dict.fromkeys(found.refusals)),
         notes=tuple(dict.fromkeys(found.notes)),

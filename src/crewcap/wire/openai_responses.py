@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from crewcap.core.asks import Ask
+from crewcap.core.asks import Ask, Bound
 from crewcap.core.pricing import Modifiers, Write
 from crewcap.wire import (
     Answer,
     Malformed,
     Meter,
+    Outline,
     RefusalKind,
     Tier,
     findings,
     openai_refusal,
     openai_request,
+    outline,
+    outline_openai,
     strict_json,
 )
 from crewcap.wire import openai_known as known
@@ -30,6 +33,7 @@ from crewcap.wire.refusals import quoted
 PATH = "/v1/responses"
 COUNT_PATH = "/v1/responses/input_tokens"
 
+_BESIDE = known.NOT_IN_THE_PROMPT | {"input", "instructions", "tools"}
 _PARTS = PartForms(known.RESPONSES_PARTS, known.COSTLY_RESPONSES_PARTS)
 
 
@@ -68,6 +72,10 @@ class Responses:
         if count is None:
             raise Malformed("the provider's count has no input_tokens")
         return count
+
+    def outline(self, body: bytes) -> Outline | None:
+        """By tools, instructions and items."""
+        return read_outline(body)
 
     def meter(self, *, stream: bool, write: Write = "5m", answers: int = 1) -> Meter:
         """A meter for a stream of events, or for one JSON body."""
@@ -112,10 +120,42 @@ def read(body: bytes, rules: Rules) -> Ask:
         pieces=dict(found.pieces),
         apart=frozenset(found.apart),
         is_countable=rules.counts and found.is_countable,
+        conversation=outline_openai.name_of(fields.get("input"), str(fields.get("prompt_cache_key"))),
         continues=continues if isinstance(continues, str) else "",
         refusals=tuple(dict.fromkeys(found.refusals)),
         notes=tuple(dict.fromkeys(found.notes)),
     )
+
+
+def read_outline(body: bytes) -> Outline | None:
+    """A request as a conversation of items; none where the provider may leave some of them out by itself."""
+    fields = outline.read(body)
+    if fields.get("truncation") not in (None, "disabled"):
+        return None
+    items = _items(fields.get("input"))
+
+    def added(since: int) -> Bound:
+        found = Found()
+        openai_request.read_tools(fields.get("tools"), "tools", found)
+        _read_input(items[since:], "input", found)
+        openai_request.pad_schema((findings.object_or_none(fields, "text") or {}).get("format"), found)
+        listed = isinstance(fields.get("input"), list)
+        return found.bound(sum(outline.sizes(body, "input")[since:]) if listed else len(body))
+
+    return Outline(
+        fixed=outline.but(fields, _BESIDE),
+        heads=(("tools", fields.get("tools")), ("instructions", fields.get("instructions"))),
+        turns=outline_openai.turns_of(items),
+        added=added,
+        thoughts=lambda first: outline_openai.thoughts_of(items[:first]),
+    )
+
+
+def _items(said: Any) -> list[dict[str, Any]]:
+    """An input that is one text is one message."""
+    if isinstance(said, str):
+        return [{"type": "message", "role": "user", "content": said}]
+    return findings.objects(said or [], "input")
 
 
 def _judge_reasoning(fields: Mapping[str, Any], found: Found) -> None:
