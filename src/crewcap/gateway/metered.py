@@ -41,6 +41,7 @@ from crewcap.wire import Malformed, RefusalKind
 log = logging.getLogger(__name__)
 
 LARGE_BODY = 2**18  # read outside the event loop
+CONTINUES = frozenset({"previous_response_id"})  # what `[gateway] allow` calls going on from an earlier answer
 
 _DENIED: Mapping[str, RefusalKind] = {
     "key_unknown": "key",
@@ -144,10 +145,7 @@ class Metered:
             raise refusal.of(call.key) from refusal.__cause__
 
     async def _answer(self, endpoint: Endpoint, call: Call, http: web.BaseRequest) -> web.StreamResponse:
-        ask = await self._ask(endpoint, call, http.rel_url.raw_path)
-        is_capped = await self._is_capped(call.key)
-        if is_capped and ask.refusals:
-            raise Refusal("not_allowed", " ".join(ask.refusals))
+        ask, is_capped = await self._allowed(endpoint, call, http.rel_url.raw_path)
 
         def is_gone() -> bool:
             return has_left(http) or not self._doors.lets_in(call.door, call.key.id)
@@ -200,9 +198,24 @@ class Metered:
         if self.ending.is_set() or is_gone():
             raise Refusal("unavailable", "nothing was sent: the client left, or the gateway is ending")
 
-    async def _ask(self, endpoint: Endpoint, call: Call, path: str) -> Ask:
+    async def _allowed(self, endpoint: Endpoint, call: Call, path: str) -> tuple[Ask, bool]:
+        """What the body asks for, if this key may ask it, and whether a money limit is in force for it.
+
+        A request may go on from an earlier answer that is kept at the provider, where it was this key's own.
+        """
+        ask = await self._ask(endpoint, call, path, self.policy.allow)
+        is_capped = await self._is_capped(call.key)
+        if is_capped and ask.refusals and ask.continues:
+            is_own = await self.purse.do(self._parts.ledger.has_answer, call.key.id, ask.continues)
+            ask = await self._ask(endpoint, call, path, self.policy.allow | CONTINUES) if is_own else ask
+        if is_capped and ask.refusals:
+            raise Refusal("not_allowed", " ".join(ask.refusals))
+        return ask, is_capped
+
+    @staticmethod
+    async def _ask(endpoint: Endpoint, call: Call, path: str, allow: frozenset[str]) -> Ask:
         """What the body asks for; a large one is read in a thread."""
-        dialect, allow = endpoint.dialect, self.policy.allow
+        dialect = endpoint.dialect
         try:
             if len(call.body) < LARGE_BODY:
                 return dialect.ask(call.body, call.headers, allow=allow, path=path)
