@@ -131,3 +131,24 @@ def test_a_request_that_the_cap_cannot_hold_is_refused_once_in_openais_shape(tmp
             assert t.charged() == ZERO
 
     asyncio.run(main())
+
+
+def test_a_request_may_go_on_from_an_answer_of_its_own_key_alone(tmp_path: Path, book: Book) -> None:
+    """What is kept at the provider is not in the body: another key's answer could be of any size, and anybody's."""
+
+    async def main() -> None:
+        async with three(tmp_path, book, whole(), cap="50") as t:
+            ask = {"model": MODEL, "input": "go on", "previous_response_id": "resp_1", "max_output_tokens": 100}
+            status, _, said = await t.post(RESPONSES, ask)
+            assert (status, error_of(said)["code"]) == (400, "not_allowed")
+            assert "previous_response_id" in error_of(said)["message"]
+            assert not t.provider.asked
+            await t.post(RESPONSES, {"model": MODEL, "input": "hello", "max_output_tokens": 100})
+            status, _, _ = await t.post(RESPONSES, ask)
+            assert status == 200
+            assert t.provider.asked[-1].fields["previous_response_id"] == "resp_1"
+            assert (await t.entry()).held_at_first > Money.usd("10")  # the whole window, at the price of a long prompt
+            status, _, _ = await t.post(RESPONSES, ask, key=t.new_key("50"))
+            assert status == 400
+
+    asyncio.run(main())
