@@ -10,76 +10,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 
 import pytest
 from tests.contracts.clocks import START, Clocks
+from tests.contracts.ledger_desk import REPO, RUN, SCOPES, TEAM, Desk, usd
+from tests.contracts.ledger_limits import LimitsContract
 from tests.contracts.ledger_machine import order
 
-from crewcap.core.budget import ALL, BootId, Decision, Denied, Granted, HoldId, KeyId, Refused, Scope
+from crewcap.core.budget import ALL, Denied, Granted, HoldId, KeyId, Refused, Scope
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.errors import CrewcapError, InternalError, UsageError
 from crewcap.stores import Ledger, Limit, Settlement, Totals
 
-REPO, TEAM, RUN = Scope("repo:acme/shop"), Scope("team:core"), Scope("run:r1")
-SCOPES = (Scope("key:k1"), RUN, REPO, TEAM, ALL)
 
-usd = Money.usd
-
-
-class Desk:
-    """A ledger with a boot and a key, and short words for what the tests do."""
-
-    def __init__(self, ledger: Ledger, clocks: Clocks) -> None:
-        self.ledger = ledger
-        self.clocks = clocks
-        self.boot: BootId = ledger.start_boot()
-        self._names = (HoldId(f"hold-{number}") for number in count(1))
-
-    def key(self, name: str = "k1", *, cap: str | None = None, scopes: tuple[Scope, ...] = SCOPES) -> VirtualKey:
-        own = (Scope(f"key:{name}"), *scopes[1:])
-        key = VirtualKey(id=KeyId(name), hash=f"hash-{name}", scopes=own, created_at=self.clocks.wall, run="r1")
-        self.ledger.add_key(key, cap=None if cap is None else usd(cap))
-        return key
-
-    def limit(self, scope: Scope, amount: str, window: str = "total", source: str = "command") -> None:
-        limit = Limit(scope=scope, window=window, amount=usd(amount), source=source)  # type: ignore[arg-type]  # short
-        self.ledger.set_limit(limit)
-
-    def reserve(self, amount: str, key: str = "k1", *, hold: str = "") -> Decision:
-        name = HoldId(hold) if hold else next(self._names)
-        return self.ledger.reserve(order(name, boot=self.boot, key=key, amount=usd(amount)))
-
-    def granted(self, amount: str, key: str = "k1") -> HoldId:
-        decision = self.reserve(amount, key)
-        assert isinstance(decision, Granted), decision
-        return decision.hold
-
-    def refused(self, amount: str, key: str = "k1") -> Refused:
-        decision = self.reserve(amount, key)
-        assert isinstance(decision, Refused), decision
-        return decision
-
-    def denied(self, amount: str = "0.01", key: str = "k1") -> Denied:
-        decision = self.reserve(amount, key)
-        assert isinstance(decision, Denied), decision
-        return decision
-
-    def settle(self, hold: HoldId, spent: str, *, uncertain: str = "0") -> bool:
-        return self.ledger.settle(
-            Settlement(hold=hold, kind="settled", spent=usd(spent), uncertain=usd(uncertain), usage=Usage())
-        )
-
-    def amounts(self, scope: Scope, window: str = "total") -> tuple[Money, Money, Money]:
-        """Spent, uncertain, held."""
-        (found,) = [it for it in self.ledger.all_balances() if (it.scope, it.window) == (scope, window)]
-        return found.spent, found.uncertain, found.held
-
-
-class LedgerContract:
+class LedgerContract(LimitsContract):
     """The suite."""
 
     @pytest.fixture

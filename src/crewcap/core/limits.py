@@ -113,8 +113,8 @@ class Bucket:
 
     def wait_s(self, kind: RateKind, value: int) -> float:
         """Seconds until a request may be sent, 0.0 = now: above zero for tokens, a whole one for requests."""
-        missing = (1 if kind == "tpm" else PARTS) - self.level
-        return max(0, missing) / value / 1_000_000
+        missing = max(0, (1 if kind == "tpm" else PARTS) - self.level)
+        return -(-missing // value) / 1_000_000  # whole microseconds, rounded up
 
     @property
     def left(self) -> int:

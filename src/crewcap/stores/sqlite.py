@@ -200,7 +200,7 @@ class SqliteLedger:
         """Make the settings file's (and the defaults') limits, and its time zone, those of this ledger."""
         find_zone(zone)
         with self._writing(durable=True) as (db, now):
-            if not has_file and sqlite_limits.says_file(db):
+            if not has_file and (sqlite_limits.says_file(db) or sqlite_beside.says_file(db)):
                 return
             if db.execute(q.TIME).fetchone()[0] != zone:
                 sqlite_limits.change_zone(db, zone, now)

@@ -45,6 +45,11 @@ def sync_file(db: sqlite3.Connection, limits: Iterable[RateLimit | CountLimit], 
         say(db, limit, now)
 
 
+def says_file(db: sqlite3.Connection) -> bool:
+    """Whether a settings file's word stands."""
+    return any(source == "file" for *_, source in db.execute(q.SAID_BY_FILE))
+
+
 def about(limit: RateLimit | CountLimit) -> About:
     """What a limit is on; a rate has no window."""
     return limit.scope, limit.kind, limit.window if isinstance(limit, CountLimit) else ""
