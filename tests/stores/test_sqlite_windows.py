@@ -10,8 +10,8 @@ from tests.stores.books import Shelf, add_key, usd
 from crewcap.core.budget import ALL, WINDOWS
 from crewcap.errors import SettingsError
 from crewcap.stores import Limit
+from crewcap.stores.calendar import Calendar, find_zone
 from crewcap.stores.clock import instant, micros
-from crewcap.stores.sqlite_windows import Calendar, find_zone
 
 AT = datetime(2026, 3, 29, 12, tzinfo=UTC)
 

@@ -45,9 +45,10 @@ from crewcap.stores import (
     sqlite_verify,
 )
 from crewcap.stores import sqlite_queries as q
+from crewcap.stores.calendar import Calendar, find_zone
 from crewcap.stores.clock import ClockWatch, instant, micros
 from crewcap.stores.sqlite_books import Books
-from crewcap.stores.sqlite_windows import Calendar, Now, all_balances, balances_of_key, find_zone
+from crewcap.stores.sqlite_windows import Now, all_balances, balances_of_key
 
 _CLOCK_HELP = "if the clock is right: crewcap ledger accept-clock"
 

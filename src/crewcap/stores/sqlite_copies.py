@@ -22,9 +22,10 @@ from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
 from crewcap.stores import HoldOrder, Settlement, boots, marker, migrations, sqlite_holds, sqlite_keys, sqlite_verify
 from crewcap.stores import sqlite_queries as q
+from crewcap.stores.calendar import Calendar
 from crewcap.stores.clock import micros
 from crewcap.stores.sqlite_books import refuse_unreadable, translated
-from crewcap.stores.sqlite_windows import Calendar, Now
+from crewcap.stores.sqlite_windows import Now
 
 
 def backup(db: sqlite3.Connection, path: str, *, at: int) -> None:

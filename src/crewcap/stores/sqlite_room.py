@@ -17,8 +17,9 @@ from crewcap.core.limits import RATE_KINDS, RECHECK_S, Bucket, CountBalance, Rat
 from crewcap.errors import MoneyRefused
 from crewcap.stores import HoldOrder
 from crewcap.stores import sqlite_beside_queries as q
+from crewcap.stores.calendar import Stretch
 from crewcap.stores.clock import instant
-from crewcap.stores.sqlite_windows import Now, Stretch
+from crewcap.stores.sqlite_windows import Now
 
 _SECOND = 1_000_000
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from crewcap.core.money import Money
 from crewcap.stores import Verified, migrations
 from crewcap.stores import sqlite_queries as q
+from crewcap.stores.calendar import Stretch, span_named
 from crewcap.stores.sqlite_limits import strongest
 from crewcap.stores.sqlite_verify_beside import wrong_beside
-from crewcap.stores.sqlite_windows import Stretch, span_named, sums_in
+from crewcap.stores.sqlite_windows import sums_in
 
 
 def verify(db: sqlite3.Connection) -> Verified:

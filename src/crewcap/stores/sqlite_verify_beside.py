@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from crewcap.core.limits import PARTS
 from crewcap.stores import sqlite_beside_queries as q
+from crewcap.stores.calendar import Stretch, span_named
 from crewcap.stores.sqlite_limits import strongest
 from crewcap.stores.sqlite_room import tokens_in
-from crewcap.stores.sqlite_windows import Stretch, span_named
 
 
 def wrong_beside(db: sqlite3.Connection) -> Iterator[str]:
