@@ -88,11 +88,9 @@ class Desk:
         assert isinstance(decision, Denied), decision
         return decision
 
-    def settle(self, hold: HoldId, spent: str, *, uncertain: str = "0", **tokens: int) -> bool:
+    def settle(self, hold: HoldId, spent: str, *, uncertain: str = "0", **tokens: Any) -> bool:
         return self.ledger.settle(
-            Settlement(
-                hold=hold, kind="settled", spent=usd(spent), uncertain=usd(uncertain), usage=replace(Usage(), **tokens)
-            )
+            Settlement(hold=hold, kind="settled", spent=usd(spent), uncertain=usd(uncertain), usage=Usage(**tokens))
         )
 
     def lose(self, hold: HoldId, *, uncertain: str = "0") -> bool:

@@ -14,20 +14,36 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.contracts.clocks import Clocks
+from tests.contracts.clocks import START, Clocks
 from tests.contracts.ledger_model import LedgerModel, ModelHold, ModelKey
 
-from crewcap.core.budget import ALL, Balance, BootId, Decision, Denied, Granted, HoldId, KeyId, Refused, Scope, Window
+from crewcap.core.budget import (
+    ALL,
+    Balance,
+    BootId,
+    Busy,
+    Decision,
+    Denied,
+    Granted,
+    HoldId,
+    KeyId,
+    Refused,
+    Scope,
+    Window,
+)
 from crewcap.core.keys import VirtualKey
+from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
+from crewcap.errors import MoneyRefused
 from crewcap.stores import HoldOrder, Ledger, Limit, Settlement
 
 KEYS: dict[str, ModelKey] = {
-    "k1": ModelKey((Scope("key:k1"), Scope("run:r1"), Scope("repo:a"), Scope("team:t"), ALL)),
-    "k2": ModelKey((Scope("key:k2"), Scope("run:r2"), Scope("repo:a"), ALL)),
-    "k3": ModelKey((Scope("key:k3"), Scope("repo:b"), Scope("team:t"), ALL), max_turns=3),
+    "k1": ModelKey((Scope("key:k1"), Scope("run:r1"), Scope("repo:a"), Scope("team:t"), ALL), run="r1"),
+    "k2": ModelKey((Scope("key:k2"), Scope("run:r2"), Scope("repo:a"), ALL), run="r2"),
+    "k3": ModelKey((Scope("key:k3"), Scope("repo:b"), Scope("team:t"), ALL), max_turns=3, run="r3"),
 }
+BOUND = 3_000  # tokens, of every order
 SCOPES = sorted({scope for key in KEYS.values() for scope in key.scopes})
 
 keys = st.sampled_from(sorted(KEYS))
@@ -37,6 +53,14 @@ sources = st.sampled_from(["command", "run", "file"])
 amounts = st.integers(0, 60)
 limits = st.integers(0, 120)
 zones = st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia"])
+measures = st.one_of(  # a limit beside money: kind, window, value
+    st.tuples(st.just("tpm"), st.just(""), st.integers(1, 5_000)),
+    st.tuples(st.just("rpm"), st.just(""), st.integers(1, 6)),
+    st.tuples(st.just("concurrent"), st.just(""), st.integers(1, 4)),
+    st.tuples(st.just("tokens"), windows, st.integers(0, 30_000)),
+    st.tuples(st.just("runs"), windows, st.integers(0, 6)),
+    st.tuples(st.just("hours"), windows, st.integers(0, 60)),
+)
 picks = st.integers(0, 10**6)
 lapses = st.sampled_from(
     (
@@ -49,6 +73,7 @@ lapses = st.sampled_from(
         timedelta(days=31),
     )
 )
+LIVES = (timedelta(minutes=50), timedelta(hours=30))
 jumps = st.sampled_from([timedelta(minutes=-8), timedelta(minutes=8), timedelta(seconds=-1)])
 
 
@@ -78,20 +103,24 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize(amount=limits)
     def begin(self, amount: int) -> None:
         self._start()
+        for key in self.model.keys.values():
+            key.made_at = self.clocks.wall
         self.limit(ALL, "total", "file", 2 * amount)
         if self.system is not None:
-            for name, key in KEYS.items():
-                self.system.add_key(_virtual_key(name, key, self.clocks), cap=None)
+            for name in KEYS:
+                self.system.add_key(_virtual_key(name, self.model.keys[name]), cap=None)
 
     @rule(key=keys, amount=amounts)
     def reserve(self, key: str, amount: int) -> None:
         hold = self._name()
         before = self.model.balances(self.clocks.wall, self.model.keys[key].scopes)
-        expected = self.model.reserve(hold, key, amount, self.clocks.wall)
+        tokens = self._tokens_left(key)
+        expected = self.model.reserve(hold, key, amount, self.clocks.wall, bound=BOUND)
         if self.system is not None:
             _agree(self.system.reserve(self._order(hold, key, amount)), expected)
         if isinstance(expected, Granted):
             _law(before, amount)
+            assert all(left >= BOUND for left in tokens)
 
     @rule(key=keys, amount=amounts)
     def reserve_more(self, key: str, amount: int) -> None:
@@ -103,7 +132,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Who wins is open; how many of equal ones win is not."""
         names = [self._name() for _ in range(threads)]
         if self.system is None:
-            decisions = [self.model.reserve(name, key, amount, self.clocks.wall) for name in names]
+            decisions = [self.model.reserve(name, key, amount, self.clocks.wall, bound=BOUND) for name in names]
             assert len({type(decision) for decision in decisions}) <= 2
             return
         with ThreadPoolExecutor(threads) as pool:
@@ -113,10 +142,10 @@ class LedgerMachine(RuleBasedStateMachine):
         lost = [decision for decision in decisions if not isinstance(decision, Granted)]
         for name in won:
             before = self.model.balances(self.clocks.wall, self.model.keys[key].scopes)
-            assert isinstance(self.model.reserve(name, key, amount, self.clocks.wall), Granted)
+            assert isinstance(self.model.reserve(name, key, amount, self.clocks.wall, bound=BOUND), Granted)
             _law(before, amount)
         if lost:
-            assert not isinstance(self.model.reserve("none", key, amount, self.clocks.wall), Granted)
+            assert not isinstance(self.model.reserve("none", key, amount, self.clocks.wall, bound=BOUND), Granted)
 
     @precondition(lambda self: self.model.open())
     @rule(pick=picks, spent=st.integers(0, 70), uncertain=st.sampled_from([0, 0, 5]))
@@ -178,21 +207,76 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.system is not None:
             assert self.system.unset_limit(scope, window, source=source) is known
 
-    @rule(lines=st.dictionaries(st.tuples(scopes, windows), limits, max_size=3), zone=zones)
-    def read_settings(self, lines: dict[tuple[Scope, Window], int], zone: str) -> None:
+    @rule(scope=scopes, source=sources, measure=measures)
+    def limit_beside(self, scope: Scope, source: Any, measure: tuple[Any, Any, int]) -> None:
+        """A rate or a count: set, raised or lowered."""
+        kind, window, value = measure
+        self.model.limits.say((scope, kind, window), source, value, self.clocks.wall)
+        if self.system is not None:
+            if window:
+                limit = CountLimit(scope=scope, kind=kind, window=window, value=value, source=source)
+                self.system.set_count(limit)
+            else:
+                self.system.set_rate(RateLimit(scope=scope, kind=kind, value=value, source=source))
+
+    @precondition(lambda self: self.model.limits.said)
+    @rule(pick=picks, source=sources)
+    def lift_beside(self, pick: int, source: Any) -> None:
+        about = sorted(self.model.limits.said)[pick % len(self.model.limits.said)]
+        known = self.model.limits.unsay(about, source, self.clocks.wall)
+        if self.system is not None:
+            scope, kind, window = about
+            if window:
+                done = self.system.unset_count(scope, kind, window, source=source)  # type: ignore[arg-type]  # texts
+            else:
+                done = self.system.unset_rate(scope, kind, source=source)  # type: ignore[arg-type]  # texts
+            assert done is known
+
+    @rule(like=keys, run=st.sampled_from(["", "r1", "r4", "r5", "r6"]), lives=st.sampled_from([None, *LIVES]))
+    def begin_a_run(self, like: str, run: str, lives: timedelta | None) -> None:
+        """One more start, of a run that is known or of a new one."""
+        name, wall = f"k{len(self.model.keys) + 1}", self.clocks.wall
+        scopes = (Scope(f"key:{name}"), *self.model.keys[like].scopes[1:])
+        may = not run or self.model.limits.may_begin(self.model, scopes, run, wall)
+        key = ModelKey(scopes, run=run, made_at=self.model.at(wall), ends_at=None if lives is None else wall + lives)
+        if self.system is not None:
+            try:
+                self.system.add_key(_virtual_key(name, replace(key, made_at=wall)), cap=None)
+            except MoneyRefused:
+                assert not may
+            else:
+                assert may
+        if may:
+            self.model.keys[name] = key
+
+    @rule(
+        lines=st.dictionaries(st.tuples(scopes, windows), limits, max_size=3),
+        beside=st.dictionaries(
+            st.tuples(scopes, st.sampled_from(["tpm", "concurrent"])), st.integers(1, 900), max_size=1
+        ),
+        zone=zones,
+    )
+    def read_settings(
+        self, lines: dict[tuple[Scope, Window], int], beside: dict[tuple[Scope, Any], int], zone: str
+    ) -> None:
         """The file was edited: other budgets, perhaps another time zone."""
         self.model.sync([(*about, amount) for about, amount in lines.items()], zone, self.clocks.wall)
+        self.model.limits.sync({(*about, ""): value for about, value in beside.items()}, self.clocks.wall)
         if self.system is not None:
             said = [
                 Limit(scope=scope, window=window, amount=Money(amount), source="file")
                 for (scope, window), amount in lines.items()
             ]
-            self.system.sync_file_limits(said, zone=zone)
+            rates = [
+                RateLimit(scope=scope, kind=kind, value=value, source="file") for (scope, kind), value in beside.items()
+            ]
+            self.system.sync_file_limits(said, zone=zone, rates=rates)
 
     @rule(key=st.just("k3"))
     def revoke(self, key: str) -> None:
         fresh = not self.model.keys[key].revoked
-        self.model.keys[key].revoked = True
+        if fresh:
+            self.model.keys[key].revoked, self.model.keys[key].ends_at = True, self.clocks.wall
         if self.system is not None:
             assert self.system.revoke_key(KeyId(key)) is fresh
 
@@ -226,6 +310,18 @@ class LedgerMachine(RuleBasedStateMachine):
         assert _comparable(self.system.all_balances()) == _comparable(self.model.balances(self.clocks.wall))
 
     @invariant()
+    def limits_beside_money_are_what_happened(self) -> None:
+        if self.system is None or self.boot == "none":
+            return
+        now = self.clocks.wall
+        rates = {(it.scope, it.kind): (it.limit, it.left, it.source) for it in self.system.rates()}
+        assert rates == self.model.limits.rates(self.model, now)
+        counts = {
+            (it.scope, it.kind, it.window, it.label): (it.limit, it.used, it.source) for it in self.system.counts()
+        }
+        assert counts == self.model.limits.counts(self.model, now)
+
+    @invariant()
     def the_books_verify(self) -> None:
         if self.system is not None and self.boot != "none":
             assert self.system.verify().problems == ()
@@ -251,12 +347,23 @@ class LedgerMachine(RuleBasedStateMachine):
             self.boot = self.system.start_boot()
 
     def _close(self, hold: ModelHold, kind: Any, spent: int, uncertain: int) -> None:
-        expected = self.model.settle(hold.id, spent, uncertain, self.clocks.wall)
+        usage = Usage(input=9 * spent, cache_read=20 * spent, write_5m=spent, output=40 * spent, thinking=spent)
+        told, cached, lost = usage.prompt + usage.output, usage.cache_read, kind == "uncertain"
+        expected = self.model.settle(hold.id, spent, uncertain, self.clocks.wall, told=told, cached=cached, lost=lost)
         if self.system is not None:
             end = Settlement(
-                hold=HoldId(hold.id), kind=kind, spent=Money(spent), uncertain=Money(uncertain), usage=Usage()
+                hold=HoldId(hold.id), kind=kind, spent=Money(spent), uncertain=Money(uncertain), usage=usage
             )
             assert self.system.settle(end) is expected
+
+    def _tokens_left(self, key: str) -> list[int]:
+        """What each count of tokens on a key's scopes has left."""
+        scopes, counts = self.model.keys[key].scopes, self.model.limits.counts(self.model, self.clocks.wall)
+        return [
+            limit - used
+            for (scope, kind, *_), (limit, used, _) in counts.items()
+            if kind == "tokens" and scope in scopes
+        ]
 
     def _name(self) -> str:
         self.made += 1
@@ -286,9 +393,15 @@ def order(hold: str, *, boot: BootId, key: str, amount: Money, model: str = "cla
     )
 
 
-def _virtual_key(name: str, key: ModelKey, clocks: Clocks) -> VirtualKey:
+def _virtual_key(name: str, key: ModelKey) -> VirtualKey:
     return VirtualKey(
-        id=KeyId(name), hash=f"hash-{name}", scopes=key.scopes, created_at=clocks.wall, max_turns=key.max_turns
+        id=KeyId(name),
+        hash=f"hash-{name}",
+        scopes=key.scopes,
+        created_at=key.made_at or START,
+        expires_at=key.ends_at,
+        max_turns=key.max_turns,
+        run=key.run,
     )
 
 
@@ -305,7 +418,10 @@ def _agree(found: Decision, expected: Decision) -> None:
             assert found == expected
         case Denied():
             assert isinstance(found, Denied)
-            assert found.code == expected.code
+            assert (found.code, found.kind) == (expected.code, expected.kind)
+        case Busy():
+            assert isinstance(found, Busy)
+            assert abs(found.retry_after_s - expected.retry_after_s) < 0.000_002
         case Refused():
             assert isinstance(found, Refused)
             assert (found.needed, found.can_wait) == (expected.needed, expected.can_wait)

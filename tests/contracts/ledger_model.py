@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from tests.contracts.limits_model import RANK, LimitsModel
+
 from crewcap.core.budget import Balance, Decision, Denied, Granted, Scope, Span, Window, admit, span_of
 from crewcap.core.money import Money
-
-RANK = ("command", "key", "run", "file", "default")
 
 
 @dataclass
@@ -30,6 +30,9 @@ class ModelHold:
     spent: int = 0
     shrunk: bool = False
     closed: bool = False
+    bound: int = 0  # tokens: the most that it can use
+    told: int = 0  # tokens that its answer told of
+    is_proven: bool = False  # its tokens are those that were told
 
 
 @dataclass
@@ -39,6 +42,9 @@ class ModelKey:
     scopes: tuple[Scope, ...]
     max_turns: int | None = None
     revoked: bool = False
+    run: str = ""
+    made_at: datetime | None = None
+    ends_at: datetime | None = None
 
 
 @dataclass
@@ -51,52 +57,72 @@ class LedgerModel:
     said: dict[tuple[Scope, Window], dict[str, int]] = field(default_factory=dict)
     old_zone: list[tuple[Scope, Window, Span]] = field(default_factory=list)
     newest: datetime | None = None
+    limits: LimitsModel = field(default_factory=LimitsModel)
 
-    def reserve(self, hold: str, key: str, amount: int, now: datetime) -> Decision:
+    def reserve(self, hold: str, key: str, amount: int, now: datetime, *, bound: int = 0) -> Decision:
         """Decide as the law says."""
-        holder, at = self.keys[key], self._at(now)
+        holder, at = self.keys[key], self.at(now)
         if holder.revoked:
             return Denied(code="key_revoked", message="")
         turns = sum(key_scope in made.scopes for made in self.holds.values()) if (key_scope := holder.scopes[0]) else 0
         if holder.max_turns is not None and turns >= holder.max_turns:
             return Denied(code="turn_limit", message="")
+        beside = self.limits.decide(self, holder.scopes, bound, now)
+        if isinstance(beside, Denied):
+            return beside
         refused = admit(Money(amount), self.balances(now, holder.scopes))
         if refused is not None:
             return refused
-        self.book(hold, key, amount, at)
+        if beside is not None:
+            return beside
+        self.book(hold, key, amount, at, bound)
+        self.limits.sent(holder.scopes, now)
         return Granted(hold=hold, amount=Money(amount))  # type: ignore[arg-type]  # a plain text is enough here
 
-    def book(self, hold: str, key: str, amount: int, at: datetime) -> None:
+    def book(self, hold: str, key: str, amount: int, at: datetime, bound: int) -> None:
         """A hold was granted."""
         self.newest = at
-        self.holds[hold] = ModelHold(hold, self.keys[key].scopes, at, amount, amount)
+        self.holds[hold] = ModelHold(hold, self.keys[key].scopes, at, amount, amount, bound=bound)
 
     def shrink(self, hold: str, to: int, now: datetime) -> None:
         """Early release."""
         it = self.holds[hold]
         if not it.closed and not it.shrunk and 0 <= to < it.held:
             it.held, it.shrunk = to, True
-            self.newest = self._at(now)
+            self.newest = self.at(now)
 
-    def settle(self, hold: str, spent: int, uncertain: int, now: datetime) -> bool:
-        """Close."""
+    def settle(
+        self,
+        hold: str,
+        spent: int,
+        uncertain: int,
+        now: datetime,
+        *,
+        told: int = 0,
+        cached: int = 0,
+        lost: bool = False,
+    ) -> bool:
+        """Close; `told` are all tokens of its answer, `cached` those of them that were read from a cache."""
         it = self.holds[hold]
         if it.closed:
             return False
         it.held, it.spent, it.uncertain, it.closed = 0, spent, uncertain, True
-        self.newest = self._at(now)
+        it.told, it.is_proven = told, not (lost or uncertain)
+        self.newest = self.at(now)
+        self.limits.used(it.scopes, told - cached, now)
         return True
 
     def lose_all(self, now: datetime) -> None:
         """The gateway died or stopped."""
         for it in self.open():
-            self.settle(it.id, 0, it.held, now)
+            self.settle(it.id, 0, it.held, now, lost=True)
 
     def reconcile(self, hold: str, cost: int, now: datetime) -> None:
         """Somebody's word."""
         it = self.holds[hold]
         it.uncertain, it.spent = 0, it.spent + cost
-        self.newest = self._at(now)
+        it.is_proven = not cost
+        self.newest = self.at(now)
 
     def say(self, scope: Scope, window: Window, source: str, amount: int) -> None:
         """A limit."""
@@ -114,7 +140,8 @@ class LedgerModel:
     def sync(self, limits: Iterable[tuple[Scope, Window, int]], zone: str, now: datetime) -> None:
         """What the settings file says now."""
         if zone != self.zone:
-            self.old_zone += [(scope, window, self._span(window, now)) for scope, window in self.said]
+            self.old_zone += [(scope, window, self.span(window, now)) for scope, window in self.said]
+            self.limits.keep_windows(self, now)
             self.zone = zone
         lines = {(scope, window): amount for scope, window, amount in limits}
         for about in self.said.keys() - lines.keys():
@@ -124,8 +151,8 @@ class LedgerModel:
 
     def balances(self, now: datetime, scopes: Iterable[Scope] | None = None) -> tuple[Balance, ...]:
         """Every limit in force, added up anew; those of the old zone's windows until they end."""
-        wanted, at = None if scopes is None else set(scopes), self._at(now)
-        rows = {(scope, window, self._span(window, now)) for scope, window in self.said}
+        wanted, at = None if scopes is None else set(scopes), self.at(now)
+        rows = {(scope, window, self.span(window, now)) for scope, window in self.said}
         rows |= {row for row in self.old_zone if row[2].starts_at <= at < row[2].ends_at}
         return tuple(self._balance(*row) for row in rows if wanted is None or row[0] in wanted)
 
@@ -160,8 +187,10 @@ class LedgerModel:
             source=source,
         )
 
-    def _span(self, window: Window, now: datetime) -> Span:
-        return span_of(window, self._at(now), ZoneInfo(self.zone), self.zone)
+    def span(self, window: Window, now: datetime) -> Span:
+        """The window of today's calendar."""
+        return span_of(window, self.at(now), ZoneInfo(self.zone), self.zone)
 
-    def _at(self, now: datetime) -> datetime:
+    def at(self, now: datetime) -> datetime:
+        """Window time."""
         return now if self.newest is None else max(now, self.newest)
