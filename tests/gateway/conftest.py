@@ -110,18 +110,19 @@ def add_key(ledger: SqliteLedger, cap: str | None, **row: Any) -> Key:
     return Key(secret, key)
 
 
-def provider_for(url: str, read_key: Callable[[], str] = lambda: PROVIDER_KEY) -> Provider:
+def provider_for(url: str, read_key: Callable[[], str] = lambda: PROVIDER_KEY, *, share: int = 100) -> Provider:
     return Provider(
         name="anthropic",
         base_url=url,
         prices="anthropic",
         read_key=read_key,
         key_header=KEY_HEADERS["anthropic"],
+        share=share,
     )
 
 
-def endpoints_for(url: str, read_key: Callable[[], str] = lambda: PROVIDER_KEY) -> list[Endpoint]:
-    provider = provider_for(url, read_key)
+def endpoints_for(url: str, read_key: Callable[[], str] = lambda: PROVIDER_KEY, *, share: int = 100) -> list[Endpoint]:
+    provider = provider_for(url, read_key, share=share)
     return [
         Endpoint(provider=provider, dialect=speak(), template=template)
         for template, speak in ENDPOINTS["anthropic"].items()
@@ -160,6 +161,7 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
         provider: dict[str, Any] | None = None,
         busy_s: float = 5.0,
         base_url: str = "",
+        share: int = 100,
         **policy: Any,
     ) -> AsyncIterator[Rig]:
         home = Home(tmp_path / "home")
@@ -172,7 +174,7 @@ def rig(tmp_path: Path, book: Book) -> RigMaker:
                     home=home,
                     ledger=ledger,
                     book=book,
-                    endpoints=endpoints_for(base_url or simulator.url),
+                    endpoints=endpoints_for(base_url or simulator.url, share=share),
                     policy=Policy(**{"backoff_s": 0.001, **policy}),
                     clock=lambda: datetime.now(UTC),
                 ) as gateway,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from tests.gateway.conftest import says, script
+from aiohttp import web
+from tests.gateway.conftest import MODEL, says, script
 
 from crewcap.core.money import ZERO
 from crewcap.gateway.breaker import Rules
@@ -330,5 +334,68 @@ def test_a_gateway_that_ends_between_attempts_ends_at_once(rig: RigMaker) -> Non
                 await r.gateway.stop()
                 status, _, _ = await asking
             assert status == 503
+
+    asyncio.run(main())
+
+
+# --- a share of the provider's limits
+
+
+@asynccontextmanager
+async def limited_provider(*remaining: int, resets_in_s: float) -> AsyncIterator[tuple[str, list[float]]]:
+    """A provider that tells of its limits: so many of 100 requests are left after each answer."""
+    left, asked = list(remaining), list[float]()
+
+    async def answer(http: web.Request) -> web.Response:
+        await http.read()
+        asked.append(asyncio.get_running_loop().time())
+        reset = datetime.now(UTC) + timedelta(seconds=resets_in_s)
+        name = "anthropic-ratelimit-requests"
+        told = {f"{name}-limit": "100", f"{name}-remaining": str(left.pop(0)), f"{name}-reset": reset.isoformat()}
+        usage = {"input_tokens": 10, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "output_tokens": 5}
+        body = {"type": "message", "model": MODEL, "content": [], "stop_reason": "end_turn", "usage": usage}
+        return web.json_response(body, headers=told)
+
+    app = web.Application()
+    app.router.add_post("/v1/messages", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield "http://{}:{}".format(*runner.addresses[0][:2]), asked
+    finally:
+        await runner.cleanup()
+
+
+def test_a_request_waits_for_its_share_of_the_limits(rig: RigMaker) -> None:
+    """49 of 100 are left and half belongs to others: the next request goes out when the limit is whole again."""
+
+    async def main() -> None:
+        async with (
+            limited_provider(50, 49, 99, resets_in_s=0.6) as (url, asked),
+            rig(base_url=url, share=50) as r,
+        ):
+            assert [(await r.post(r.request()))[0] for _ in range(3)] == [200] * 3
+            assert asked[1] - asked[0] < 0.5
+            assert asked[2] - asked[1] >= 0.55
+            await r.settled()
+            assert [entry.kind for entry in r.entries()] == ["settled"] * 3
+
+    asyncio.run(main())
+
+
+def test_a_share_that_is_not_there_in_time_is_a_429_with_the_time(rig: RigMaker) -> None:
+    """No money is held meanwhile, and none afterwards."""
+
+    async def main() -> None:
+        async with limited_provider(49, resets_in_s=30) as (url, _), rig(base_url=url, share=50, wait_s=0.1) as r:
+            await r.post(r.request())
+            await r.settled()
+            spent = r.charged()
+            status, headers, body = await r.post(r.request())
+            assert (status, headers["retry-after"]) == (429, "30")
+            assert "its share of 50% keeps the rest for others" in json.loads(body)["error"]["message"]
+            assert len(r.entries()) == 1
+            assert r.charged() == spent
 
     asyncio.run(main())

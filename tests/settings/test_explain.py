@@ -91,7 +91,7 @@ def test_the_defaults_contradict_nothing() -> None:
     ("text", "said"),
     [
         ('[providers.anthropic]\nbilling = "subscription"', "a subscription is not served yet"),
-        ('[providers.anthropic]\nshare = "50%"', "providers.anthropic.share waits"),
+        ('[providers.google]\ndialect = "gemini"\nshare = "50%"', "providers.google.share: Google's answers"),
         ("[triggers.github]\ntoken = { env = 'T' }", "triggers wait for `crewcap serve`"),
         ("[repos.a]\nservices = ['redis']", "repos.a.services are not started yet"),
     ],

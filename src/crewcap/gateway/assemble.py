@@ -113,6 +113,7 @@ def _provider(one: ProviderSettings, environ: Mapping[str, str]) -> Provider:
         prices=one.prices,
         read_key=read_key,
         key_header=KEY_HEADERS[one.dialect],
+        share=one.share,
         probe=PROBES[one.dialect],
     )
 

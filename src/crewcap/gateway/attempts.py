@@ -208,16 +208,7 @@ class Attempts:
             await self._pause(wait_s, is_gone)
 
     async def _pause(self, wait_s: float, is_gone: Callable[[], bool]) -> None:
-        """Wait without a word to the client; its leaving and the gateway's end are noticed."""
-        until = self.schedule.monotonic() + wait_s
-        while (left := until - self.schedule.monotonic()) > 0:
-            try:
-                async with asyncio.timeout(min(left, self.look_s)):
-                    await self.ending.wait()
-            except TimeoutError:
-                pass
-            if self.ending.is_set() or is_gone():
-                raise Refusal("unavailable", "it was not sent again: the client left, or the gateway is ending")
+        await pause(wait_s, ending=self.ending, look_s=self.look_s, is_gone=is_gone)
 
     def _give_up(self, failure: TryAgain) -> web.Response:
         """The last attempt's answer; the client's library is not to begin where this one ended."""
@@ -229,6 +220,19 @@ class Attempts:
         if is_used_up:
             failure.answer.headers.update(NO_RETRY)
         return failure.answer
+
+
+async def pause(wait_s: float, *, ending: asyncio.Event, look_s: float, is_gone: Callable[[], bool]) -> None:
+    """Wait without a word to the client; its leaving and the gateway's end are noticed."""
+    until = time.monotonic() + wait_s
+    while (left := until - time.monotonic()) > 0:
+        try:
+            async with asyncio.timeout(min(left, look_s)):
+                await ending.wait()
+        except TimeoutError:
+            pass
+        if ending.is_set() or is_gone():
+            raise Refusal("unavailable", "it was not sent: the client left, or the gateway is ending")
 
 
 def _explained(refusal: Refusal, before: TryAgain) -> Refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -17,10 +18,10 @@ from aiohttp import web
 from crewcap.core.asks import Ask
 from crewcap.core.budget import Denied, HoldId, Refused
 from crewcap.core.keys import VirtualKey
-from crewcap.gateway import headers
+from crewcap.gateway import headers, share
 from crewcap.gateway.admission import Admission, Counts, Prices, Request
 from crewcap.gateway.answers import Refusal, budget_message, retry_after_s, waiting_message
-from crewcap.gateway.attempts import Attempts, Schedule
+from crewcap.gateway.attempts import Attempts, Schedule, pause
 from crewcap.gateway.breaker import Breakers
 from crewcap.gateway.callers import Call, Callers
 from crewcap.gateway.choosing import Want
@@ -41,6 +42,7 @@ from crewcap.wire import Malformed, RefusalKind
 log = logging.getLogger(__name__)
 
 LARGE_BODY = 2**18  # read outside the event loop
+SHARE_LOOK_S = 1.0  # those who wait for the provider's limits look this often whether an answer told of more
 CONTINUES = frozenset({"previous_response_id"})  # what `[gateway] allow` calls going on from an earlier answer
 
 _DENIED: Mapping[str, RefusalKind] = {
@@ -69,6 +71,7 @@ class Metered:
         self._admission = self._admission_by(parts)
         self._counts = Counts()
         self._failures = Failures(time.monotonic)
+        self.shares = share.Shares(time.monotonic)
         self.breakers = Breakers(time.monotonic, parts.policy.breaker)
 
     def renewed(self, parts: Parts) -> Metered:
@@ -120,10 +123,12 @@ class Metered:
         return self._failures.add(hashlib.sha256(request.key.id.encode() + body).digest())
 
     def heard(self, request: Request, status: int, headers: Mapping[str, str]) -> None:
-        """The head of an answer: a sign of life."""
-        del headers
+        """The head of an answer: a sign of life, and word of the provider's limits."""
+        key = self._key_name(request.provider)
         if status < 500:
-            self.breakers.answered(self._key_name(request.provider))
+            self.breakers.answered(key)
+        if request.provider.share < share.WHOLE:
+            self.shares.heard(key, request.model, headers, now=self.now())
 
     def ended(self, ended: Ended) -> None:
         """An attempt is over: those who watch are told."""
@@ -151,6 +156,7 @@ class Metered:
             return has_left(http) or not self._doors.lets_in(call.door, call.key.id)
 
         async def send(attempt: int, before: str, let_out: Callable[[], object]) -> web.StreamResponse:
+            await self._follow_share(endpoint.provider, call.key, ask, is_gone)
             request = self._request(endpoint, call, ask, http.rel_url.raw_path)
             request = replace(request, notes=(*request.notes, *([f"attempt {attempt}: {before}"] if before else [])))
             self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)
@@ -161,6 +167,7 @@ class Metered:
                 self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)  # perhaps while it waited
                 body = _outgoing(call.body, request, held)
                 let_out()
+                self.shares.let_out(self._key_name(endpoint.provider), request.model)
             except BaseException:
                 exchange.let_go()
                 raise
@@ -182,6 +189,20 @@ class Metered:
             look_s=self.policy.look_s,
             schedule=Schedule(policy=self.policy),
         )
+
+    async def _follow_share(self, provider: Provider, key: VirtualKey, ask: Ask, is_gone: Callable[[], bool]) -> None:
+        """Wait while less is left of the provider's limits than is kept for others."""
+        if provider.share >= share.WHOLE:
+            return
+        model = self._admission.model(key, provider, ask, at=self.now())
+        name, deadline = self._key_name(provider), time.monotonic() + self.policy.wait_s
+        while (short := self.shares.short(name, model, provider.share)) is not None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                said = share.message(provider.name, short, provider.share)
+                raise Refusal("wait", said, retry_after_s=math.ceil(short.wait_s))
+            wait_s = min(short.wait_s, left, SHARE_LOOK_S)
+            await pause(wait_s, ending=self.ending, look_s=self.policy.look_s, is_gone=is_gone)
 
     def _key_name(self, provider: Provider) -> str:
         """A provider's key among the breakers: another key of the same provider is another one."""

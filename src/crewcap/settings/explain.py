@@ -16,7 +16,17 @@ from crewcap.settings.locate import Path, dotted
 from crewcap.settings.models import DEFAULT, BudgetLine, Settings, SettingsFile
 from crewcap.settings.values import show_duration, show_money, show_share
 
-HIDDEN = {"source", "origins", "routes", "budgets", "rates", "timezone", "written_routes", "price_overrides", "store_url"}
+HIDDEN = {
+    "source",
+    "origins",
+    "routes",
+    "budgets",
+    "rates",
+    "timezone",
+    "written_routes",
+    "price_overrides",
+    "store_url",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +197,8 @@ def _unserved_providers(settings: Settings) -> Iterator[str]:
     for name, provider in settings.providers.items():
         if provider.billing == "subscription":
             yield f"providers.{name}.billing: a subscription is not served yet; its requests are refused"
-        if provider.share != 100:
-            yield f"providers.{name}.share waits for rate limits; requests are sent at full speed until then"
+        if provider.share != 100 and provider.dialect == "gemini":
+            yield f"providers.{name}.share: Google's answers do not tell of its limits, so nothing can follow them"
 
 
 def _waiting_for_serve(settings: Settings) -> Iterator[str]:
