@@ -11,6 +11,12 @@ from crewcap.config import Settings
 from crewcap.settings import explain, load
 from crewcap.settings.starter import settings_file
 
+GOOGLE = """
+[providers.google]
+dialect = "gemini"
+base_url = "https://google.example.com"
+share = "50%"
+"""
 SAMPLE = Path(__file__).with_name("sample.toml").read_text("utf-8")
 
 
@@ -91,7 +97,7 @@ def test_the_defaults_contradict_nothing() -> None:
     ("text", "said"),
     [
         ('[providers.anthropic]\nbilling = "subscription"', "a subscription is not served yet"),
-        ('[providers.google]\ndialect = "gemini"\nshare = "50%"', "providers.google.share: Google's answers"),
+        (GOOGLE, "providers.google.share: Google's answers"),
         ("[triggers.github]\ntoken = { env = 'T' }", "triggers wait for `crewcap serve`"),
         ("[repos.a]\nservices = ['redis']", "repos.a.services are not started yet"),
     ],
