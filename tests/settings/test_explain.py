@@ -14,7 +14,7 @@ from crewcap.settings.starter import settings_file
 GOOGLE = """
 [providers.google]
 dialect = "gemini"
-base_url = "https://google.example.com"
+base_url = "https://generativelanguage.googleapis.com"
 share = "50%"
 """
 SAMPLE = Path(__file__).with_name("sample.toml").read_text("utf-8")
