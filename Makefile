@@ -17,6 +17,7 @@ torture: ## the long form of what the books must live through; writes docs/tortu
 docs: ## write the reference pages again, from the code
 	@sh scripts/setup.sh dev
 	@.venv/bin/python -m tools.reference
+	@.venv/bin/python -m tools.promises
 
 locks: ## write the lock files again, from pyproject.toml (needs uv)
 	@sh scripts/setup.sh dev
