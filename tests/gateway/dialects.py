@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -42,6 +43,8 @@ class Said:
     kind: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     is_cut: bool = False  # the connection breaks off after these bytes
+    after: asyncio.Event | None = None  # the end of the body waits for it
+    rest: bytes = b""  # the end of the body
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ class Provider3:
         response = web.StreamResponse(status=said.status, headers={"content-type": said.kind, **said.headers})
         await response.prepare(http)
         await response.write(said.body)
+        if said.after is not None:
+            await said.after.wait()
+            await response.write(said.rest)
         if said.is_cut:
             assert http.transport is not None
             http.transport.abort()
@@ -144,7 +150,7 @@ class Three:
 
     def new_key(self, cap: str | None = "1.00", **row: Any) -> Key:
         """One more key."""
-        return add_key(self.ledger, cap, **row)
+        return add_key(self.ledger, cap, **{"capped": cap is not None, **row})
 
 
 def key_header(path: str, secret: str) -> dict[str, str]:
@@ -195,11 +201,17 @@ async def three(
                 ledger=ledger,
                 book=book,
                 endpoints=endpoints(provider.url, families, **(options or {})),
-                policy=Policy(**policy),
+                policy=Policy(**{"attempts": 1, **policy}),
                 clock=lambda: datetime.now(UTC),
             ) as gateway,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
         ):
-            yield Three(gateway=gateway, provider=provider, ledger=ledger, http=http, key=add_key(ledger, cap))
+            yield Three(
+                gateway=gateway,
+                provider=provider,
+                ledger=ledger,
+                http=http,
+                key=add_key(ledger, cap, capped=cap is not None),
+            )
     finally:
         ledger.close()
