@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.clocks import START, Clocks
 from tests.contracts.ledger_desk import REPO, RUN, SCOPES, TEAM, Desk, usd
+from tests.contracts.ledger_incidents import IncidentsContract
 from tests.contracts.ledger_limits import LimitsContract
 from tests.contracts.ledger_machine import order
 
@@ -26,7 +27,7 @@ from crewcap.errors import CrewcapError, InternalError, UsageError
 from crewcap.stores import Ledger, Limit, Settlement, Totals
 
 
-class LedgerContract(LimitsContract):
+class LedgerContract(LimitsContract, IncidentsContract):
     """The suite."""
 
     @pytest.fixture

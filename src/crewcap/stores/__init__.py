@@ -128,6 +128,15 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Why no capped request goes to a provider until somebody has looked."""
+
+    provider: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """What `ledger verify` found: every balance recomputed from the movements."""
 
@@ -190,6 +199,19 @@ class Ledger(Protocol):
 
     def reconcile(self, hold: HoldId, *, cost: Money, word: str) -> None:
         """Close an uncertain hold by somebody's word, as a new entry."""
+        ...
+
+    # incidents
+    def freeze(self, provider: str, *, reason: str) -> bool:
+        """Remember that an answer of this provider's broke what holds rest on; False where that is known already."""
+        ...
+
+    def frozen(self) -> tuple[Incident, ...]:
+        """Incidents that nobody has looked at, oldest first: at most one of each provider."""
+        ...
+
+    def thaw(self, provider: str, *, word: str) -> bool:
+        """Somebody has looked at a provider's incident; False where it has none."""
         ...
 
     # limits

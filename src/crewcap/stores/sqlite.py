@@ -28,6 +28,7 @@ from crewcap.home import Home
 from crewcap.stores import (
     Entry,
     HoldOrder,
+    Incident,
     Limit,
     LimitSource,
     OpenHold,
@@ -38,6 +39,7 @@ from crewcap.stores import (
     sqlite_beside,
     sqlite_copies,
     sqlite_holds,
+    sqlite_incidents,
     sqlite_keys,
     sqlite_limits,
     sqlite_read,
@@ -156,6 +158,23 @@ class SqliteLedger:
         """Close an uncertain hold by somebody's word, as a new entry."""
         with self._writing(durable=True) as (db, now):
             sqlite_holds.reconcile(db, hold, cost, word, now)
+
+    # incidents
+
+    def freeze(self, provider: str, *, reason: str) -> bool:
+        """Remember an incident of a provider's."""
+        with self._writing(durable=True) as (db, now):
+            return sqlite_incidents.freeze(db, provider, reason, now)
+
+    def frozen(self) -> tuple[Incident, ...]:
+        """Incidents that nobody has looked at."""
+        with self._reading() as (db, _):
+            return sqlite_incidents.frozen(db)
+
+    def thaw(self, provider: str, *, word: str) -> bool:
+        """Somebody has looked at a provider's incident."""
+        with self._writing(durable=True) as (db, now):
+            return sqlite_incidents.thaw(db, provider, word, now)
 
     # limits
 

@@ -253,6 +253,19 @@ ADD_REFUSAL = """
 INSERT INTO refusal (key, at, model, needed, message) VALUES (:key, :at, :model, :needed, :message)
 """
 
+# --- incidents -------------------------------------------------------------------------------------------------------
+
+# A provider is frozen, unless it is already.
+FREEZE = """
+INSERT INTO incident (provider, reason, at) VALUES (:provider, :reason, :at) ON CONFLICT DO NOTHING
+"""
+
+# Who is frozen, and why.
+FROZEN = "SELECT provider, reason, at FROM incident WHERE thawed_at IS NULL ORDER BY id"
+
+# Somebody has looked.
+THAW = "UPDATE incident SET thawed_at = :at, word = :word WHERE provider = :provider AND thawed_at IS NULL"
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 _OPEN = """
