@@ -63,7 +63,7 @@ class Callers:
         """Headers and key of a request whose body does not matter."""
         try:
             found = headers.read(http.headers.items())
-            return found, await self._key(door, headers.key_shown(found) or http.query.get("key", ""))
+            return found, await self._key(door, headers.key_shown(found, http.query.getall("key", ())))
         except headers.HeaderError as error:
             raise Refusal("malformed", str(error)) from error
 

@@ -80,14 +80,16 @@ def to_client(provider: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def key_shown(client: Mapping[str, str]) -> str:
+def key_shown(client: Mapping[str, str], queried: Iterable[str] = ()) -> str:
     """The virtual key that the client shows, in whichever way its provider's clients do; '' when it shows none.
+
+    `queried` are the keys of the query, which is where Google's oldest clients put theirs.
 
     Some clients send the same key in two ways; two different ones are refused, so that nobody can argue which one
     was meant.
     """
     scheme, _, token = client.get("authorization", "").strip().partition(" ")
-    ways = [token if scheme.lower() == "bearer" else "", *(client.get(name, "") for name in KEY_NAMES)]
+    ways = [token if scheme.lower() == "bearer" else "", *(client.get(name, "") for name in KEY_NAMES), *queried]
     shown = {way.strip() for way in ways} - {""}
     if len(shown) > 1:
         raise HeaderError("the request carries two different keys; send one")
