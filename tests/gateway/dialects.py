@@ -21,7 +21,7 @@ from crewcap.core.money import Money
 from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.upstream import KEY_HEADERS, Provider
+from crewcap.gateway.upstream import KEY_HEADERS, PROBES, Provider
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.stores import Entry
@@ -170,6 +170,7 @@ def endpoints(url: str, families: Sequence[str] = tuple(PRICES), **options: Any)
                 prices=PRICES[family],
                 read_key=lambda: PROVIDER_KEY,
                 key_header=KEY_HEADERS[family],
+                probe=PROBES[family],
             ),
             dialect=speak(**options.get(family, {})),
             template=template,

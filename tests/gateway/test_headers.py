@@ -73,3 +73,12 @@ def test_two_different_keys_are_refused() -> None:
         headers.key_shown({"x-api-key": "a", "authorization": "Bearer b"})
     with pytest.raises(headers.HeaderError, match="twice"):
         headers.read([("authorization", "Bearer a"), ("Authorization", "Bearer b")])
+
+
+def test_a_key_in_the_query_is_one_of_the_ways() -> None:
+    """Once more the same is the same; another one is one too many."""
+    assert headers.key_shown({}, ["a"]) == "a"
+    assert headers.key_shown({"x-goog-api-key": "a"}, ["a", "a"]) == "a"
+    for client, queried in (({"x-goog-api-key": "a"}, ["b"]), ({}, ["a", "b"])):
+        with pytest.raises(headers.HeaderError, match="two different keys"):
+            headers.key_shown(client, queried)
