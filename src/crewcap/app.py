@@ -56,14 +56,7 @@ class App:
 
         self.home.make()
         ledger = SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.settings.timezone)
-        found = self.settings
-        ledger.sync_file_limits(
-            found.limits(),
-            zone=found.timezone,
-            has_file=bool(found.source),
-            rates=found.rate_limits(),
-            counts=found.count_limits(),
-        )
+        self.settings.bring_limits(ledger)
         return ledger
 
     @cached_property

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import pytest
 from tests.gateway.conftest import MODEL, PROVIDER_KEY, Key, RigMaker, add_key
 
 from crewcap.core.money import ZERO
+from crewcap.gateway.client import find
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.simulator.script import Script, Step
@@ -29,6 +31,7 @@ from crewcap.simulator.server import Simulator
 from crewcap.stores.sqlite import SqliteLedger
 
 SLOW = Script(name="slow", steps=(Step(name="slow", say="Yes.", output_tokens=400, events=20, pace_ms=20),))
+QUICK = Script(name="quick", steps=(Step(name="quick", say="Yes.", output_tokens=400, events=3, pace_ms=5),))
 SILENT = Script(name="silent", steps=(Step(name="silent", say="Yes.", output_tokens=400, hang=3),))
 
 
@@ -65,17 +68,23 @@ class Running:
 
 @contextmanager
 def gateway(
-    tmp_path: Path, simulator: Simulator, *, drain: str = "120s", environ: dict[str, str] | None = None
+    tmp_path: Path,
+    simulator: Simulator,
+    *,
+    drain: str = "120s",
+    environ: dict[str, str] | None = None,
+    config: str = "",
+    options: tuple[str, ...] = (),
 ) -> Iterator[Running]:
     home = Home(tmp_path / "home")
-    config = tmp_path / "config.toml"
-    config.write_text(
+    file = tmp_path / "config.toml"
+    file.write_text(
         f'[providers.anthropic]\nkey = {{ env = "ANTHROPIC_API_KEY" }}\nbase_url = "{simulator.url}"\n'
-        f'prices = "anthropic"\n[gateway]\ndrain = "{drain}"\n'
+        f'prices = "anthropic"\n[gateway]\ndrain = "{drain}"\n{config}'
     )
     command = [sys.executable, "-m", "crewcap", "gateway", "--listen", "127.0.0.1:0", "--json"]
     process = subprocess.Popen(
-        [*command, "--home", str(home.root), "--config", str(config)],
+        [*command, *options, "--home", str(home.root), "--config", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -176,22 +185,176 @@ def test_the_providers_key_can_be_read_nowhere_but_in_memory(tmp_path: Path, slo
         assert PROVIDER_KEY not in out + err
 
 
-def test_a_home_has_one_gateway(tmp_path: Path, slow: Simulator) -> None:
-    with gateway(tmp_path, slow) as running:
-        command = [
-            sys.executable,
-            "-m",
-            "crewcap",
-            "gateway",
-            "--listen",
-            "127.0.0.1:0",
-            "--home",
-            str(running.home.root),
-        ]
-        environ = {"PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": PROVIDER_KEY}
-        second = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
-        assert second.returncode == 2
-        assert second.stderr.startswith(f"error: a gateway of this home runs already: {running.url}")
+def test_gateways_of_one_home_share_its_budgets_and_none_is_overshot(tmp_path: Path, book: Book) -> None:
+    """Each has a boot of its own; what one holds, the other sees."""
+    with (
+        Simulator.in_thread(QUICK, book=book) as simulator,
+        gateway(tmp_path, simulator) as one,
+        gateway(tmp_path, simulator) as other,
+    ):
+        ledger = one.ledger()
+        key = add_key(ledger, "0.10")
+        answers = asyncio.run(ask_all([one.url, other.url] * 12, key, max_tokens=1_000))
+        balance = ledger.balances(key.row.id)[0]
+        assert {status for status, _ in answers} == {200, 402}
+        assert simulator.meter.total() <= balance.limit
+        assert (balance.spent, balance.held, balance.uncertain) == (simulator.meter.total(), ZERO, ZERO)
+        assert ledger.verify().problems == ()
+        ledger.close()
+
+
+def test_a_gateway_that_is_killed_leaves_the_other_at_work_and_its_holds_charged(
+    tmp_path: Path, slow: Simulator
+) -> None:
+    """The next start of any gateway finds the holds of the dead one."""
+    with gateway(tmp_path, slow) as one, gateway(tmp_path, slow) as other:
+        ledger = one.ledger()
+        key = add_key(ledger, "1.00")
+        client = one.ask(key, stream=True)
+        one.until_billed()
+        one.process.kill()
+        one.process.wait(timeout=10)
+        client.kill()
+        client.communicate()
+        assert b'"usage"' in other.ask(key).communicate(timeout=20)[0]
+        held = ledger.balances(key.row.id)[0].held
+        assert held > ZERO
+        with gateway(tmp_path, slow):
+            balance = ledger.balances(key.row.id)[0]
+            assert (balance.held, balance.uncertain) == (ZERO, held)
+            assert "died" in ledger.uncertain_holds()[0].reason
+            assert b'"usage"' in other.ask(key).communicate(timeout=20)[0]
+        assert ledger.balances(key.row.id)[0].spent + held >= slow.meter.total()
+        assert ledger.verify().problems == ()
+        ledger.close()
+
+
+def test_the_last_gateway_of_a_home_is_the_one_that_clients_find(tmp_path: Path, slow: Simulator) -> None:
+    """One that stops takes away its own note and socket alone."""
+
+    def found() -> str:
+        handle = asyncio.run(find(Home(tmp_path / "home")))
+        return handle.url if handle else ""
+
+    with gateway(tmp_path, slow) as one:
+        with gateway(tmp_path, slow) as other:
+            assert found() == other.url
+            one.process.terminate()
+            assert one.process.wait(timeout=20) == 0
+            assert found() == other.url
+        assert found() == ""
+        assert list((tmp_path / "home").glob("control-*.sock")) == []
+
+
+def test_a_gateway_that_nobody_tells_of_says_again_where_it_is(rig: RigMaker) -> None:
+    """The note of the last one went with it; the one before still serves."""
+
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait(timeout=20)
+
+    async def main() -> None:
+        async with rig(beat_s=0.01) as r:
+            r.home.gateway_note.unlink()
+            await r.until(r.home.gateway_note.exists)
+            assert json.loads(r.home.gateway_note.read_text())["url"] == r.gateway.url
+            r.home.gateway_note.write_text(json.dumps({"pid": dead.pid, "boot": "boot-of-the-dead"}))
+            await r.until(lambda: r.gateway.url in r.home.gateway_note.read_text())
+            alive = json.dumps({"pid": os.getpid(), "boot": "boot-of-another"})
+            r.home.gateway_note.write_text(alive)
+            await asyncio.sleep(0.05)
+            assert r.home.gateway_note.read_text() == alive
+
+    asyncio.run(main())
+
+
+def test_what_a_killed_gateway_left_lying_is_swept_up(tmp_path: Path, slow: Simulator) -> None:
+    """Only a socket that nobody listens at, and that is not just being made."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    listening = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    for each, name in zip(listening, ("old", "young", "alive"), strict=True):
+        each.bind(str(home / f"control-{name}.sock"))
+    listening[2].listen()
+    listening[0].close()
+    for name in ("old", "alive"):
+        os.utime(home / f"control-{name}.sock", (0, 0))
+    with gateway(tmp_path, slow):
+        left = {path.name for path in home.glob("control-*.sock")}
+        assert "control-old.sock" not in left
+        assert {"control-young.sock", "control-alive.sock"} < left
+    for each in listening:
+        each.close()
+
+
+SHAPES = {  # of a 503, as each family's clients know it
+    "/v1/messages": {"type": "error", "error": {"type": "overloaded_error"}},
+    "/v1/responses": {"error": {"type": "server_error"}},
+    "/v1/chat/completions": {"error": {"type": "server_error"}},
+    "/v1beta/models/gemini-2.5-pro:generateContent": {"error": {"code": 503, "status": "UNAVAILABLE"}},
+}
+
+
+def test_while_it_ends_a_gateway_refuses_what_is_new_in_each_familys_shape(tmp_path: Path, book: Book) -> None:
+    """A client is told to come again, the health check takes it out of the rotation, what is under way ends whole."""
+    slow = Script(name="slow", steps=(Step(name="slow", say="Yes.", output_tokens=400, events=20, pace_ms=60),))
+    with (
+        Simulator.in_thread(slow, book=book) as simulator,
+        gateway(tmp_path, simulator, config=other_families(simulator)) as running,
+    ):
+        ledger = running.ledger()
+        key = add_key(ledger, "1.00")
+        client = running.ask(key, stream=True)
+        running.until_billed()
+        running.process.terminate()
+        asyncio.run(look_at_one_that_ends(running.url, key))
+        assert b"message_stop" in client.communicate(timeout=20)[0]
+        assert running.process.wait(timeout=20) == 0
+        balance = ledger.balances(key.row.id)[0]
+        assert (balance.spent, balance.uncertain, balance.held) == (simulator.meter.total(), ZERO, ZERO)
+        ledger.close()
+
+
+def other_families(simulator: Simulator) -> str:
+    where = f'key = {{ env = "ANTHROPIC_API_KEY" }}\nbase_url = "{simulator.url}"'
+    lists = {"openai": "openai", "gemini": "google"}
+    return "".join(f'[providers.{name}]\n{where}\nprices = "{prices}"\n' for name, prices in lists.items())
+
+
+async def look_at_one_that_ends(url: str, key: Key) -> None:
+    """Its health, each family's refusal, its metrics."""
+    async with asyncio.timeout(10), aiohttp.ClientSession(url) as http:
+        status = 200
+        while status == 200:
+            async with http.get("/healthz") as health:
+                status, said = health.status, await health.json()
+        assert (status, said) == (503, {"status": "ending"})
+        for path, shape in SHAPES.items():
+            async with http.post(path, json={}, headers={"authorization": f"Bearer {key.secret}"}) as answer:
+                assert answer.status == 503
+                assert int(answer.headers["retry-after"]) > 0
+                assert answer.headers["connection"] == "close"
+                assert agrees(shape, await answer.json()), await answer.text()
+        async with http.get("/metrics") as metrics:
+            assert "crewcap_draining 1" in await metrics.text()
+
+
+def agrees(wanted: Any, found: Any) -> bool:
+    """Whether everything that is wanted is found."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(agrees(each, found.get(name)) for name, each in wanted.items())
+    return bool(wanted == found)
+
+
+async def ask_all(urls: list[str], key: Key, **fields: Any) -> list[tuple[int, bytes]]:
+    """All at once."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **fields}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+
+        async def one(url: str) -> tuple[int, bytes]:
+            async with http.post(f"{url}/v1/messages", json=body, headers={"x-api-key": key.secret}) as answer:
+                return answer.status, await answer.read()
+
+        return await asyncio.gather(*(one(url) for url in urls))
 
 
 @pytest.mark.parametrize(

@@ -10,41 +10,50 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 import uvloop
 
+from crewcap import logs
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.room import require_room
 from crewcap.errors import CrewcapError, UsageError
 
 if TYPE_CHECKING:
+    from crewcap.gateway.reload import Loaded
     from crewcap.gateway.server import Gateway
+
+log = logging.getLogger(__name__)
 
 
 @click.command(epilog="Example: crewcap gateway & crewcap key create --cap 1.00 --shell")
 @click.option("--listen", default="127.0.0.1:8787", metavar="HOST:PORT", help="Loopback only; port 0 takes a free one.")
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", help="How the log on stderr is written.")
+@click.option("--log-level", type=click.Choice(logs.LEVELS), help="What is logged; by default warnings, with -v info.")
 @click.option("--child", is_flag=True, hidden=True, help="Keys on stdin as one line of JSON; ends with it.")
 @common
 @with_call
-def gateway(call: Call, /, *, listen: str, child: bool) -> None:
+def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: logs.Level | None, child: bool) -> None:
     """Serve model requests on this machine, each held against its budgets before it is sent.
 
     Clients use a key of `crewcap key create`; providers' keys stay in this process. Ctrl-C lets requests that are
-    under way end, settles them, and stops.
+    under way end, settles them, and stops. Settings and prices are read again when their files change, and at SIGHUP.
     """
     from crewcap.gateway import process  # noqa: PLC0415  (only here)
     from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy; not for --help)
 
     process.make_unreadable()
-    logging.basicConfig(level=logging.INFO if call.verbose else logging.WARNING, format="%(asctime)s %(message)s")
+    secrets = logs.Secrets()
+    logs.set_up(log_format, log_level or ("info" if call.verbose else "warning"), secrets=secrets)
     try:
-        secrets = _secrets_from_stdin() if child else {}
+        keys = _keys_from_stdin() if child else {}
         require_room(call.home)
-        secrets |= process.forget(key_variables(call.app.settings))
+        keys |= process.forget(key_variables(call.app.settings))
+        secrets.know(keys.values())
         address = ("127.0.0.1", 0) if child else _address(listen)
-        uvloop.run(_serve(call, {**call.environ, **secrets}, address, child=child))
+        uvloop.run(_serve(call, {**call.environ, **keys}, address, secrets, child=child))
     except CrewcapError as error:
         if not child:
             raise
@@ -52,16 +61,11 @@ def gateway(call: Call, /, *, listen: str, child: bool) -> None:
         click.get_current_context().exit(error.exit_status)
 
 
-async def _serve(call: Call, environ: Mapping[str, str], address: tuple[str, int], *, child: bool) -> None:
+async def _serve(
+    call: Call, environ: Mapping[str, str], address: tuple[str, int], secrets: logs.Secrets, *, child: bool
+) -> None:
     from crewcap.gateway.assemble import assemble  # noqa: PLC0415
-    from crewcap.gateway.client import find  # noqa: PLC0415
 
-    other = await find(call.home)
-    if other is not None:
-        raise UsageError(
-            f"a gateway of this home runs already: {other.url} (process {other.pid})",
-            help="use it, or name another state directory with --home",
-        )
     app = call.app
     async with assemble(
         home=call.home,
@@ -71,12 +75,31 @@ async def _serve(call: Call, environ: Mapping[str, str], address: tuple[str, int
         environ=environ,
         clock=call.clock,
         listen=address,
+        told=secrets.know,
     ) as running:
+        _watch_settings(call, running, environ, secrets)
         gc.collect()
         gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request
         gc.set_threshold(20_000, 20, 50)  # an answer makes thousands of small values and no cycles
         _say(call, running, child=child)
         await _until_told(running, child=child)
+
+
+def _watch_settings(call: Call, running: Gateway, environ: Mapping[str, str], secrets: logs.Secrets) -> None:
+    """Go by other settings and prices as soon as their files say so."""
+    from crewcap.gateway.assemble import basis  # noqa: PLC0415
+    from crewcap.gateway.reload import Files, Loaded, Reloader  # noqa: PLC0415
+
+    app, files = call.app, Files(config_path=call.config_path, environ=environ)
+
+    async def renew(loaded: Loaded) -> None:
+        settings = loaded.settings
+        await running.renew(
+            basis(settings, loaded.book, environ, told=secrets.know), sync=lambda: settings.bring_limits(app.ledger)
+        )
+
+    now = Loaded(settings=app.settings, book=app.book)
+    running.watch(Reloader(now=now, files=files.of, load=files.load, renew=renew))
 
 
 def _say(call: Call, running: Gateway, *, child: bool) -> None:
@@ -92,19 +115,34 @@ async def _until_told(running: Gateway, *, child: bool) -> None:
     """Serve until a signal; a child also until its starter is gone and nobody is attached."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    tasks = set[asyncio.Task[None]]()
 
     def on_signal() -> None:
         if stop.is_set():
             running.hurry(0)
         stop.set()
 
+    def on_hangup() -> None:
+        task = asyncio.create_task(_read_again(running))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     if child:
         gone = asyncio.create_task(_stdin_closed(running))
         gone.add_done_callback(lambda _: stop.set())
     await stop.wait()
+    log.info("ending: what is under way may end")
     await running.stop()
+    log.info("ended")
+
+
+async def _read_again(running: Gateway) -> None:
+    """At SIGHUP; what is wrong was logged."""
+    with suppress(CrewcapError):
+        await running.read_again()
 
 
 async def _stdin_closed(running: Gateway) -> None:
@@ -122,7 +160,7 @@ async def _stdin_closed(running: Gateway) -> None:
     await running.control.unattached()
 
 
-def _secrets_from_stdin() -> dict[str, str]:
+def _keys_from_stdin() -> dict[str, str]:
     """The one line that the starter sends; read without a buffer, so that the end of the input stays to be seen."""
     line = b""
     while not line.endswith(b"\n"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from crewcap.config import ProviderSettings, Settings
 from crewcap.errors import UnsafeEnvironment
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.parts import Basis
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.server import Gateway
 from crewcap.gateway.upstream import KEY_HEADERS, PROBES, Provider
@@ -22,6 +23,14 @@ from crewcap.stores import Ledger
 from crewcap.wire import ENDPOINTS
 
 _REGIONAL = re.compile(r"([a-z]{2})\.api\.openai\.com")
+
+
+Told = Callable[[Iterable[str]], None]
+
+
+def nobody(secrets: Iterable[str]) -> None:
+    """Where nobody writes a log, nobody need hear of secrets."""
+    del secrets
 
 
 def assemble(
@@ -33,16 +42,31 @@ def assemble(
     environ: Mapping[str, str],
     clock: Callable[[], datetime],
     listen: tuple[str, int],
+    told: Told = nobody,
 ) -> Gateway:
-    """The gateway that these settings describe; `environ` is where key sources of kind `env` are looked up."""
+    """The gateway that these settings describe; `environ` is where key sources of kind `env` are looked up.
+
+    `told` hears every secret that is read, so that no log shows it.
+    """
+    found = basis(settings, book, environ, told=told)
     return Gateway(
         home=home,
         ledger=ledger,
-        book=book,
-        endpoints=[each for one in _served(settings) for each in _endpoints(one, settings, environ)],
-        policy=_policy(settings),
+        book=found.book,
+        endpoints=found.endpoints,
+        policy=found.policy,
         clock=clock,
         listen=listen,
+        terms=found.terms,
+    )
+
+
+def basis(settings: Settings, book: Prices, environ: Mapping[str, str], *, told: Told = nobody) -> Basis:
+    """What a gateway goes by when these settings hold."""
+    return Basis(
+        endpoints=tuple(each for one in _served(settings) for each in _endpoints(one, settings, environ, told)),
+        book=book,
+        policy=_policy(settings),
         terms=terms(settings),
     )
 
@@ -71,9 +95,9 @@ def _served(settings: Settings) -> list[ProviderSettings]:
     ]
 
 
-def _endpoints(one: ProviderSettings, settings: Settings, environ: Mapping[str, str]) -> list[Endpoint]:
+def _endpoints(one: ProviderSettings, settings: Settings, environ: Mapping[str, str], told: Told) -> list[Endpoint]:
     """Every path of a provider, each with its dialect."""
-    provider, options = _provider(one, environ), _options(one, settings)
+    provider, options = _provider(one, environ, told), _options(one, settings)
     return [
         Endpoint(provider=provider, dialect=speak(**options), template=template)
         for template, speak in ENDPOINTS[one.dialect].items()
@@ -98,14 +122,16 @@ def region(base_url: str) -> str:
     return found[1] if found else "global"
 
 
-def _provider(one: ProviderSettings, environ: Mapping[str, str]) -> Provider:
+def _provider(one: ProviderSettings, environ: Mapping[str, str], told: Told) -> Provider:
     def read_key() -> str:
         if one.key is None:
             raise UnsafeEnvironment(
                 f"provider {one.name} has no key",
                 help=f'say where it is: [providers.{one.name}] key = {{ env = "..." }}',
             )
-        return one.key.read(environ)
+        key = one.key.read(environ)
+        told((key,))
+        return key
 
     return Provider(
         name=one.name,

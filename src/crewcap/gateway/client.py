@@ -83,6 +83,10 @@ class GatewayHandle:
         """Somebody has looked at an incident of this provider's."""
         return bool((await self._ask("POST", "/thaw", {"provider": provider}, limit_s=ANSWER_S))["thawed"])
 
+    async def read_again(self) -> str:
+        """Have the settings read again; the hash of the prices that hold now. `SettingsError` says why they do not."""
+        return str((await self._ask("POST", "/reload", limit_s=ANSWER_S))["book"])
+
     async def status(self) -> dict[str, Any]:
         """Everything that the gateway tells of itself."""
         return await self._ask("GET", "/status", limit_s=ANSWER_S)

@@ -8,6 +8,7 @@ GET    /runs/{run}    what its agents did so far: {"agents","depth","refused","w
 DELETE /runs/{run}    close it, wait for its requests under way, {"open_holds": n}
 POST   /revoke        {"key_id"}: end a key, wait for its requests under way, {"revoked","open_holds"}
 POST   /thaw          {"provider"}: somebody has looked at an incident, {"thawed": bool}
+POST   /reload        read settings, keys and prices again, {"book","terms"}
 GET    /status        address, process, boot, doors, requests under way, what is frozen
 GET    /attach        held open for as long as somebody needs this gateway: one started by a command ends when
 its starter is gone and nobody is attached
@@ -79,6 +80,7 @@ class Control:
         app.router.add_delete("/runs/{run}", _explained(self._close))
         app.router.add_post("/revoke", _explained(self._revoke))
         app.router.add_post("/thaw", _explained(self._thaw))
+        app.router.add_post("/reload", _explained(self._reload))
         app.router.add_get("/status", _explained(self._status))
         app.router.add_get("/attach", self._attach)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
@@ -132,6 +134,12 @@ class Control:
     async def _thaw(self, http: web.Request) -> web.StreamResponse:
         wish = msgspec.json.decode(await http.read(), type=Thaw)
         return as_json({"thawed": self._gateway.freezer.thaw(wish.provider)})
+
+    async def _reload(self, http: web.Request) -> web.StreamResponse:
+        del http
+        await self._gateway.read_again()
+        status = self._gateway.status()
+        return as_json({name: status[name] for name in ("book", "terms")})
 
     async def _status(self, http: web.Request) -> web.StreamResponse:
         del http

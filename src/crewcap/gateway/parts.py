@@ -8,6 +8,7 @@ from datetime import datetime
 
 from crewcap.core.budget import BootId
 from crewcap.gateway.admission import Prices
+from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.freeze import Freezer
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Purse
@@ -15,9 +16,19 @@ from crewcap.gateway.upstream import Upstream
 from crewcap.stores import Ledger
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What a gateway goes by, as its settings say it; exchanged as a whole, or not at all."""
+
+    endpoints: tuple[Endpoint, ...]
+    book: Prices
+    policy: Policy
+    terms: str = ""  # short hash of what decides where money goes
+
+
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """One running gateway's own; book and policy may be exchanged between two requests."""
+    """One running gateway's own; a request keeps the ones that it began with."""
 
     ledger: Ledger
     purse: Purse

@@ -30,3 +30,4 @@ class Policy:
     counts_per_minute: int = 240  # count calls of one key that are passed on
     probe_s: float = 60  # a frozen key is tried this often
     beat_s: float = 60
+    look_again_s: float = 2  # whether the settings have changed

@@ -87,6 +87,10 @@ class Purse:
         """Tell, on the ledger's thread, how long each of its rounds took, in seconds."""
         self._writer.took = took
 
+    def go_by(self, *, wait_s: float, release_s: float) -> None:
+        """Other times, for requests that come from now on."""
+        self._wait_s, self._release_s = wait_s, release_s
+
     async def start(self) -> BootId:
         """Take a boot; what dead gateways held becomes uncertain."""
         boot = await self.do(self._ledger.start_boot)

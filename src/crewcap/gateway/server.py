@@ -12,16 +12,20 @@ open then becomes uncertain, which is the safe side. A kill in place of all this
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import secrets
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from crewcap.core.budget import BootId, KeyId
 from crewcap.core.keys import VirtualKey
@@ -34,16 +38,21 @@ from crewcap.gateway.endpoints import Endpoint, Endpoints
 from crewcap.gateway.exchange import Exchange
 from crewcap.gateway.fanout import Seen
 from crewcap.gateway.freeze import Freezer, Trouble
-from crewcap.gateway.parts import Parts
+from crewcap.gateway.parts import Basis, Parts
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Purse
 from crewcap.gateway.service import Service
-from crewcap.gateway.upstream import Upstream, check_address
+from crewcap.gateway.upstream import Provider, Upstream, check_address
 from crewcap.gateway.watchers import Watcher
 from crewcap.home import Home
 from crewcap.stores import Ledger
 
+if TYPE_CHECKING:
+    from crewcap.gateway.reload import Reloader
+
 log = logging.getLogger(__name__)
+
+SETTLED_S = 60  # a socket file older than this belongs to a gateway that listens, or to none
 
 
 class Gateway:
@@ -62,11 +71,7 @@ class Gateway:
         terms: str = "",
         watchers: Sequence[Watcher] = (),
     ) -> None:
-        if not endpoints:
-            raise SettingsError("no provider is configured", help="add [providers.anthropic] to the settings")
-        providers = {endpoint.provider.name: endpoint.provider for endpoint in endpoints}
-        for provider in providers.values():
-            check_address(provider)
+        self._providers = _providers(endpoints)
         self.home = home
         self.freezer = Freezer()
         self.url = ""
@@ -74,7 +79,6 @@ class Gateway:
         self._ledger = ledger
         self._book = book
         self._endpoints = Endpoints(endpoints)
-        self._providers = tuple(providers.values())
         self._watchers = tuple(watchers)
         self._policy = policy
         self._clock = clock
@@ -85,13 +89,14 @@ class Gateway:
         self._boot = BootId("")
         self._started_at = clock()
         self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._reloader: Reloader | None = None
 
     async def __aenter__(self) -> Self:
         await self._upstream.__aenter__()
         await self._read_keys()
         self._purse = Purse(self._ledger, wait_s=self._policy.wait_s, release_s=self._policy.release_s)
         self._boot = await self._purse.start()
-        parts = Parts(
+        self._parts = Parts(
             ledger=self._ledger,
             purse=self._purse,
             upstream=self._upstream,
@@ -101,7 +106,7 @@ class Gateway:
             freezer=self.freezer,
             clock=self._clock,
         )
-        self.service = Service(parts, self._endpoints, watchers=self._watchers)
+        self.service = Service(self._parts, self._endpoints, watchers=self._watchers)
         self.control = Control(self)
         try:
             self.url = await self.service.doors.listen(*self._listen)
@@ -110,7 +115,7 @@ class Gateway:
             await self._close()
             raise
         self._write_note()
-        self._every(self._policy.beat_s, self._purse.beat)
+        self._every(self._policy.beat_s, self._beat)
         self._every(self._policy.probe_s, self.probe)
         return self
 
@@ -173,6 +178,33 @@ class Gateway:
                     self.freezer.thaw(provider.name, trouble)
                     log.warning("provider %s takes requests again", provider.name)
 
+    async def renew(self, basis: Basis, *, sync: Callable[[], None]) -> None:
+        """Go by something else from the next request on; `sync` brings its budgets into the ledger.
+
+        Whatever can go wrong goes wrong before anything is exchanged.
+        """
+        providers = _providers(basis.endpoints)
+        for provider in providers:
+            await self._read_key_again(provider)
+        await self._purse.do(sync)
+        policy = basis.policy  # from here on nothing is waited for: no request sees the half of it
+        self._providers, self._endpoints = providers, Endpoints(basis.endpoints)
+        self._book, self._policy, self._terms = basis.book, policy, basis.terms
+        self._parts = replace(self._parts, book=basis.book, policy=policy)
+        self._purse.go_by(wait_s=policy.wait_s, release_s=policy.release_s)
+        self.service.renew(self._parts, self._endpoints)
+
+    def watch(self, reloader: Reloader) -> None:
+        """Look from time to time whether the settings have changed."""
+        self._reloader = reloader
+        self._every(self._policy.look_again_s, reloader.look)
+
+    async def read_again(self) -> None:
+        """Read the settings again now; `CrewcapError` says why nothing was changed."""
+        if self._reloader is None:
+            raise SettingsError("this gateway was started without a settings file to read again")
+        await self._reloader.read_again()
+
     def status(self) -> dict[str, Any]:
         """What there is to know of a running gateway."""
         frozen = [
@@ -192,6 +224,7 @@ class Gateway:
             "requests": len(self.service.exchanges),
             "attached": self.control.attached,
             "frozen": frozen,
+            "settings": self._reloader.status() if self._reloader is not None else {},
         }
 
     # --- parts of the start
@@ -209,14 +242,37 @@ class Gateway:
             await self._upstream.__aexit__(None, None, None)
             raise UnsafeEnvironment(errors[0].message, help=errors[0].help)
 
+    async def _read_key_again(self, provider: Provider) -> None:
+        """A key that cannot be read now leaves the one that was; another key has its own troubles."""
+        try:
+            if await self._upstream.read_key(provider):
+                for trouble in self.freezer.all().get(provider.name, ()):
+                    if trouble.kind != "incident":
+                        self.freezer.thaw(provider.name, trouble)
+        except CrewcapError as error:
+            log.error("the key of provider %s is not read again: %s", provider.name, error.message)  # noqa: TRY400  (nothing of ours broke)
+            if not self._upstream.key_headers(provider):
+                self.freezer.freeze(provider.name, Trouble(kind="key", reason=error.message))
+
     def _control_path(self) -> Path:
-        """HOME/control.sock; in a private folder elsewhere where that is longer than the kernel takes."""
-        path = self.home.root / "control.sock"
+        """A socket of this boot's in the home; in a private folder elsewhere where that is too long for the kernel."""
+        name = f"control-{self._boot.removeprefix('boot-')[:8]}.sock"
+        path = self.home.root / name
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
             self._socket_folder = tempfile.TemporaryDirectory(prefix="crewcap-")
-            path = Path(self._socket_folder.name) / "control.sock"
+            path = Path(self._socket_folder.name) / name
+        else:
+            _sweep(self.home.root)
         self._control = path
         return path
+
+    async def _beat(self) -> None:
+        """Keep the ledger's marker fresh, and be found where no other gateway of this home is."""
+        try:
+            await self._purse.beat()
+        finally:
+            if not self.is_ending and not _is_there(self.home.gateway_note):
+                self._write_note()
 
     def _write_note(self) -> None:
         """HOME/gateway.json, in one step, for this user alone."""
@@ -271,3 +327,34 @@ class Gateway:
         await self._purse.stop(self._boot)
         if self._socket_folder is not None:
             self._socket_folder.cleanup()
+
+
+def _providers(endpoints: Sequence[Endpoint]) -> tuple[Provider, ...]:
+    """Every provider once, each at an address that is fit for a key."""
+    found = {endpoint.provider.name: endpoint.provider for endpoint in endpoints}
+    if not found:
+        raise SettingsError("no provider is configured", help="add [providers.anthropic] to the settings")
+    for provider in found.values():
+        check_address(provider)
+    return tuple(found.values())
+
+
+def _is_there(note: Path) -> bool:
+    """Whether the gateway that a note tells of still has a process."""
+    try:
+        os.kill(int(json.loads(note.read_text())["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Take away control sockets that gateways left behind when they were killed; a young one may not listen yet."""
+    for path in folder.glob("control-*.sock"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if time.time() - path.stat().st_mtime < SETTLED_S:
+                continue
+            try:
+                probe.connect(os.fspath(path))
+            except ConnectionRefusedError:
+                path.unlink()

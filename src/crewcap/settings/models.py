@@ -19,7 +19,7 @@ from crewcap.core.routing import Rule
 from crewcap.settings import values
 from crewcap.settings.hosts import read_hosts
 from crewcap.settings.keysource import KeySource
-from crewcap.stores import Limit, LimitSource
+from crewcap.stores import Ledger, Limit, LimitSource
 
 DEFAULT = "default"
 
@@ -347,6 +347,16 @@ class Settings(Part):
             CountLimit(scope=line.scope, kind=line.kind, window=line.window, value=line.count, source="file")
             for line in self.rates
             if line.kind in ("runs", "tokens", "hours") and line.window is not None
+        )
+
+    def bring_limits(self, ledger: Ledger) -> None:
+        """Make these limits those of a ledger, in one transaction; what was set by command outranks them."""
+        ledger.sync_file_limits(
+            self.limits(),
+            zone=self.timezone,
+            has_file=bool(self.source),
+            rates=self.rate_limits(),
+            counts=self.count_limits(),
         )
 
     def team_of(self, user: str) -> tuple[str, ...]:
