@@ -145,3 +145,16 @@ def test_a_repositorys_own_file_is_read_from_its_commit_and_may_only_lower(desk:
     assert (said["cap_usd"], said["cap_because"]) == ("0.700000000", "the repository's own cap")
     assert said["check"] == CHECK  # the user's own word stands above the file's
     assert "Be brief." in said["prompt"]
+
+
+def test_a_limit_of_runs_lets_nothing_begin_in_one_clear_line(desk: RunHome, simulator: Simulator) -> None:
+    """Exit 3, who said no, when it opens and what would raise it; no run is written down."""
+    desk.out("budget", "set", "repo:acme/shop", "runs/day", "0")
+    done = crewcap(desk, "run", "issues/fix-sum.md")
+    assert (done.returncode, done.stdout) == (3, "")
+    error, help_ = done.stderr.splitlines()
+    assert error.startswith("error: nothing was started: repo:acme/shop has used 0 of its 0 runs this day (")
+    assert "it opens at " in error
+    assert help_ == "help: raise it with: crewcap budget set repo:acme/shop runs/day NUMBER"
+    assert desk.json("runs") == []
+    assert simulator.log.records == []

@@ -17,13 +17,15 @@ from crewcap.core.budget import ALL, Granted, HoldId, KeyId, Scope
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
-from crewcap.core.runs import Issue
+from crewcap.core.runs import Issue, Run, RunId, RunState
 from crewcap.errors import MoneyRefused, UsageError
 from crewcap.home import Home
 from crewcap.prices import Book
-from crewcap.runner.plan import Asked, Plan, make_plan
+from crewcap.runner.plan import Asked, Plan, apart, make_plan
 from crewcap.stores import Limit, Settlement
 from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.trackers.issue_text import slug
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ISSUE = Issue(tracker="files", key="fix", title="Fix the login", body="...", labels=("hard",), author="ana")
@@ -211,3 +213,46 @@ def test_a_route_can_depend_on_what_is_left(desk: Desk) -> None:
 def test_a_model_without_a_price_is_not_run(desk: Desk, model: str) -> None:
     with pytest.raises(UsageError, match=r"is not in the price book.*so no run may use it"):
         desk.plan(model=model)
+
+
+@pytest.mark.usefixtures("desk")
+def test_an_issue_of_the_same_name_in_another_repository_is_another_issue(tmp_path: Path) -> None:
+    """The first keeps the plain name; a lifetime budget is never shared by two repositories' files or prompts."""
+    runs = SqliteRuns(Home(tmp_path / "home"), clock=lambda: NOW)
+
+    def planned(repo: str, issue: Issue = ISSUE) -> Issue:
+        """A run of it was made, and is over."""
+        found = apart(issue, repo, runs)
+        runs.save(replace(runs.create(_run(found, repo, number=len(runs.list()))), state=RunState.STOPPED))
+        return found
+
+    assert [planned("shop").scope_name for _ in range(2)] == ["files/fix"] * 2
+    other = planned("acme/other")
+    assert other.scope_name == "files/fix@acme/other"
+    assert [planned("acme/other"), planned("acme/other", other)] == [other, other]
+    assert planned("shop").scope_name == "files/fix"
+    assert planned("third").scope_name == "files/fix@third"
+    issue = replace(ISSUE, tracker="github", key="acme/shop#1")
+    assert [planned(repo, issue) for repo in ("shop", "acme/other")] == [issue, issue]
+    runs.close()
+
+
+def _run(issue: Issue, repo: str, *, number: int) -> Run:
+    return Run(
+        id=RunId(f"run-{number}"),
+        name=slug(issue.key, otherwise="run"),
+        issue=issue,
+        repo=repo,
+        repo_path="/srv/shop",
+        base="",
+        base_branch="",
+        state=RunState.QUEUED,
+        agent="claude",
+        model="claude-sonnet-5",
+        cap=usd(1),
+        max_turns=1,
+        timeout_s=1,
+        sandbox="unconfined",
+        session="",
+        created_at=NOW,
+    )

@@ -20,8 +20,10 @@ from tests.runner.rig import NOW, Shop, stepped, utc_now
 from crewcap import config
 from crewcap.agents.claude_code import ClaudeCode
 from crewcap.agents.find import Found
+from crewcap.core.budget import Scope
+from crewcap.core.limits import CountLimit
 from crewcap.core.runs import Run, RunState, Verdict
-from crewcap.errors import UnsafeEnvironment, UsageError
+from crewcap.errors import MoneyRefused, UnsafeEnvironment, UsageError
 from crewcap.gateway.client import GatewayHandle
 from crewcap.runner.moments import Moment
 from crewcap.runner.start import Order, adapter_of, carry_out, find_agent, guard_keys, write_down
@@ -187,3 +189,16 @@ def test_a_run_whose_agent_could_not_be_started_stays_open(shop: Shop) -> None:
     stored = shop.runs.get(run.id)
     assert stored is not None
     assert stored.state == RunState.RUNNING
+
+
+def test_a_limit_of_runs_lets_no_new_run_begin_and_holds_back_none_that_is_open(shop: Shop) -> None:
+    made, plan = order(shop), shop.plan()
+    first = write_down(made, plan, FOUND)
+    shop.ledger.set_count(CountLimit(scope=Scope("team:core"), kind="runs", window="week", value=0, source="command"))
+    with pytest.raises(AlreadyOpen):  # it was counted, or will be
+        write_down(made, plan, FOUND)
+    shop.runs.save(replace(first, state=RunState.STOPPED))
+    with pytest.raises(MoneyRefused, match="nothing was started: team:core has used 0 of its 0 runs this week") as no:
+        write_down(made, plan, FOUND)
+    assert no.value.help == "raise it with: crewcap budget set team:core runs/week NUMBER"
+    assert len(shop.runs.list()) == 1

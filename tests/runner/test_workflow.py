@@ -16,8 +16,9 @@ from tests.gateway.conftest import says, script
 from tests.runner.fake_agent import FakeAgent, finished, fixes
 from tests.runner.rig import CHECK, Killed, Rig, Shop, heard, killed, stepped
 
-from crewcap.core.budget import Scope
+from crewcap.core.budget import ALL, Scope
 from crewcap.core.keys import VirtualKey
+from crewcap.core.limits import CountLimit
 from crewcap.core.money import Money
 from crewcap.core.runs import Check, Run, RunState, Verdict
 from crewcap.errors import UnsafeEnvironment
@@ -597,3 +598,19 @@ def test_a_higher_cap_is_in_force_before_the_agent_starts_again(shop: Shop) -> N
         assert rig.answers() == ["status 200"]
 
     play(shop, act, finished(["ask", 8_000]))
+
+
+def test_a_run_that_gets_no_key_waits_and_goes_on_when_there_is_room_again(shop: Shop) -> None:
+    """Two began at once and one run is left: nothing of the other was started, and resuming it is all it takes."""
+
+    async def act(rig: Rig) -> None:
+        shop.ledger.set_count(CountLimit(scope=ALL, kind="runs", window="day", value=0, source="command"))
+        run = await rig.drive()
+        assert ends(run) == (RunState.WAITING, Verdict.BUDGET_EXHAUSTED)
+        assert run.reason.startswith("all has used 0 of its 0 runs this day (")
+        assert [key for key in shop.ledger.keys() if key.run == run.id] == []  # noqa: SIM118  (a ledger is no mapping)
+        shop.ledger.set_count(CountLimit(scope=ALL, kind="runs", window="day", value=1, source="command"))
+        shop.runs.save(replace(run, state=RunState.RUNNING, verdict=None, reason=""))
+        assert (await rig.drive()).state == RunState.DONE
+
+    play(shop, act, finished(["write", "adder.py", "a + b"]), check=CHECK)

@@ -18,7 +18,7 @@ from crewcap.runner import prompt, start
 from crewcap.runner.account import account
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
-from crewcap.runner.plan import Asked, Plan, make_plan
+from crewcap.runner.plan import Asked, Plan, apart, make_plan
 from crewcap.runner.report import markdown
 from crewcap.settings import repository as repository_file
 from crewcap.settings.models import Settings
@@ -62,7 +62,7 @@ def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: s
         settings,
         call.app.book,
         call.app.ledger,
-        issue=issue,
+        issue=apart(issue, name, call.app.runs),
         repo=name,
         repo_path=str(repository.local or repository.address),
         asked=asked,

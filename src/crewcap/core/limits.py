@@ -141,7 +141,7 @@ def busy_message(busy: Busy) -> str:
 
 
 def used_up(balance: CountBalance, needed: int = 0) -> str:
-    """Which count has no room, how much was used, and when it opens: one sentence for whoever is refused."""
+    """Which count has no room, how much was used, and when it opens: one sentence, and after its last `; ` the help."""
     used, window = balance.used, "" if balance.window == "total" else f" this {balance.window} ({balance.label})"
     shown = f"{used / HOUR_S:,.1f}" if balance.kind == "hours" else f"{used:,}"
     more = f", and this request may need {needed:,}" if needed else ""

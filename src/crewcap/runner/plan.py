@@ -14,12 +14,14 @@ from crewcap.core.budget import Balance, Scope
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import PriceBook, UnknownPrice
 from crewcap.core.routing import Occasion, Route, bind_cap, choose, insist
-from crewcap.core.runs import Issue
+from crewcap.core.runs import Issue, Run
 from crewcap.errors import MoneyRefused, UsageError
 from crewcap.runner.access import scopes_of
 from crewcap.settings.models import RepoSettings, Settings
-from crewcap.stores import Ledger
+from crewcap.stores import Ledger, RunStore
+from crewcap.trackers.issue_text import slug
 
+_OF_A_REPOSITORY = frozenset({"files", "prompt", "stdin"})  # trackers whose keys another repository may have as well
 PROVIDER = "anthropic"  # the one dialect that this version's agents speak
 
 
@@ -96,6 +98,26 @@ def make_plan(
         balances=balances,
         sandbox=asked.sandbox or settings.defaults.sandbox,
     )
+
+
+def apart(issue: Issue, repo: str, runs: RunStore) -> Issue:
+    """The issue under a name of its own, where another repository has had runs of one with the same name.
+
+    Keys of files and prompts are unique within a repository alone, and a lifetime budget belongs to one issue. The
+    first repository keeps the plain name, `issue:files/fix-login`; another's is `issue:files/fix-login@acme/shop`.
+    """
+    if issue.tracker not in _OF_A_REPOSITORY or issue.key.endswith(f"@{repo}"):
+        return issue
+    own = replace(issue, key=f"{issue.key}@{repo}")
+    for name, mine in ((own.key, own), (issue.key, issue)):
+        known = [run for run in runs.find(f"{slug(name, otherwise='run')}.") if _is_of(run, issue.tracker, name)]
+        if any(run.repo == repo for run in known):
+            return mine
+    return own if known else issue
+
+
+def _is_of(run: Run, tracker: str, key: str) -> bool:
+    return (run.issue.tracker, run.issue.key) == (tracker, key)
 
 
 def _user(settings: Settings, issue: Issue) -> str:

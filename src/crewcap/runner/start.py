@@ -23,11 +23,13 @@ from pathlib import Path
 from crewcap.agents import AGENTS, AgentAdapter
 from crewcap.agents.find import Found, find
 from crewcap.core.budget import Scope
+from crewcap.core.limits import used_up
 from crewcap.core.runs import Run, RunEvent, RunId, RunState, Verdict, move
-from crewcap.errors import CrewcapError, UnsafeEnvironment, UsageError
+from crewcap.errors import CrewcapError, MoneyRefused, UnsafeEnvironment, UsageError
 from crewcap.gateway.assemble import key_variables
 from crewcap.gateway.client import GatewayHandle, attached
 from crewcap.home import Home
+from crewcap.runner.access import scopes_of
 from crewcap.runner.doors import Doors
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import driving, myself
@@ -91,7 +93,12 @@ def guard_keys(settings: Settings, sandbox: Sandbox, *, is_spoken: bool) -> None
 
 
 def write_down(order: Order, plan: Plan, found: Found) -> Run:
-    """Store a new run of this plan, ours from its first moment; `AlreadyOpen` carries the one that the issue has."""
+    """Store a new run of this plan, ours from its first moment; `AlreadyOpen` carries the one that the issue has.
+
+    `MoneyRefused` where a limit of runs or hours lets no new one begin; its key, made later, is what counts.
+    """
+    if full := _full(order, plan):
+        raise MoneyRefused(f"nothing was started: {full[0]}", help=full[1])
     pid, started = myself()
     return order.runs.create(
         Run(
@@ -119,6 +126,19 @@ def write_down(order: Order, plan: Plan, found: Found) -> Run:
             owner_started=started,
         )
     )
+
+
+def _full(order: Order, plan: Plan) -> tuple[str, str] | None:
+    """Which count of runs or hours is used up, in words; none for an issue that has an open run to be gone on with."""
+    scopes = scopes_of(plan.issue, run="", repo=plan.repo, user=plan.user, teams=plan.teams)
+    full = [count for count in order.ledger.counts(scopes) if count.kind != "tokens" and not count.left]
+    issue = (plan.issue.tracker, plan.issue.key)
+    if not full or any(
+        (run.issue.tracker, run.issue.key) == issue for run in order.runs.list(limit=1_000, open_only=True)
+    ):
+        return None
+    message, _, help_ = used_up(full[0]).rpartition("; ")
+    return message, help_
 
 
 def gateway_of(order: Order, *, book: Callable[[], str] | None = None) -> AbstractAsyncContextManager[GatewayHandle]:

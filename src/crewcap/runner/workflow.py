@@ -26,7 +26,7 @@ from crewcap.agents import AgentAdapter, LaunchOrder
 from crewcap.core.budget import Scope
 from crewcap.core.runs import AgentEnd, AgentEvent, Check, Cut, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.verdict import Evidence, Judgement, judge
-from crewcap.errors import CrewcapError
+from crewcap.errors import CrewcapError, MoneyRefused
 from crewcap.gateway.fanout import Seen
 from crewcap.runner import checks, prompt
 from crewcap.runner.access import bring_limits, end_keys, give_key, scopes_of
@@ -193,14 +193,18 @@ class Workflow:
             self.run.issue, run=self.run.id, repo=self.run.repo, user=self.plan.user, teams=self.plan.teams
         )
         end_keys(self.tools.ledger, self.run)
-        access = give_key(
-            self.tools.ledger,
-            self.run,
-            scopes=scopes,
-            max_output=self.plan.route.max_output,
-            turns_left=max(0, self.run.max_turns - self._totals().requests),
-            now=self.tools.clock(),
-        )
+        try:
+            access = give_key(
+                self.tools.ledger,
+                self.run,
+                scopes=scopes,
+                max_output=self.plan.route.max_output,
+                turns_left=max(0, self.run.max_turns - self._totals().requests),
+                now=self.tools.clock(),
+            )
+        except MoneyRefused as refused:
+            self._wait_for(refused)
+            return
         began = time.monotonic()
         self._keep(refused_before=self._totals().refused)
         async with self.tools.doors.opened(
@@ -232,6 +236,12 @@ class Workflow:
         self._keep(end=end, cut=cut, epoch=self.run.epoch + 1, turns=self._totals().requests)
         self._keep(agent_seconds=round(self.run.agent_seconds + time.monotonic() - began, 3))
         self._move(RunEvent.FINISH)
+
+    def _wait_for(self, refused: MoneyRefused) -> None:
+        """No key was given: a limit of runs or hours is used up. Nothing was started, and the run can be resumed."""
+        self._tell("limit", f"{refused.message}; {refused.help}")
+        self._move(RunEvent.FINISH)
+        self._move(RunEvent.PAUSE, verdict=Verdict.BUDGET_EXHAUSTED, reason=refused.message)
 
     def _order(self, secret: str, door: Door, *, resume: bool) -> LaunchOrder:
         """What the agent is told, by its first start or a later one."""
