@@ -85,7 +85,7 @@ class LimitsModel:
     def decide(self, books: LedgerModel, scopes: tuple[Scope, ...], bound: int, now: datetime) -> Denied | Busy | None:
         """What limits beside money say of one request."""
         waits = [wait for wait in self._waits(books, scopes, now) if wait]
-        for about, span in self._windows(books, now):
+        for about, span in sorted(self._windows(books, now), key=lambda row: row[0][1] != "hours"):
             if about[0] not in scopes:
                 continue
             used, limit = self.count(books, about, span, now), self.in_force(about)[0]

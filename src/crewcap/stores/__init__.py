@@ -164,8 +164,8 @@ class Ledger(Protocol):
     def reserve(self, order: HoldOrder) -> Decision:
         """Grant, refuse or deny in one transaction over every scope and window of the key; durable when granted.
 
-        In this order: the key, counts (`Denied`), money (`Refused`), rates (`Busy`); whatever is not granted holds
-        nothing and takes nothing out of any rate.
+        In this order: the key, counts (`Denied`; hours before tokens, of which a request may ask fewer), money
+        (`Refused`), rates (`Busy`); whatever is not granted holds nothing and takes nothing out of any rate.
         """
         ...
 

@@ -67,13 +67,17 @@ def look(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Beside:
     """Whether a request may be sent now as far as rates and counts go; rows that its tokens need are made."""
     rates, counts = _sorted(db.execute(q.OF_KEY, {"key": order.key, "at": now.at}), now)
     waits = [wait for rate in rates if (wait := _busy(db, rate, now)) is not None]
+    denials = []
     for count in counts:
         match _over(db, count, order, now):
             case Denied() as denied:
-                return Beside(denied=denied)
+                denials.append(denied)
             case Busy() as busy:
                 waits.append(busy)
-    return Beside(busy=max(waits, key=lambda wait: wait.retry_after_s, default=None))
+    return Beside(
+        denied=min(denials, key=lambda denied: denied.kind == "tokens", default=None),  # fewer tokens may be asked for
+        busy=max(waits, key=lambda wait: wait.retry_after_s, default=None),
+    )
 
 
 def refuse_run(db: sqlite3.Connection, key: VirtualKey, now: Now) -> None:
