@@ -5,6 +5,8 @@ Every call carries the token of HOME/gateway.json: being able to reach the socke
 POST   /runs          {"run","key_id","socket","mode":"handout"|"http","uid","max_agents","max_depth","max_concurrent"}
                       open a run's door, in an old one's place
 GET    /runs/{run}    what its agents did so far: {"agents","depth","refused","words"}
+GET    /runs/{run}/slice   {"opened": bool}: held open until the final slice of its cap is opened or its door closed;
+                      answered at once where it is asked with ?now
 DELETE /runs/{run}    close it, wait for its requests under way, {"open_holds": n}
 POST   /revoke        {"key_id"}: end a key, wait for its requests under way, {"revoked","open_holds"}
 POST   /thaw          {"provider"}: somebody has looked at an incident, {"thawed": bool}
@@ -77,6 +79,7 @@ class Control:
         app = web.Application(middlewares=[self._known_callers_only])
         app.router.add_post("/runs", _explained(self._open))
         app.router.add_get("/runs/{run}", _explained(self._seen))
+        app.router.add_get("/runs/{run}/slice", _explained(self._slice))
         app.router.add_delete("/runs/{run}", _explained(self._close))
         app.router.add_post("/revoke", _explained(self._revoke))
         app.router.add_post("/thaw", _explained(self._thaw))
@@ -123,6 +126,9 @@ class Control:
     async def _seen(self, http: web.Request) -> web.StreamResponse:
         return as_json(self._gateway.fan_out(http.match_info["run"]))
 
+    async def _slice(self, http: web.Request) -> web.StreamResponse:
+        return as_json({"opened": await self._gateway.slice_opened(http.match_info["run"], wait=not http.query)})
+
     async def _close(self, http: web.Request) -> web.StreamResponse:
         return as_json({"open_holds": await self._gateway.close_run(http.match_info["run"])})
 
@@ -133,7 +139,7 @@ class Control:
 
     async def _thaw(self, http: web.Request) -> web.StreamResponse:
         wish = msgspec.json.decode(await http.read(), type=Thaw)
-        return as_json({"thawed": self._gateway.freezer.thaw(wish.provider)})
+        return as_json({"thawed": await self._gateway.thaw(wish.provider)})
 
     async def _reload(self, http: web.Request) -> web.StreamResponse:
         del http

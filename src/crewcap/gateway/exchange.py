@@ -465,7 +465,8 @@ def has_left(http: web.BaseRequest) -> bool:
 def frozen_message(provider: Provider, trouble: Trouble) -> str:
     """What the client of a frozen key is told."""
     until = f" until {trouble.until:%Y-%m-%d %H:%M} UTC" if trouble.until else ""
-    return f"provider {provider.name} is frozen{until}: {trouble.reason}"
+    remedy = f"; when you have looked: crewcap ledger thaw {provider.name}" if trouble.kind == "incident" else ""
+    return f"provider {provider.name} is frozen{until}: {trouble.reason}{remedy}"
 
 
 async def _read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -18,6 +18,7 @@ from aiohttp import web
 from crewcap.core.asks import Ask
 from crewcap.core.budget import Denied, HoldId, Refused
 from crewcap.core.keys import VirtualKey
+from crewcap.core.money import Money
 from crewcap.gateway import headers, share
 from crewcap.gateway.admission import Admission, Counts, Prices, Request
 from crewcap.gateway.answers import Refusal, budget_message, retry_after_s, waiting_message
@@ -35,6 +36,7 @@ from crewcap.gateway.policy import Policy
 from crewcap.gateway.prefixes import Prefixes
 from crewcap.gateway.purse import Held, Purse, TimedOut, Withdrawn
 from crewcap.gateway.rates import Failures
+from crewcap.gateway.slices import Slices
 from crewcap.gateway.upstream import Provider, Upstream
 from crewcap.gateway.watchers import Ended, Watcher, tell_ended
 from crewcap.wire import Malformed, RefusalKind
@@ -67,6 +69,7 @@ class Metered:
         self._callers = callers
         self._doors = doors
         self._watchers = watchers
+        self.slices = Slices(self._cap_of)
         self._prefixes = Prefixes()
         self._admission = self._admission_by(parts)
         self._counts = Counts()
@@ -117,6 +120,8 @@ class Metered:
         """A provider's key is out of order; said once in the log."""
         if self._parts.freezer.freeze(provider.name, trouble):
             log.error("%s", frozen_message(provider, trouble))
+        if trouble.kind == "incident":
+            self._parts.incidents.saw(provider.name, trouble)
 
     def failed(self, request: Request, body: bytes) -> bool:
         """The provider failed this very request once more; whether the client should stop asking."""
@@ -132,7 +137,7 @@ class Metered:
 
     def ended(self, ended: Ended) -> None:
         """An attempt is over: those who watch are told."""
-        tell_ended((self._prefixes, *self._watchers), ended)
+        tell_ended((self._prefixes, self.slices, *self._watchers), ended)
 
     # --- one request
 
@@ -160,7 +165,9 @@ class Metered:
             request = self._request(endpoint, call, ask, http.rel_url.raw_path)
             request = replace(request, notes=(*request.notes, *([f"attempt {attempt}: {before}"] if before else [])))
             self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)
+            request = await self.slices.kept(request)
             held = await self._hold(request, is_gone)
+            self.slices.served(request, held.order)
             exchange = Exchange(self, http, request, held, attempt=attempt)
             try:
                 self._refuse_too_late(is_gone)
@@ -282,6 +289,11 @@ class Metered:
     async def _is_capped(self, key: VirtualKey) -> bool:
         """Whether any money limit is in force for the key: its own, or one of a scope above it."""
         return key.capped or bool(await self.purse.do(self._parts.ledger.balances, key.id))
+
+    async def _cap_of(self, key: VirtualKey) -> Money | None:
+        """What the run of a key may cost, if that is limited."""
+        balances = await self.purse.do(self._parts.ledger.balances, key.id)
+        return next((each.limit for each in balances if each.scope == f"run:{key.run}"), None)
 
     async def _hold(self, request: Request, is_gone: Callable[[], bool]) -> Held:
         """Money for the request, after waiting for it if need be, or the refusal that says why not."""

@@ -10,6 +10,7 @@ from crewcap.core.budget import BootId
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.freeze import Freezer
+from crewcap.gateway.incidents import Incidents
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Purse
 from crewcap.gateway.upstream import Upstream
@@ -37,4 +38,5 @@ class Parts:
     policy: Policy
     boot: BootId
     freezer: Freezer
+    incidents: Incidents
     clock: Callable[[], datetime]

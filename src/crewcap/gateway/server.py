@@ -38,6 +38,7 @@ from crewcap.gateway.endpoints import Endpoint, Endpoints
 from crewcap.gateway.exchange import Exchange
 from crewcap.gateway.fanout import Seen
 from crewcap.gateway.freeze import Freezer, Trouble
+from crewcap.gateway.incidents import Incidents
 from crewcap.gateway.parts import Basis, Parts
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Purse
@@ -96,6 +97,8 @@ class Gateway:
         await self._read_keys()
         self._purse = Purse(self._ledger, wait_s=self._policy.wait_s, release_s=self._policy.release_s)
         self._boot = await self._purse.start()
+        self.incidents = Incidents(self._ledger, self._purse, self.freezer)
+        await self.incidents.follow()
         self._parts = Parts(
             ledger=self._ledger,
             purse=self._purse,
@@ -104,6 +107,7 @@ class Gateway:
             policy=self._policy,
             boot=self._boot,
             freezer=self.freezer,
+            incidents=self.incidents,
             clock=self._clock,
         )
         self.service = Service(self._parts, self._endpoints, watchers=self._watchers)
@@ -117,6 +121,7 @@ class Gateway:
         self._write_note()
         self._every(self._policy.beat_s, self._beat)
         self._every(self._policy.probe_s, self.probe)
+        self._every(self._policy.look_s, self.incidents.follow)
         return self
 
     async def __aexit__(
@@ -148,11 +153,17 @@ class Gateway:
         """Open a run's door; one that a dead driver of the run left open is closed, and its requests are read on."""
         await self.service.doors.close(run)
         self.service.metered.fan_outs.begin(run, fan_out or FanOut())
+        self.service.metered.slices.begin(run)
         await self.service.doors.open(run, key=key, path=path, mode=mode, uid=uid)
 
     def fan_out(self, run: str) -> Seen:
         """What the agents of a run with an open door did so far."""
         return self.service.metered.fan_outs.seen(run)
+
+    async def slice_opened(self, run: str, *, wait: bool) -> bool:
+        """Whether the final slice of a run's cap is opened; waits for it until the run's door is closed."""
+        slices = self.service.metered.slices
+        return await slices.opened(run) if wait else slices.is_open(run)
 
     async def close_run(self, run: str) -> int:
         """Close a run's door and wait for its requests under way; how many holds are still open."""
@@ -160,6 +171,7 @@ class Gateway:
         await self._drained(self._of(lambda key: key.run == run), self._policy.drain_s)
         await self.service.doors.hang_up(run)
         self.service.metered.fan_outs.end(run)
+        self.service.metered.slices.end(run)
         return len(await self._purse.do(self._ledger.open_holds, run=run))
 
     async def revoke(self, key_id: KeyId) -> tuple[bool, int]:
@@ -169,6 +181,12 @@ class Gateway:
         await self._drained(self._of(lambda key: key.id == key_id), self._policy.drain_s)
         holds = await self._purse.do(self._ledger.open_holds)
         return revoked, sum(hold.key == key_id for hold in holds)
+
+    async def thaw(self, provider: str) -> bool:
+        """Somebody has looked: a provider may be used again, whatever it was frozen for; whether it was."""
+        self.incidents.thawed(provider)
+        written = await self._purse.do(self._ledger.thaw, provider, word="said to the gateway")
+        return self.freezer.thaw(provider) or written
 
     async def probe(self) -> None:
         """Ask the providers of frozen keys, for free, whether the trouble is over."""
