@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from crewcap.errors import InternalError, LedgerError
 
@@ -46,7 +47,12 @@ class Migration:
 @cache
 def known() -> tuple[Migration, ...]:
     """Every migration that this program carries, in order."""
-    files = (file for file in (resources.files("crewcap.stores") / "sql").iterdir() if _NAME.match(file.name))
+    return numbered(resources.files("crewcap.stores") / "sql")
+
+
+def numbered(folder: Traversable) -> tuple[Migration, ...]:
+    """The numbered files of a folder, in order."""
+    files = (file for file in folder.iterdir() if _NAME.match(file.name))
     found = sorted(
         (Migration(int(file.name[:4]), file.name, file.read_text(encoding="utf-8")) for file in files),
         key=lambda migration: migration.number,
@@ -63,7 +69,7 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] | None = Non
     """
     ours = known() if migrations is None else tuple(migrations)
     run = _run_before(db)
-    _check(ours, run)
+    check(ours, run)
     for migration in ours[len(run) :]:
         _apply(db, migration)
 
@@ -74,7 +80,8 @@ def _run_before(db: sqlite3.Connection) -> list[tuple[int, str, str]]:
     return db.execute("SELECT number, name, checksum FROM migration ORDER BY number").fetchall() if exists else []
 
 
-def _check(ours: Sequence[Migration], run: Sequence[tuple[int, str, str]]) -> None:
+def check(ours: Sequence[Migration], run: Sequence[tuple[int, str, str]]) -> None:
+    """`LedgerError` where what was run is newer than ours, or was another file than ours."""
     if len(run) > len(ours):
         raise LedgerError(
             f"the ledger has schema {len(run)} ({run[-1][1]}), this crewcap knows {len(ours)}: a newer one wrote it",
