@@ -11,7 +11,8 @@ import pytest
 from tests.cli.money_home import MoneyHome
 from tests.stores.books import usd
 
-from crewcap.core.keys import hash_key
+from crewcap.core.budget import KeyId, Scope
+from crewcap.core.keys import VirtualKey, hash_key
 
 
 @pytest.fixture
@@ -56,6 +57,27 @@ def test_a_scope_implies_its_ancestors(home: MoneyHome) -> None:
     assert (found.max_output, found.capped) == (4_000, False)
     assert len(found.models) == 1
     assert found.models[0].startswith("claude-sonnet-")
+
+
+def test_a_run_belongs_to_its_issue_and_both_to_their_repository(home: MoneyHome) -> None:
+    """As the run's own key has it, wherever the repository belongs by now; an issue's runs may be several users'."""
+    scopes = ("key:k1", "run:r1", "issue:files/fix", "repo:shop", "user:ana", "team:core", "all")
+    ledger = home.open()
+    ledger.add_key(
+        VirtualKey(id=KeyId("k1"), hash="h", scopes=tuple(map(Scope, scopes)), created_at=datetime.now(UTC), run="r1"),
+        cap=None,
+    )
+
+    def made(*words: str) -> tuple[str, ...]:
+        found = ledger.find_key(hash_key(home.json("key", "create", "--no-cap", *words)["key"]))
+        assert found is not None
+        return found.scopes[1:]
+
+    assert made("--scope", "run:r1") == scopes[1:]
+    assert made("--scope", "run:r1", "--user", "bo") == (*scopes[1:4], "user:bo", *scopes[5:])
+    assert made("--scope", "issue:files/fix") == (*scopes[2:4], "user:unknown", *scopes[5:])
+    assert made("--scope", "run:nobody") == ("run:nobody", "user:unknown", "all")
+    ledger.close()
 
 
 def test_a_running_gateways_address_is_the_keys(home: MoneyHome) -> None:

@@ -16,7 +16,7 @@ from crewcap.core.keys import PREFIX, hash_key
 from crewcap.core.money import Money
 from crewcap.core.runs import Issue, Run, RunId, RunState
 from crewcap.home import Home
-from crewcap.runner.access import Access, bring_limits, end_keys, give_key, scopes_of
+from crewcap.runner.access import Access, bring_limits, end_keys, give_key, scopes_kept, scopes_of
 from crewcap.stores import Limit
 from crewcap.stores.sqlite import SqliteLedger
 
@@ -90,6 +90,15 @@ def test_a_raised_cap_is_in_force_at_once(ledger: SqliteLedger) -> None:
     bring_limits(ledger, RUN, issue_cap=usd(10), issue_source="default")
     bring_limits(ledger, replace(RUN, cap=usd(2)), issue_cap=usd(10), issue_source="default")
     assert (balance(ledger, "run:r1").limit, balance(ledger, "run:r1").source) == (usd(2), "run")
+
+
+def test_a_repositorys_move_to_another_team_holds_for_new_runs(ledger: SqliteLedger) -> None:
+    """A later start of the same run is paid for as the first was."""
+    assert scopes_kept(ledger, RUN) == ()
+    give(ledger)
+    moved = scopes_of(ISSUE, run="r1", repo="shop", user="ana", teams=("ops",))
+    assert scopes_kept(ledger, RUN) == SCOPES != moved
+    assert scopes_kept(ledger, replace(RUN, id=RunId("r2"))) == ()
 
 
 def test_what_somebody_set_for_the_issue_by_command_stands(ledger: SqliteLedger) -> None:

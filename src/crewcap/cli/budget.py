@@ -16,6 +16,7 @@ from crewcap.cli import limits
 from crewcap.cli.amounts import read_amount, read_scope, table
 from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.limits import Measure, MeasureType, OfMoney, OfRate
+from crewcap.cli.new_key import known_scope
 from crewcap.core.budget import Balance, Scope
 from crewcap.core.presets import Preset, preset
 from crewcap.errors import UsageError
@@ -53,7 +54,7 @@ def set_(call: Call, *, scope: str, about: Measure, amount: str) -> None:
 
     It outranks the settings file until `budget unset`.
     """
-    where = _resolve(call, scope)
+    where = known_scope(call, scope, "SCOPE")
     if isinstance(about, OfMoney):
         money = read_amount(amount, "AMOUNT")
         call.app.ledger.set_limit(Limit(scope=where, window=about.window, amount=money, source="command"))
@@ -69,7 +70,7 @@ def set_(call: Call, *, scope: str, about: Measure, amount: str) -> None:
 @with_call
 def unset(call: Call, *, scope: str, about: Measure) -> None:
     """Take back what `budget set` said; what the settings file says, if anything, is in force again."""
-    where = _resolve(call, scope)
+    where = known_scope(call, scope, "SCOPE")
     if not _unset(call, where, about):
         found = _in_force(call, where, about)
         other = f"; the one in force is from: {found[0].source}" if found else ""
@@ -137,16 +138,6 @@ def _apply(call: Call, found: Preset, team: str, users: Sequence[str]) -> None:
     _show(call, of_command, limits.in_force(call, (pool, *people)))
     if not people:
         call.note(f"nobody is known to be in {pool}: name them with --user, or under [teams]")
-
-
-def _resolve(call: Call, text: str) -> Scope:
-    """A scope as it is in the books: a run may be named as people say it."""
-    scope = read_scope(text, "SCOPE")
-    if not scope.startswith("run:"):
-        return scope
-    name = scope.removeprefix("run:")
-    runs = [run for run in call.app.runs.find(name) if name in {run.name, run.id}]
-    return Scope(f"run:{runs[0].id}") if len(runs) == 1 else scope
 
 
 def _unset(call: Call, scope: Scope, about: Measure) -> bool:

@@ -19,7 +19,7 @@ import click
 
 from crewcap.cli.amounts import read_amount
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.new_key import full_model, given_scope, scopes_of_key
+from crewcap.cli.new_key import full_model, scopes_of_key
 from crewcap.cli.room import require_room
 from crewcap.core.budget import KeyId, room
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
@@ -195,7 +195,7 @@ def _make_key(call: Call, scopes: tuple[str, ...], models: tuple[str, ...]) -> t
     key = VirtualKey(
         id=id_,
         hash=hash_key(secret),
-        scopes=scopes_of_key(call.app.settings, id_, [given_scope(text) for text in scopes]),
+        scopes=scopes_of_key(call, id_, scopes),
         created_at=call.clock(),
         models=tuple(full_model(call, name) for name in models),
         label="exec",

@@ -13,7 +13,7 @@ import click
 
 from crewcap.cli.amounts import read_amount, table
 from crewcap.cli.context import Call, common, remember, with_call
-from crewcap.cli.new_key import full_model, given_scope, scopes_of_key
+from crewcap.cli.new_key import full_model, scopes_of_key
 from crewcap.core.budget import KeyId, Scope
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
 from crewcap.core.money import Money
@@ -66,7 +66,7 @@ def create(
     made = VirtualKey(
         id=id_,
         hash=hash_key(secret),
-        scopes=scopes_of_key(call.app.settings, id_, [given_scope(text) for text in scopes], user),
+        scopes=scopes_of_key(call, id_, scopes, user),
         created_at=now,
         expires_at=None if ttl is None else now + timedelta(seconds=_seconds(ttl)),
         models=tuple(full_model(call, name) for name in models),

@@ -33,6 +33,12 @@ def scopes_of(issue: Issue, *, run: str, repo: str, user: str, teams: tuple[str,
     return lineage(KeyId(""), named, user=user, teams=teams)[1:]
 
 
+def scopes_kept(ledger: Ledger, run: Run) -> tuple[Scope, ...]:
+    """What an earlier start was paid for by: a run stays there, wherever its repository or user has moved since."""
+    before = next((key for key in ledger.keys() if key.run == run.id), None)  # noqa: SIM118  (a ledger is no mapping)
+    return before.scopes[1:] if before is not None else ()
+
+
 def bring_limits(ledger: Ledger, run: Run, *, issue_cap: Money, issue_source: LimitSource) -> None:
     """The run's cap, and the lifetime cap of its issue where nobody set another one by command."""
     ledger.set_limit(Limit(scope=Scope(f"run:{run.id}"), window="total", amount=run.cap, source="run"))

@@ -29,7 +29,7 @@ from crewcap.core.verdict import Evidence, Judgement, judge
 from crewcap.errors import CrewcapError, MoneyRefused
 from crewcap.gateway.fanout import Seen
 from crewcap.runner import checks, prompt
-from crewcap.runner.access import bring_limits, end_keys, give_key, scopes_of
+from crewcap.runner.access import bring_limits, end_keys, give_key, scopes_kept, scopes_of
 from crewcap.runner.agent_turn import Patience, work
 from crewcap.runner.doors import Door, Doors
 from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
@@ -189,7 +189,7 @@ class Workflow:
         """Start the agent on a key of its own, and fetch what it wrote whatever its end is."""
         session_exists = self.tools.tree.has_session(self.run, self.tools.site)
         bring_limits(self.tools.ledger, self.run, issue_cap=self.plan.issue_cap, issue_source="default")
-        scopes = scopes_of(
+        scopes = scopes_kept(self.tools.ledger, self.run) or scopes_of(
             self.run.issue, run=self.run.id, repo=self.run.repo, user=self.plan.user, teams=self.plan.teams
         )
         end_keys(self.tools.ledger, self.run)
