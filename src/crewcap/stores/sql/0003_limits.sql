@@ -44,7 +44,7 @@ CREATE TABLE tally (
     UNIQUE (scope, kind, window, label)
 ) STRICT;
 
-CREATE INDEX tally_by_end ON tally (scope, kind, window, ends_at);
+CREATE INDEX tally_by_end ON tally (scope, kind, ends_at);
 
 -- The bucket of a rate in force: parts, 60 million of which are one token or one request, so that `value` parts fill it
 -- every microsecond. It holds one minute's worth and may be in debt. Its clock is the wall clock as it was trusted: one
@@ -69,7 +69,7 @@ CREATE INDEX virtual_key_by_time ON virtual_key (coalesce(booked_at, created_at)
 -- is uncertain, and for good where somebody's word closed it at a cost, which tells no tokens. A usage that lies is cut
 -- where it could no longer be added up.
 CREATE VIEW hold_tokens AS
-SELECT h.seq AS hold, h.key, h.booked_at,
+SELECT h.seq AS hold, h.key, h.booked_at, h.prompt_bound + h.output_limit AS bound,
     min(1000000000000, CASE
         WHEN c.id IS NULL THEN h.prompt_bound + h.output_limit
         WHEN (c.kind = 'uncertain' OR c.uncertain_delta > 0) AND r.spent_delta IS NOT 0
@@ -81,16 +81,17 @@ JOIN movement AS m ON m.hold = h.seq AND m.kind = 'sent'
 LEFT JOIN movement AS c ON c.hold = h.seq AND c.kind IN ('settled', 'released', 'uncertain')
 LEFT JOIN movement AS r ON r.hold = h.seq AND r.kind = 'reconciled';
 
--- A movement changes what its hold counts for: the old number goes, the new one comes.
+-- A movement changes what its hold counts for: the old number goes, the new one comes. Until it closes it is the most
+-- that it can be; only what closes later, by somebody's word, must be asked what it was.
 CREATE TRIGGER movement_uncounts BEFORE INSERT ON movement
-WHEN NEW.kind NOT IN ('sent', 'shrunk') AND EXISTS (SELECT 1 FROM tally)
+WHEN NEW.kind = 'reconciled' AND EXISTS (SELECT 1 FROM tally)
 BEGIN
     UPDATE tally SET used = used - (SELECT t.tokens FROM hold_tokens AS t WHERE t.hold = NEW.hold)
     WHERE id IN (
         SELECT y.id
         FROM hold AS h
         JOIN key_scope AS s ON s.key = h.key
-        JOIN tally AS y ON y.scope = s.scope AND y.kind = 'tokens' AND y.window IN ('total', 'day', 'week', 'month')
+        JOIN tally AS y ON y.scope = s.scope AND y.kind = 'tokens'
             AND y.ends_at > h.booked_at AND y.starts_at <= h.booked_at
         WHERE h.seq = NEW.hold
     );
@@ -99,12 +100,18 @@ END;
 CREATE TRIGGER movement_counts AFTER INSERT ON movement
 WHEN NEW.kind <> 'shrunk' AND EXISTS (SELECT 1 FROM tally)
 BEGIN
-    UPDATE tally SET used = used + (SELECT t.tokens FROM hold_tokens AS t WHERE t.hold = NEW.hold)
+    UPDATE tally SET used = used + (
+        SELECT t.tokens - CASE
+            WHEN NEW.kind IN ('sent', 'reconciled') THEN 0
+            ELSE min(1000000000000, t.bound)
+        END
+        FROM hold_tokens AS t WHERE t.hold = NEW.hold
+    )
     WHERE id IN (
         SELECT y.id
         FROM hold AS h
         JOIN key_scope AS s ON s.key = h.key
-        JOIN tally AS y ON y.scope = s.scope AND y.kind = 'tokens' AND y.window IN ('total', 'day', 'week', 'month')
+        JOIN tally AS y ON y.scope = s.scope AND y.kind = 'tokens'
             AND y.ends_at > h.booked_at AND y.starts_at <= h.booked_at
         WHERE h.seq = NEW.hold
     );
