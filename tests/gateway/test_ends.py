@@ -11,7 +11,7 @@ import pytest
 from crewcap.core.budget import HoldId
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Modifiers, RateCard, UnknownPrice, Usage
-from crewcap.gateway.ends import Sent, after_first_event, settlement
+from crewcap.gateway.ends import Sent, after_first_event, end_of_stream, settlement
 from crewcap.prices import Book, load
 from crewcap.prices.overrides import parse
 from crewcap.stores import Settlement
@@ -83,6 +83,44 @@ def test_a_whole_answer_settles_at_its_exact_cost(book: Book) -> None:
     booked = complete(book, told())
     assert (booked.kind, booked.spent, booked.uncertain) == ("settled", Money.usd("0.006"), ZERO)
     assert (booked.reason, booked.incident) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "reading", "is_broken", "end"),
+    [
+        ("anthropic", Reading(has_started=True, is_complete=True), False, "complete"),
+        ("anthropic", Reading(has_started=True, is_complete=True), True, "complete"),
+        ("gemini", Reading(has_started=True, is_complete=True), False, "complete"),
+        ("gemini", Reading(has_started=True, is_complete=True), True, "cut"),
+        ("openai", Reading(has_started=True), False, "cut"),
+        ("openai", Reading(), False, "no_answer"),
+        ("gemini", Reading(), True, "no_answer"),
+    ],
+)
+def test_a_stream_without_an_end_mark_is_whole_only_where_its_connection_ends_well(
+    dialect: str,
+    reading: Reading,
+    is_broken: bool,  # noqa: FBT001  (parametrized)
+    end: str,
+) -> None:
+    assert end_of_stream(dialect, reading, is_broken=is_broken) == end
+
+
+def test_an_answer_of_openais_that_is_cut_keeps_its_whole_hold(book: Book) -> None:
+    """Nothing is told before the last event; what was told besides can only be more."""
+    usage = Usage(input=10, output=2)
+    reading = told(usage, model="gpt-5.5")
+    booked = cut(book, reading, dialect="openai", prices="openai", model="gpt-5.5")
+    assert (booked.kind, booked.spent, booked.uncertain) == ("uncertain", ZERO, HELD)
+
+
+def test_an_answer_that_cannot_be_priced_is_booked_with_what_is_billed_apart(book: Book) -> None:
+    """Sound costs three times the text of the same model, also where the answer names a model that nobody knows."""
+    card = book.card("google", "gemini-2.5-flash", at=NOW)
+    usage = Usage(input=1_000_000, apart={"input_audio_token": 1_000_000})
+    booked = complete(book, told(usage, model="gemini-99"), prices="google", model="gemini-2.5-flash", cards=(card,))
+    assert booked.spent == Money.usd("1.00")
+    assert "cannot be priced" in booked.incident
 
 
 def test_an_answer_that_ends_without_telling_its_usage_is_booked_as_if_it_was_cut(book: Book) -> None:
