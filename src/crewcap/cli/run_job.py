@@ -23,7 +23,7 @@ from crewcap.runner.report import markdown
 from crewcap.settings import repository as repository_file
 from crewcap.settings.models import Settings
 from crewcap.stores import Totals
-from crewcap.stores.sqlite_runs import AlreadyOpen
+from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.trackers import Tracker
 from crewcap.trackers.files import Files
 from crewcap.trackers.prompts import Prompts

@@ -360,7 +360,7 @@ class PostgresLedger:
         """A call, once more where the calendar that went with it was yesterday's: then nothing was done."""
         while True:
             asked_at, asked = self._clock.ask()
-            arguments = (*values, v.as_json(asked))
+            arguments = (*map(v.without_nul, values), v.as_json(asked))
             said = _decode(session.run(partial(_fetch, sql, arguments), again=again))
             self._clock.told(asked_at, said["now"])
             if not said["is_stale"]:

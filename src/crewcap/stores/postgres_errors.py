@@ -45,6 +45,11 @@ def connecting(url: str) -> Iterator[ModuleType]:
         raise _refused(error, url) from error
 
 
+def is_the_databases(error: Exception) -> bool:
+    """Whether the server, the library or the network said it, and not a rule of ours."""
+    return isinstance(error, OSError) or type(error).__module__.startswith("asyncpg")
+
+
 def explain(error: Exception, url: str) -> CrewcapError:
     """The error that users read."""
     code = getattr(error, "sqlstate", None) or ""

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from crewcap.errors import CrewcapError, LedgerError
-from crewcap.stores.postgres_errors import connecting, explain
+from crewcap.errors import LedgerError
+from crewcap.stores.postgres_errors import connecting, explain, is_the_databases
 from crewcap.stores.postgres_wire import Connection
 
 T = TypeVar("T")
@@ -101,9 +101,9 @@ class Session:
         connection = await self._open(look=not again)
         try:
             return await work(connection)
-        except CrewcapError:
-            raise
         except Exception as error:
+            if not is_the_databases(error):
+                raise
             if not connection.is_closed():
                 raise explain(error, self.url) from error
             self.drop()
@@ -121,9 +121,9 @@ class Session:
         connection = await self._open(look=False)
         try:
             return await work(connection)
-        except CrewcapError:
-            raise
         except Exception as error:
+            if not is_the_databases(error):
+                raise
             raise explain(error, self.url) from error
         except BaseException:
             self.drop()

@@ -19,8 +19,20 @@ _encoder = msgspec.json.Encoder()
 
 
 def as_json(value: object) -> str:
-    """What the database reads."""
-    return _encoder.encode(value).decode()
+    """What the database reads. It has no letter for NUL, which an answer may hold: nobody misses it."""
+    text = _encoder.encode(value).decode()
+    return _encoder.encode(without_nul(value)).decode() if "\\u0000" in text else text
+
+
+def without_nul(value: Any) -> Any:
+    """The same, as far as the database has letters for it."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, dict):
+        return {without_nul(name): without_nul(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nul(one) for one in value]
+    return value
 
 
 def order_row(order: HoldOrder) -> dict[str, Any]:

@@ -6,7 +6,6 @@ as `core.runs.TRANSITIONS` says: `save` looks at the row that it replaces, in th
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,32 +14,13 @@ from datetime import datetime
 
 import msgspec
 
-from crewcap.core.runs import OPEN_STATES, TRANSITIONS, Run, RunId, RunState, Verdict, WrongTransition
-from crewcap.errors import LedgerError, UsageError
+from crewcap.core.runs import OPEN_STATES, Run, RunId
+from crewcap.errors import LedgerError
 from crewcap.home import Home
 from crewcap.stores import LoggedEvent
+from crewcap.stores.run_rows import AlreadyOpen, dump, load, one_line, refuse_wrong_move
 
 _WAIT_S = 10.0
-_ONE_LINE = re.compile(r"[\x00-\x1f\x7f\x80-\x9f]+")
-
-
-class AlreadyOpen(UsageError):
-    """The issue has an open run already."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__(
-            f"{run.name} is open for this issue ({run.state})",
-            help=f"{_go_on(run)}, or crewcap stop {run.name}",
-        )
-        self.run = run
-
-
-def _go_on(run: Run) -> str:
-    """What a person who asked for a second run probably wants of the first."""
-    if run.state != RunState.WAITING:
-        return f"crewcap show {run.name}"
-    more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
-    return f"crewcap resume {run.name}{more}"
 
 
 class SqliteRuns:
@@ -72,7 +52,7 @@ class SqliteRuns:
                     run.state,
                     _is_open(run),
                     run.created_at.isoformat(),
-                    _dump(named),
+                    dump(named),
                 ),
             )
         return named
@@ -83,12 +63,10 @@ class SqliteRuns:
             row = self._db.execute("SELECT state FROM run WHERE id = ?", (run.id,)).fetchone()
             if row is None:
                 raise LedgerError(f"run {run.name} is not in the books")
-            before = RunState(row["state"])
-            if before != run.state and run.state not in _successors(before):
-                raise WrongTransition(f"a run that is {before} cannot become {run.state}")
+            refuse_wrong_move(row["state"], run)
             self._db.execute(
                 "UPDATE run SET state = ?, is_open = ?, document = ? WHERE id = ?",
-                (run.state, _is_open(run), _dump(run), run.id),
+                (run.state, _is_open(run), dump(run), run.id),
             )
 
     def get(self, id_: RunId) -> Run | None:
@@ -121,7 +99,7 @@ class SqliteRuns:
                 run,
                 self._clock().isoformat(),
                 kind,
-                _ONE_LINE.sub(" ", text)[:2_000],
+                one_line(text),
                 msgspec.json.encode(data).decode(),
             ),
         )
@@ -157,15 +135,10 @@ class SqliteRuns:
 
     def _one(self, sql: str, values: tuple[str, ...]) -> Run | None:
         row = self._db.execute(sql, values).fetchone()
-        return _load(row["document"]) if row else None
+        return load(row["document"]) if row else None
 
     def _all(self, sql: str, values: tuple[str | int, ...]) -> Sequence[Run]:
-        return [_load(row["document"]) for row in self._db.execute(sql, values)]
-
-
-def _successors(state: RunState) -> frozenset[RunState]:
-    """States that one move leads to."""
-    return frozenset(after for (before, _), after in TRANSITIONS.items() if before == state)
+        return [load(row["document"]) for row in self._db.execute(sql, values)]
 
 
 def _issue(run: Run) -> tuple[str, str]:
@@ -174,11 +147,3 @@ def _issue(run: Run) -> tuple[str, str]:
 
 def _is_open(run: Run) -> int:
     return int(run.state in OPEN_STATES)
-
-
-def _dump(run: Run) -> str:
-    return msgspec.json.encode(run).decode()
-
-
-def _load(document: str) -> Run:
-    return msgspec.json.decode(document, type=Run)

@@ -11,12 +11,14 @@ CREATE TABLE crewcap.run (
     is_open    boolean NOT NULL,
     created_at text NOT NULL,             -- RFC 3339, UTC
     document   text NOT NULL,             -- the whole run, JSON
+    home       text NOT NULL,             -- whose workspace it has
+    machine    text NOT NULL,             -- what people call the machine of that home
     UNIQUE (slug, number)
 );
 
 -- One open run an issue: the second start of the same issue finds the first.
 CREATE UNIQUE INDEX run_open_issue ON crewcap.run (tracker, issue) WHERE is_open;
-CREATE INDEX run_newest ON crewcap.run (created_at);
+CREATE INDEX run_newest ON crewcap.run (home, created_at);
 
 CREATE TABLE crewcap.run_event (
     seq  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
