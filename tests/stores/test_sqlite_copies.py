@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from tests.stores.books import Shelf, reserve, settle, usd
 from crewcap.core.budget import ALL, Granted, KeyId
 from crewcap.core.money import ZERO
 from crewcap.errors import LedgerError, UsageError
-from crewcap.stores import sqlite_copies
+from crewcap.stores import migrations, sqlite_copies
+from crewcap.stores.sqlite_books import APPLICATION_ID
 
 
 @pytest.fixture
@@ -115,3 +117,18 @@ def test_nothing_in_place_is_nothing_to_accept(shelf: Shelf, tmp_path: Path) -> 
     del tmp_path
     with pytest.raises(LedgerError, match="missing or empty"):
         _accept(shelf)
+
+
+def test_a_backup_of_an_earlier_version_is_brought_up_to_date_when_it_is_accepted(shelf: Shelf) -> None:
+    """Its schema is checked after the migrations that it does not know."""
+    shelf.home.make()
+    db = sqlite3.connect(shelf.home.ledger, isolation_level=None)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    migrations.migrate(db, migrations.known()[:2])
+    db.execute("INSERT INTO ledger (one, uuid, made_at, zone, copied_at) VALUES (1, 'old', 0, 'UTC', 1)")
+    db.close()
+    sqlite_copies.accept(shelf.home, at=shelf.clocks.wall, cost=usd("0.50"), word="the provider's bill")
+    ledger = shelf.open()
+    assert ledger.totals(ALL).spent == usd("0.50")
+    assert ledger.verify().problems == ()
+    ledger.close()

@@ -13,6 +13,7 @@ import pytest
 from tests.stores.books import Shelf, add_key, reserve, settle, usd
 
 from crewcap.core.budget import ALL, Granted, KeyId, Refused
+from crewcap.core.limits import RateLimit
 from crewcap.core.money import ZERO, Money
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,23 @@ def test_two_processes_take_exactly_what_there_is(shelf: Shelf, others: Others) 
     assert all(child.wait(timeout=30) == 0 for child in takers)
     (balance,) = ledger.balances(KeyId("k1"))
     assert (balance.spent, balance.held, balance.uncertain) == (usd("0.60"), ZERO, ZERO)
+    assert ledger.verify().problems == ()
+    ledger.close()
+
+
+def test_two_processes_send_exactly_as_many_as_a_rate_allows(shelf: Shelf, others: Others) -> None:
+    """Twenty requests a minute for eighty of two gateways; their clocks stand still."""
+    ledger = shelf.open()
+    add_key(ledger, "k1", cap="9.00", at=shelf.clocks.wall)
+    ledger.set_rate(RateLimit(scope=ALL, kind="rpm", value=20, source="command"))
+    takers = [others.start("take", name, "40") for name in ("a", "b")]
+    for child in takers:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    assert sum(int(_line(child)) for child in takers) == 20
+    assert all(child.wait(timeout=30) == 0 for child in takers)
+    assert [it.left for it in ledger.rates()] == [0]
     assert ledger.verify().problems == ()
     ledger.close()
 

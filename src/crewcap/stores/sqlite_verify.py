@@ -23,8 +23,11 @@ def verify(db: sqlite3.Connection) -> Verified:
     damage = tuple(wrong_file(db, "integrity_check"))
     if damage:
         return Verified(entries=0, problems=damage)
-    checks = (wrong_schema, _wrong_order, _wrong_holds, _wrong_limits, _wrong_budgets, wrong_beside)
-    problems = tuple(problem for check in checks for problem in check(db))
+    schema = tuple(wrong_schema(db))
+    if any(problem.startswith(("the table ", "the view ")) for problem in schema):
+        return Verified(entries=0, problems=schema)  # what is to be read may not be there
+    checks = (_wrong_order, _wrong_holds, _wrong_limits, _wrong_budgets, wrong_beside)
+    problems = (*schema, *(problem for check in checks for problem in check(db)))
     return Verified(entries=db.execute(q.COUNT_ENTRIES).fetchone()[0], problems=problems)
 
 
