@@ -40,9 +40,10 @@ class FakeAgent:
     executable = "fake-agent"
     oldest = "1.0"
 
-    def __init__(self, *starts: Deeds, remembers: bool = True) -> None:
+    def __init__(self, *starts: Deeds, remembers: bool = True, can_be_told: bool = False) -> None:
         self._starts = starts or (finished(),)
         self._remembers = remembers  # whether it leaves a session to go on in, as real agents do
+        self._can_be_told = can_be_told
         self.orders: list[LaunchOrder] = []
 
     def bundled(self) -> str | None:
@@ -52,7 +53,7 @@ class FakeAgent:
         return output.strip()
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(can_resume=True, can_be_told=False, has_subagents=False, dialect="anthropic")
+        return Capabilities(can_resume=True, can_be_told=self._can_be_told, has_subagents=False, dialect="anthropic")
 
     def launch(self, order: LaunchOrder) -> Launch:
         deeds = self._starts[min(len(self.orders), len(self._starts) - 1)]
@@ -65,7 +66,7 @@ class FakeAgent:
             "FAKE_SOCKET": order.gateway_socket,
         }
         session = [["remember", order.session]] if self._remembers else []
-        words = json.dumps({"deeds": [*session, *deeds]})
+        words = json.dumps({"deeds": [*session, *deeds]}) + "\n"
         return Launch(argv=(PYTHON, "-I", "-S", order.binary), environ=environ, files={}, first_input=words.encode())
 
     def read(self, line: bytes) -> Iterable[AgentEvent]:
@@ -86,7 +87,7 @@ class FakeAgent:
                 return (Other(kind="unknown"),)
 
     def say(self, text: str) -> bytes:
-        return text.encode()
+        return json.dumps(text).encode() + b"\n"
 
     def end(self, *, exit_status: int, last: AgentEnd | None) -> AgentEnd:
         return last or AgentEnd(kind="crashed", message="" if exit_status else "it ended without a word")

@@ -17,7 +17,7 @@ from typing import Any
 
 def main() -> None:
     """Do one deed after the other."""
-    for name, *rest in json.load(sys.stdin)["deeds"]:
+    for name, *rest in json.loads(sys.stdin.readline())["deeds"]:
         DEEDS[name](*rest)
 
 
@@ -28,6 +28,12 @@ def tell(**line: Any) -> None:
 
 def say(text: str) -> None:
     tell(say=text)
+
+
+def listen() -> None:
+    """Wait for what is said into the session; the end of its input is heard as well."""
+    line = sys.stdin.readline()
+    say(f"told: {json.loads(line)}" if line else "nobody will say more")
 
 
 def write(path: str, text: str) -> None:
@@ -121,6 +127,7 @@ DEEDS: dict[str, Any] = {
     "say": say,
     "act": lambda *fields: tell(act=fields),
     "answer": lambda *fields: tell(answer=fields),
+    "listen": listen,
     "write": write,
     "remove": lambda path: Path(path).unlink(),
     "remember": remember,

@@ -15,7 +15,7 @@ from tests.runner.fake_agent import PROGRAM, Deeds, FakeAgent, finished
 
 from crewcap.agents import LaunchOrder
 from crewcap.core.runs import Acted, AgentEnd, AgentEvent, Answered, Cut, Other, Said
-from crewcap.runner.agent_turn import Patience, work
+from crewcap.runner.agent_turn import Company, Patience, work
 from crewcap.runner.ownership import start_time
 from crewcap.runner.process import Site
 from crewcap.workspaces import Child
@@ -29,6 +29,8 @@ class Turn:
         self.heard: list[AgentEvent] = []
         self.children: list[Child] = []
         self.hurry = asyncio.Event()
+        self.words = ""  # what there is to say into the session
+        self.can_be_told = False
         self.asked: Cut = ""
         self.on: Callable[[AgentEvent], None] = lambda _: None
         self.on_start: Callable[[Child], None] = lambda _: None
@@ -37,7 +39,7 @@ class Turn:
         return asyncio.run(self._play(list(deeds), Patience(total_s=total_s, silent_s=silent_s, hurry=self.hurry)))
 
     async def _play(self, deeds: Deeds, patience: Patience) -> tuple[AgentEnd, Cut]:
-        agent, layout = FakeAgent(deeds, remembers=False), self.site.layout
+        agent, layout = FakeAgent(deeds, remembers=False, can_be_told=self.can_be_told), self.site.layout
         launch = agent.launch(
             LaunchOrder(
                 binary=layout.binary,
@@ -58,10 +60,11 @@ class Turn:
             gateway_socket=self.transcript.with_name("no.sock"),
             transcript=self.transcript,
             patience=patience,
-            began=self._began,
-            hear=self._hear,
-            asked=lambda: self.asked,
+            company=Company(began=self._began, hear=self._hear, asked=lambda: self.asked, advice=self._advice),
         )
+
+    async def _advice(self) -> str:
+        return self.words
 
     def _began(self, child: Child) -> None:
         self.children.append(child)
@@ -123,6 +126,24 @@ def test_an_agent_that_dies_is_quoted_with_the_end_of_its_complaints(turn: Turn)
     assert (end.kind, cut) == ("crashed", "")
     assert end.message.endswith("x no memory")
     assert len(end.message) == 300
+
+
+def test_an_agent_that_can_be_told_hears_the_advice_and_then_that_no_more_will_come(turn: Turn) -> None:
+    """Its input stays open until it says how it ended: a real agent waits for another message until then."""
+    turn.words, turn.can_be_told = "wrap\nup", True
+    end, cut = turn.play(["listen"], ["end", {"kind": "finished"}], ["listen"])
+    assert (end.kind, cut) == ("finished", "")
+    assert [event for event in turn.heard if isinstance(event, Said)] == [
+        Said(text="told: wrap\nup"),
+        Said(text="nobody will say more"),
+    ]
+
+
+def test_an_agent_that_cannot_be_told_is_told_nothing(turn: Turn) -> None:
+    """Its input is closed behind its task."""
+    turn.words = "wrap up"
+    turn.play(*finished(["listen"]))
+    assert turn.heard[0] == Said(text="nobody will say more")
 
 
 def test_an_agent_that_only_closes_its_output_is_waited_for_until_its_time_is_up(turn: Turn) -> None:

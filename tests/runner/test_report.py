@@ -215,3 +215,10 @@ def test_plain_words_and_code_are_what_they_say() -> None:
     assert text("a_b *c* <d> @e `f`\ng") == "a\\_b \\*c\\* &lt;d&gt; &#64;e \\`f\\` g"
     assert code("a`b|c") == "`a'b\u00a6c`"
     assert code("") == "` `"
+
+
+def test_a_run_that_was_told_to_wrap_up_says_so() -> None:
+    """A reader must know why it ended where it did."""
+    told = replace(RUN, wrap_up="with $0.05 left, the agent was told to wrap up")
+    assert "- The money ran short: with $0.05 left, the agent was told to wrap up." in markdown(told, account(), now=START)
+    assert "ran short" not in markdown(RUN, account(), now=START)

@@ -46,6 +46,14 @@ def test_a_first_turn_has_a_task_and_no_results() -> None:
     assert asked.cwd == "/srv/shop"
 
 
+def test_what_is_said_into_a_turn_is_what_was_asked_last() -> None:
+    """Claude Code hands it on beside the tool's result; its other words in that place are no person's."""
+    meanwhile = "The user sent a new message while you were working:\nStop now.\nReally.\n\nThis is how it is told."
+    told = {"role": "system", "content": [text(meanwhile)]}
+    asked = reading(user(text("go")), {"role": "system", "content": ENVIRONMENT}, user(result("read", "x")), told)
+    assert (asked.task, asked.asked) == ("go", "Stop now.\nReally.")
+
+
 def test_the_last_result_tells_the_step_that_asked_for_it() -> None:
     asked = reading(user(text("go")), user(result("read", "def f()")), user(result("edit", "done", round_=3)))
     assert asked.last_call == Call(step="edit", round=3)

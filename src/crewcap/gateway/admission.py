@@ -19,7 +19,7 @@ from crewcap.core import holding
 from crewcap.core.asks import Ask
 from crewcap.core.budget import BootId, HoldId
 from crewcap.core.keys import VirtualKey
-from crewcap.core.money import Money
+from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice
 from crewcap.gateway.answers import Refusal
 from crewcap.gateway.choosing import Want
@@ -31,6 +31,7 @@ from crewcap.wire import Dialect
 
 SMALL_PROMPT = 2_000  # tokens by bytes; below this a count call, which adds 500, gains nothing
 COUNTS_KEPT = 512
+FROM_SLICE = "from the run's final slice"
 STANDARD = Modifiers()
 CARDS_KEPT = timedelta(minutes=1)
 MOST_CARDS_KEPT = 256
@@ -61,6 +62,7 @@ class Request:
     arrived: float = 0.0  # monotonic seconds: when its last byte was here
     agent: str = ""
     parent_agent: str = ""
+    keeps: tuple[Money, ...] = ()  # what must stay free of the run's cap; after it, what that may come down to
     prompt_tokens: int | None = None  # a closer bound than bytes, once it is known
     notes: tuple[str, ...] = ()
 
@@ -78,6 +80,11 @@ class Request:
     def asked_output(self) -> int:
         """Tokens that the client asked for; what it may have where it did not say."""
         return self.said_output or self.ask.max_output or 0
+
+    @property
+    def keep(self) -> Money:
+        """What must stay free of the run's own cap."""
+        return self.keeps[0] if self.keeps else ZERO
 
     @property
     def prompt_bound(self) -> int:
@@ -208,7 +215,9 @@ class Admission:
                 least=most if floor == ask.max_output else self.amount(request, floor),
                 clamp=lambda room: holding.clamp_for(ask, cards, room, prompt_tokens=tokens),
                 order=lambda output: self._order(request, output, most if output == ask.max_output else None),
+                keep=request.keep,
                 refine=(lambda: self._refined(request, closers)) if closers else None,
+                deeper=(lambda: self._want(_deeper(request), closers)) if len(request.keeps) > 1 else None,
             )
         except UnknownPrice as unknown:
             raise Refusal("not_allowed", f"{unknown}; without it the request has no known upper cost") from unknown
@@ -230,6 +239,7 @@ class Admission:
             agent=request.agent,
             parent_agent=request.parent_agent,
             notes=notes,
+            keep=request.keep,
         )
 
     @staticmethod
@@ -269,6 +279,12 @@ class Admission:
         near = difflib.get_close_matches(name, list(self.book.models(provider.prices)), n=1, cutoff=0.4)
         hint = f"; the nearest one that has is {near[0]}" if near else ""
         return f"the model {name[:100]!r} has no price, so nothing is sent{hint}"
+
+
+def _deeper(request: Request) -> Request:
+    """The same, leaving less of the run's cap free."""
+    notes = request.notes if FROM_SLICE in request.notes else (*request.notes, FROM_SLICE)
+    return replace(request, keeps=request.keeps[1:], notes=notes)
 
 
 async def _counted(request: Request) -> tuple[Request, bool] | None:

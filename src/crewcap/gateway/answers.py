@@ -66,10 +66,12 @@ def budget_message(refused: Refused) -> str:
     limit = refused.binding
     window = "" if limit.window == "total" else f" this {limit.window}"
     uncertain = f" and {limit.uncertain.show()} uncertain" if limit.uncertain else ""
+    kept = f", {refused.kept.show()} of it kept for the end of the run," if refused.kept else ""
     return (
         f"{limit.scope} has {limit.left.show()} left of {limit.limit.show()}{window} "
-        f"({limit.spent.show()} spent, {limit.held.show()} held{uncertain}) and this request needs at least "
-        f"{refused.needed.show()}. The smallest cap that would work is {smallest_cap(limit, refused.needed)}"
+        f"({limit.spent.show()} spent, {limit.held.show()} held{uncertain}){kept} and this request needs at least "
+        f"{refused.needed.show()}. The smallest cap that would work is "
+        f"{smallest_cap(limit, refused.needed + refused.kept)}"
         f"; raise it with: {_remedy(limit)}"
     )
 

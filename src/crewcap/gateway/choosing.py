@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from crewcap.core.budget import Balance, Busy, Refused, admit, room
 from crewcap.core.keys import VirtualKey
-from crewcap.core.money import Money
+from crewcap.core.money import ZERO, Money
 from crewcap.stores import HoldOrder
 
 
@@ -27,7 +27,9 @@ class Want:
     least: Money  # the most that its smallest useful form can cost
     clamp: Callable[[Money], int | None]  # the largest output limit whose hold fits, if it is of use
     order: Callable[[int], HoldOrder]  # what the ledger is asked for with this output limit
+    keep: Money = ZERO  # must stay free of the run's own cap besides
     refine: Callable[[], Awaitable[Want]] | None = None  # the same with a closer bound, if one can be had
+    deeper: Callable[[], Want] | None = None  # the same, leaving less free; for when nothing else is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +63,16 @@ class GiveUp:
 
 def choose(want: Want, balances: Sequence[Balance]) -> Take | Wait | GiveUp:
     """The next step for a request, by the balances as they are."""
-    refused = admit(want.most, balances)
+    refused = admit(want.most, balances, keep=want.keep)
     if refused is None:
         return Take(want.full)
     if refused.can_wait:
         return Wait(refused)
-    left = room(balances)
+    left = room(balances, keep=want.keep)
     output = want.clamp(left) if left is not None else want.full
     if output is not None:
         return Take(output)
-    refused = admit(want.least, balances)
+    refused = admit(want.least, balances, keep=want.keep)
     if refused is None:
         return Take(want.floor)
     return Wait(refused) if refused.can_wait else GiveUp(refused)

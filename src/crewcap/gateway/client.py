@@ -69,6 +69,11 @@ class GatewayHandle:
         """What the agents of a run did so far; to be asked before its door is closed."""
         return Seen(**await self._ask("GET", f"/runs/{run}", limit_s=ANSWER_S))
 
+    async def slice_opened(self, run: str, *, wait: bool) -> bool:
+        """Whether the run's final slice is opened; waits for it until the run's door is closed."""
+        path, limit_s = (f"/runs/{run}/slice", None) if wait else (f"/runs/{run}/slice?now=1", ANSWER_S)
+        return bool((await self._ask("GET", path, limit_s=limit_s))["opened"])
+
     async def close_door(self, run: str) -> int:
         """Close it and wait for the run's requests under way; how many holds are open after that."""
         answer = await self._ask("DELETE", f"/runs/{run}", limit_s=self.drain_s + ANSWER_S)
@@ -92,7 +97,7 @@ class GatewayHandle:
         return await self._ask("GET", "/status", limit_s=ANSWER_S)
 
     async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, limit_s: float
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, limit_s: float | None
     ) -> dict[str, Any]:
         """One call of the control interface; its errors are raised again here."""
         try:

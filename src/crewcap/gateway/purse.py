@@ -221,13 +221,16 @@ class Purse:
         return (want, asked) if self._release() else await self._refined(want, decision)
 
     async def _refined(self, want: Want, found: Refused | tuple[Balance, ...]) -> tuple[Want, Take | Wait | GiveUp]:
-        """The next step; a request that does not fit as it is gets its closer bounds first, one after the other."""
+        """The next step; a request that does not fit as it is gets its closer bounds first, then the final slice."""
         balances = found.balances if isinstance(found, Refused) else found
-        step = choose(want, balances)
-        while step != Take(want.full) and want.refine is not None:
-            want = await want.refine()
-            self._latches.saw(want.key.id, want.least)
-            step = choose(want, balances)
+        while (step := choose(want, balances)) != Take(want.full):
+            if want.refine is not None:
+                want = await want.refine()
+                self._latches.saw(want.key.id, want.least)
+            elif isinstance(step, GiveUp) and want.deeper is not None:
+                want = want.deeper()
+            else:
+                break
         return want, step
 
     async def _latched(self, key: KeyId, by_bytes: Money) -> Refused | None:

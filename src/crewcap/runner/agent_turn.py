@@ -31,6 +31,16 @@ class Patience:
     hurry: asyncio.Event  # set when nobody wants to wait any longer: it is ended without any grace
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """Who is with an agent while it works: what they are told, and what they say."""
+
+    began: Callable[[Child], None]
+    hear: Callable[[AgentEvent], None]
+    asked: Callable[[], Cut]  # whether somebody wants it to pause or stop
+    advice: Callable[[], Awaitable[str]]  # waits for what there is to say into its session; '' = nothing
+
+
 @dataclass(slots=True)
 class _Pulse:
     """When the agent last gave a sign of life, and why it was cut, if it was."""
@@ -47,34 +57,36 @@ async def work(
     gateway_socket: Path,
     transcript: Path,
     patience: Patience,
-    began: Callable[[Child], None],
-    hear: Callable[[AgentEvent], None],
-    asked: Callable[[], Cut],
+    company: Company,
 ) -> tuple[AgentEnd, Cut]:
     """Start the agent and see it through; how it ended, and why we ended it if we did."""
     command = site.command(launch.argv, environ=launch.environ, files=launch.files, gateway_socket=gateway_socket)
     child = await site.sandbox.start(command, uid=site.uid)
     pulse = _Pulse(last=time.monotonic())
     last: AgentEnd | None = None
-    watching = asyncio.create_task(_watch(child, pulse, patience, asked))
+    watching = asyncio.create_task(_watch(child, pulse, patience, company.asked))
+    advising = asyncio.create_task(_advise(child, adapter, company.advice))
     complaining = asyncio.create_task(last_words(child))
     try:
-        began(child)
-        await _hand_over(child, launch.first_input)
+        company.began(child)
+        await _hand_over(child, launch.first_input, may_follow=adapter.capabilities().can_be_told)
         with transcript.open("ab") as log:
             async for line in lines(child):
                 pulse.last = time.monotonic()
                 log.write(line + b"\n")
                 for event in adapter.read(line):
-                    last = event if isinstance(event, AgentEnd) else last
-                    hear(event)
+                    if isinstance(event, AgentEnd):
+                        last = event
+                        _close_input(child)
+                    company.hear(event)
         status = await child.wait()
     except BaseException:
         await asyncio.shield(child.stop(ask_s=1, term_s=2))
         raise
     finally:
-        watching.cancel()
-        await _quietly(watching)
+        for task in (watching, advising):
+            task.cancel()
+            await _quietly(task)
     end = adapter.end(exit_status=status, last=last)
     words = (await complaining).decode("utf-8", "replace").strip()
     return _explained(end, limit_hit=child.limit_hit, words=words), pulse.cut
@@ -89,14 +101,33 @@ def _explained(end: AgentEnd, *, limit_hit: str, words: str) -> AgentEnd:
     return replace(end, message=end.message or words[-_CRASH_WORDS:])
 
 
-async def _hand_over(child: Child, first_input: bytes) -> None:
-    """Give the agent its task and close its input: it ends when everything it started has ended."""
-    if child.stdin is None:
+async def _hand_over(child: Child, first_input: bytes, *, may_follow: bool) -> None:
+    """Give the agent its task. Its input stays open only where something may follow: until it says how it ended."""
+    await _say(child, first_input)
+    if not may_follow:
+        _close_input(child)
+
+
+async def _advise(child: Child, adapter: AgentAdapter, advice: Callable[[], Awaitable[str]]) -> None:
+    """Say into the live session what there is to say, once, to an agent that can be told."""
+    text = await advice()
+    if text and adapter.capabilities().can_be_told:
+        await _say(child, adapter.say(text))
+
+
+async def _say(child: Child, words: bytes) -> None:
+    """Write to the agent, if it still listens."""
+    if child.stdin is None or child.stdin.is_closing():
         return
     with contextlib.suppress(ConnectionError):
-        child.stdin.write(first_input)
+        child.stdin.write(words)
         await child.stdin.drain()
-    child.stdin.close()
+
+
+def _close_input(child: Child) -> None:
+    """Nothing more will be said: the agent ends when everything that it started has ended."""
+    if child.stdin is not None:
+        child.stdin.close()
 
 
 async def _watch(child: Child, pulse: _Pulse, patience: Patience, asked: Callable[[], Cut]) -> None:

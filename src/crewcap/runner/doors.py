@@ -72,6 +72,13 @@ class Doors:
         except CrewcapError:
             return Seen()
 
+    async def slice_opened(self, run: str, *, wait: bool) -> bool:
+        """Whether the gateway serves the run from its cap's final slice; False where it cannot say any more."""
+        try:
+            return await self.gateway.slice_opened(run, wait=wait)
+        except CrewcapError:
+            return False
+
     async def frozen(self) -> str:
         """Why the gateway froze the provider, if it did."""
         troubles = (await self.gateway.status())["frozen"]

@@ -11,6 +11,7 @@ from importlib import resources
 from string import Template
 
 from crewcap.core.harmless import one_line, plain
+from crewcap.core.money import Money
 from crewcap.core.runs import Check, Run
 from crewcap.runner.plan import Plan
 
@@ -44,6 +45,11 @@ def red(plan: Plan, run: Run) -> str:
         compared=_compared(run.check_before),
         attempt=str(run.fixes),
     )
+
+
+def wrap_up(run: Run, *, left: Money) -> str:
+    """What is said into a live session when the final slice of its cap is opened."""
+    return _fill("wrap_up.md", left=left.show(), cap=run.cap.show())
 
 
 def check_of(plan: Plan) -> str:

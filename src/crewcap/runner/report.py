@@ -145,6 +145,8 @@ def _notes(run: Run, account: Account) -> Iterator[str]:
     if account.totals.refused:
         what = "request was" if account.totals.refused == 1 else "requests were"
         notes.append(f"{account.totals.refused} {what} refused before costing anything.")
+    if run.wrap_up:
+        notes.append(f"The money ran short: {text(run.wrap_up)}.")
     if run.agents:
         notes.append(f"Agents: {text(run.agents)}.")
     if account.totals.uncertain:

@@ -24,13 +24,14 @@ from typing import Any
 
 from crewcap.agents import AgentAdapter, LaunchOrder
 from crewcap.core.budget import Scope
+from crewcap.core.money import Money
 from crewcap.core.runs import AgentEnd, AgentEvent, Check, Cut, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.verdict import Evidence, Judgement, judge
 from crewcap.errors import CrewcapError, MoneyRefused
 from crewcap.gateway.fanout import Seen
 from crewcap.runner import checks, prompt
 from crewcap.runner.access import bring_limits, end_keys, give_key, scopes_kept, scopes_of
-from crewcap.runner.agent_turn import Patience, work
+from crewcap.runner.agent_turn import Company, Patience, work
 from crewcap.runner.doors import Door, Doors
 from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
 from crewcap.runner.ownership import clear_stop, is_stop_requested, myself
@@ -206,7 +207,7 @@ class Workflow:
             self._wait_for(refused)
             return
         began = time.monotonic()
-        self._keep(refused_before=self._totals().refused)
+        self._keep(refused_before=self._totals().refused, wrap_up="")
         async with self.tools.doors.opened(
             self.run.id, access.key_id, self.tools.site, hurry=self._hurry, fan_out=self.plan.route.fan_out
         ) as door:
@@ -222,10 +223,10 @@ class Workflow:
                     silent_s=self.tools.silent_s,
                     hurry=self._hurry,
                 ),
-                began=self._began,
-                hear=self._hear,
-                asked=self._asked,
+                company=Company(began=self._began, hear=self._hear, asked=self._asked, advice=self._advice),
             )
+            if not self.run.wrap_up and await self.tools.doors.slice_opened(self.run.id, wait=False):
+                self._wrapped_up("ended before it could be told")
             self._keep(frozen=await self.tools.doors.frozen())
             self._hear_of_agents(await self.tools.doors.fan_out(self.run.id))
         end_keys(self.tools.ledger, self.run)
@@ -299,6 +300,22 @@ class Workflow:
             self.tools.runs.log(self.run.id, "note", f"agents: {told}")
         if seen.refused:
             self.tools.tell(Stepped(name="agents", text=told))
+
+    async def _advice(self) -> str:
+        """What to say into the session once the run is served from its final slice; it is told of in any case."""
+        if not await self.tools.doors.slice_opened(self.run.id, wait=True):
+            return ""
+        can_be_told = self.tools.adapter.capabilities().can_be_told
+        left = self._wrapped_up("was told to wrap up" if can_be_told else "cannot be told while it works")
+        return prompt.wrap_up(self.run, left=left)
+
+    def _wrapped_up(self, agent: str) -> Money:
+        """Its money ran short; how the agent took part in that, and what is left."""
+        totals = self._totals()
+        left = Money(max(0, (self.run.cap - totals.spent - totals.uncertain).nano))
+        self._keep(wrap_up=f"with {left.show()} left, the agent {agent}")
+        self._tell("final slice", self.run.wrap_up)
+        return left
 
     def _asked(self) -> Cut:
         """What somebody asked of us since the agent started."""

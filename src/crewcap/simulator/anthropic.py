@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -99,7 +100,7 @@ def read(body: bytes, headers: Mapping[str, str], *, counting: bool = False, byt
     messages = _messages(data)
     blocks = tuple(_blocks(data, messages, bytes_per_token))
     results = _last_results(messages)
-    said = [text for text in (_said(message) for message in messages if message.get("role") == "user") if text]
+    said = [text for text in (_said(message) for message in messages) if text]
     return Asked(
         model=_text(data, "model"),
         max_tokens=0 if counting else _positive(data, "max_tokens"),
@@ -261,9 +262,17 @@ def _mark(control: Any) -> Mark:
 
 
 def _said(message: Mapping[str, Any]) -> str:
-    """What a user message says in words, without the reminders that agents put beside them."""
+    """What a message says in a person's words, without the reminders that agents put beside them."""
+    if message.get("role") == "system":
+        return "\n".join(_SENT_MEANWHILE.findall(_plain(message.get("content"))))
+    if message.get("role") != "user":
+        return ""
     texts = (part.get("text", "") for part in _content(message.get("content")) if _is_type(part, "text"))
     return "\n".join(filter(None, (without_reminders(str(text)) for text in texts)))
+
+
+_SENT_MEANWHILE = re.compile(r"The user sent a new message while you were working:\n(.*?)\n\n", re.DOTALL)
+"""How Claude Code hands on what was said into a turn that it is in."""
 
 
 def _last_results(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
