@@ -90,10 +90,10 @@ def test_a_pasted_key_is_printed_nowhere(crewcap: Crewcap, tmp_path: Path) -> No
 
 
 def test_what_is_not_served_yet_is_said(crewcap: Crewcap, tmp_path: Path) -> None:
-    file = wrote(tmp_path, '[providers.anthropic]\nbilling = "subscription"\n[budgets]\nall = { day = 5, tpm = 9 }\n')
+    file = wrote(tmp_path, '[triggers.github]\ntoken = { env = "T" }\n[budgets]\nall = { day = 5, tpm = 9 }\n')
     done = crewcap("config", "check", "--config", file)
     assert done.returncode == 0
-    assert "a subscription is not served yet" in done.stderr
+    assert "triggers wait for `crewcap serve`" in done.stderr
     assert "budgets.all.tpm" not in done.stderr
 
 

@@ -96,7 +96,7 @@ def test_the_defaults_contradict_nothing() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[providers.anthropic]\nbilling = "subscription"', "a subscription is not served yet"),
+        ('[providers.openai]\nbilling = "subscription"', "its answers do not tell who paid"),
         (GOOGLE, "providers.google.share: Google's answers"),
         ("[triggers.github]\ntoken = { env = 'T' }", "triggers wait for `crewcap serve`"),
         ("[repos.a]\nservices = ['redis']", "repos.a.services are not started yet"),

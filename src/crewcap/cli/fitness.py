@@ -178,11 +178,7 @@ def look_at_ledger(call: Call) -> Iterator[Finding]:
 
 
 def _key(call: Call, *, name: str, provider: ProviderSettings) -> Iterator[Finding]:
-    if provider.billing == "subscription":
-        yield Finding(
-            name="key", level="warn", text=f"{name}: a subscription is not served yet", help='billing = "metered"'
-        )
-    elif provider.key is None:
+    if provider.key is None:
         help_ = f'[providers.{name}] key = {{ env = "NAME" }}'
         yield Finding(name="key", level="fail", text=f"{name}: no key is named", help=help_)
     else:

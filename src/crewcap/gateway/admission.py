@@ -59,6 +59,7 @@ class Request:
     model: str  # full id
     cards: tuple[RateCard, ...]
     count: Callable[[], Awaitable[int | None]]  # prompt tokens by the provider's count call
+    is_notional: bool = False  # a subscription is known to pay, so no money is held
     arrived: float = 0.0  # monotonic seconds: when its last byte was here
     agent: str = ""
     parent_agent: str = ""
@@ -205,6 +206,8 @@ class Admission:
         if ask.max_output is None:
             raise Refusal("not_allowed", f"the output limit of {request.model} is not known; send one")
         try:
+            if request.is_notional:
+                return self._free(request, ask.max_output)
             floor = holding.least_output(ask, ask.max_output)
             most = self.amount(request, ask.max_output)
             return Want(
@@ -221,6 +224,18 @@ class Admission:
             )
         except UnknownPrice as unknown:
             raise Refusal("not_allowed", f"{unknown}; without it the request has no known upper cost") from unknown
+
+    def _free(self, request: Request, output: int) -> Want:
+        """A request that costs nothing: rates and counts may still have no room for it."""
+        return Want(
+            key=request.key,
+            full=output,
+            most=ZERO,
+            floor=output,
+            least=ZERO,
+            clamp=lambda _: output,
+            order=lambda output: self._order(request, output, ZERO),
+        )
 
     def _order(self, request: Request, output: int, amount: Money | None) -> HoldOrder:
         asked = request.asked_output

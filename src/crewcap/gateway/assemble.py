@@ -15,6 +15,7 @@ from crewcap.errors import UnsafeEnvironment
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.endpoints import Endpoint
 from crewcap.gateway.parts import Basis
+from crewcap.gateway.plan import plan_key
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.server import Gateway
 from crewcap.gateway.upstream import KEY_HEADERS, PROBES, Provider
@@ -74,7 +75,7 @@ def basis(settings: Settings, book: Prices, environ: Mapping[str, str], *, told:
 def terms(settings: Settings) -> str:
     """Short hash of what decides where money goes and what may be bought; two that differ are not for each other."""
     gateway = settings.gateway
-    sellers = [(one.name, one.dialect, one.base_url, one.prices, one.key) for one in _served(settings)]
+    sellers = [(one.name, one.dialect, one.base_url, one.prices, one.key, one.billing) for one in _served(settings)]
     said = (sellers, sorted(gateway.allow), gateway.geo, gateway.strict_betas)
     return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
 
@@ -87,12 +88,7 @@ def key_variables(settings: Settings) -> tuple[str, ...]:
 
 def _served(settings: Settings) -> list[ProviderSettings]:
     """The providers that the gateway speaks for."""
-    return [
-        one
-        for one in settings.providers.values()
-        if one.dialect in ENDPOINTS and one.dialect in KEY_HEADERS
-        if one.billing == "metered"  # a plan's money is notional, and is never booked as billed
-    ]
+    return [one for one in settings.providers.values() if one.dialect in ENDPOINTS and one.dialect in KEY_HEADERS]
 
 
 def _endpoints(one: ProviderSettings, settings: Settings, environ: Mapping[str, str], told: Told) -> list[Endpoint]:
@@ -133,12 +129,14 @@ def _provider(one: ProviderSettings, environ: Mapping[str, str], told: Told) -> 
         told((key,))
         return key
 
+    is_plan = one.billing == "subscription"
     return Provider(
         name=one.name,
         base_url=one.base_url,
         prices=one.prices,
         read_key=read_key,
-        key_header=KEY_HEADERS[one.dialect],
+        key_header=plan_key(KEY_HEADERS[one.dialect]) if is_plan else KEY_HEADERS[one.dialect],
+        is_plan=is_plan,
         share=one.share,
         probe=PROBES[one.dialect],
     )

@@ -26,8 +26,10 @@ import aiohttp
 from aiohttp import web
 
 from crewcap.core import holding
-from crewcap.gateway import headers
-from crewcap.gateway.admission import Prices, Request
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import UnknownPrice
+from crewcap.gateway import headers, plan
+from crewcap.gateway.admission import Admission, Prices, Request
 from crewcap.gateway.answers import Refusal
 from crewcap.gateway.attempts import NO_RETRY, TryAgain, may_be_mended, told_to_wait
 from crewcap.gateway.ends import End, Sent, after_first_event, end_of_stream, settlement
@@ -116,7 +118,7 @@ class Exchange:
         self.held = order.amount  # after an early release, what still is
         self._sent = Sent(
             hold=order.hold,
-            held=order.amount,
+            held=_as_if_billed(request, order.output_limit) if request.is_notional else order.amount,
             dialect=request.dialect.name,
             prices=request.provider.prices,
             model=request.model,
@@ -131,6 +133,7 @@ class Exchange:
         if held.output < request.asked_output:
             self._extra[headers.CLAMPED] = f"{request.asked_output} -> {held.output}"
         self._reading = Reading()
+        self._payer: plan.Payer = "plan" if request.is_notional else "untold"
         self._settled = False
         self._is_gone = False
         self._upstream_answer: aiohttp.ClientResponse | None = None
@@ -178,6 +181,7 @@ class Exchange:
         self._clocks.last = asyncio.get_running_loop().time()
         self._first_byte = time.monotonic()
         self._around.heard(request, answer.status, answer.headers)
+        self._payer = plan.payer(answer.headers)
         async with answer:
             if not 200 <= answer.status < 300:
                 return await self._error(answer, forwarding.body)
@@ -300,7 +304,7 @@ class Exchange:
         """Early release: the prompt's exact price in place of its bound."""
         around = self._around
         most = after_first_event(self._sent, reading, book=around.book, at=around.now())
-        if most is not None and most < self._sent.held:
+        if most is not None and most < self.held:
             around.purse.shrink(self._sent.hold, most)
             self.held = most
 
@@ -374,6 +378,8 @@ class Exchange:
         closed = settlement(
             self._sent, end, self._reading, book=around.book, at=around.now(), status=status, reason=reason
         )
+        if self._request.provider.is_plan:
+            closed = plan.notional(closed, self._payer)
         if not self._settled:
             self._settled = True
             around.purse.settle(closed)
@@ -482,3 +488,11 @@ def _has_event(seen: bytes, content_type: str) -> bool:
     if content_type != EVENT_STREAM:
         return bool(seen)
     return b"\n\n" in seen or b"\r\n\r\n" in seen or len(seen) > FIRST_BYTES
+
+
+def _as_if_billed(request: Request, output: int) -> Money:
+    """What would be held for a request that a subscription pays for."""
+    try:
+        return Admission.amount(request, output)
+    except UnknownPrice:
+        return ZERO

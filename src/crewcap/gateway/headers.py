@@ -68,7 +68,8 @@ def read(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 def to_provider(client: Mapping[str, str], *, key: Mapping[str, str]) -> dict[str, str]:
     """What the provider is sent: the allowed ones, our content type, and the provider's own key."""
     passed = {name: value for name, value in client.items() if name in IN_ALLOWED}
-    return {"accept": "application/json", **passed, **_FIXED, **key}
+    both = {name: f"{passed[name]},{key[name]}" for name in JOINED if name in passed and name in key}
+    return {"accept": "application/json", **passed, **_FIXED, **key, **both}
 
 
 def to_client(provider: Mapping[str, str]) -> dict[str, str]:

@@ -18,8 +18,12 @@ from aiohttp import web
 from crewcap.core.asks import Ask
 from crewcap.core.budget import Denied, HoldId, Refused
 from crewcap.core.keys import VirtualKey
+<<<<<<< Updated upstream
 from crewcap.core.money import Money
 from crewcap.gateway import headers, share
+=======
+from crewcap.gateway import headers, plan, share
+>>>>>>> Stashed changes
 from crewcap.gateway.admission import Admission, Counts, Prices, Request
 from crewcap.gateway.answers import Refusal, budget_message, retry_after_s, waiting_message
 from crewcap.gateway.attempts import Attempts, Schedule, pause
@@ -74,6 +78,7 @@ class Metered:
         self._admission = self._admission_by(parts)
         self._counts = Counts()
         self._failures = Failures(time.monotonic)
+        self.plans = plan.Plans()
         self.shares = share.Shares(time.monotonic)
         self.breakers = Breakers(time.monotonic, parts.policy.breaker)
 
@@ -132,6 +137,10 @@ class Metered:
         key = self._key_name(request.provider)
         if status < 500:
             self.breakers.answered(key)
+        if request.provider.is_plan:
+            self.plans.heard(key, status, headers)
+            if trouble := plan.trouble(headers, now=self.now()):
+                self.freeze(request.provider, trouble)
         if request.provider.share < share.WHOLE:
             self.shares.heard(key, request.model, headers, now=self.now())
 
@@ -268,6 +277,7 @@ class Metered:
             model=model,
             cards=cards,
             count=lambda: self._count(endpoint, call, path),
+            is_notional=endpoint.provider.is_plan and self.plans.pays(self._key_name(endpoint.provider)),
             arrived=call.read_at,
             agent=who.agent,
             parent_agent=who.parent,

@@ -36,6 +36,7 @@ class Provider:
     prices: str  # its name in the price book
     read_key: Callable[[], str] = field(repr=False)
     key_header: Callable[[str], Mapping[str, str]] = field(repr=False)
+    is_plan: bool = False  # a subscription pays: money is notional as far as answers tell so (see plan.py)
     share: int = 100  # per cent of its rate limits that may be used up
     probe: str = "/v1/models?limit=1000"  # path and query of a free call that lists the models of its key
 

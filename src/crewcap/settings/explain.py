@@ -195,8 +195,8 @@ def _is_longer(one: BudgetLine, other: BudgetLine) -> bool:
 
 def _unserved_providers(settings: Settings) -> Iterator[str]:
     for name, provider in settings.providers.items():
-        if provider.billing == "subscription":
-            yield f"providers.{name}.billing: a subscription is not served yet; its requests are refused"
+        if provider.billing == "subscription" and provider.dialect != "anthropic":
+            yield f"providers.{name}.billing: its answers do not tell who paid, so they are booked as billed money"
         if provider.share != 100 and provider.dialect == "gemini":
             yield f"providers.{name}.share: Google's answers do not tell of its limits, so nothing can follow them"
 

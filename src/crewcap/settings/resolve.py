@@ -45,10 +45,12 @@ class Vendor:
     base_url: str
     variable: str
     prices: str
+    plan_variable: str = ""  # where a subscription's token is found; empty = as a key is
 
 
+_PLAN = "CLAUDE_CODE_OAUTH_TOKEN"  # as `claude setup-token` prints it
 VENDORS: Mapping[str, Vendor] = {
-    "anthropic": Vendor("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "anthropic"),
+    "anthropic": Vendor("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "anthropic", _PLAN),
     "openai": Vendor("openai", "https://api.openai.com", "OPENAI_API_KEY", "openai"),
     "gemini": Vendor("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY", "google"),
 }
@@ -161,7 +163,9 @@ def _provider(name: str, file: ProviderFile) -> ProviderSettings:
             f"this is not {dialect}'s own address, so its prices are not known",
             f'name the price list that holds there: prices = "{theirs.prices}"',
         )
-    key = file.key or (KeySource("env", vendor.variable) if vendor else None)
+    is_plan = file.billing == "subscription"
+    variable = (is_plan and vendor.plan_variable) or vendor.variable if vendor else ""
+    key = file.key or (KeySource("env", variable) if variable else None)
     return ProviderSettings(
         name=name,
         dialect=dialect,
