@@ -18,12 +18,8 @@ from aiohttp import web
 from crewcap.core.asks import Ask
 from crewcap.core.budget import Denied, HoldId, Refused
 from crewcap.core.keys import VirtualKey
-<<<<<<< Updated upstream
 from crewcap.core.money import Money
-from crewcap.gateway import headers, share
-=======
 from crewcap.gateway import headers, plan, share
->>>>>>> Stashed changes
 from crewcap.gateway.admission import Admission, Counts, Prices, Request
 from crewcap.gateway.answers import Refusal, budget_message, retry_after_s, waiting_message
 from crewcap.gateway.attempts import Attempts, Schedule, pause
