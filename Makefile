@@ -1,11 +1,14 @@
 # Each target does all of its own set-up, from a bare Python 3.11+ with venv and pip. Without make: sh scripts/demo.sh
-.PHONY: demo test check torture locks docs clean
+.PHONY: demo test test-agents check torture locks docs clean
 
 demo: ## see it work: real agent, real git, no key, nothing billed
 	@sh scripts/demo.sh
 
 test: ## the whole test suite
 	@sh scripts/test.sh
+
+test-agents: ## the real Codex and Gemini CLIs, installed from npm by hash (needs Node 20)
+	@sh scripts/test-agents.sh
 
 check: ## everything that the CI runs: format, lint, types, floors, docs, tests
 	@bash .ci/run
