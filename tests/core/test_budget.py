@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,11 @@ def balance(limit: str, *, spent: str = "0", uncertain: str = "0", held: str = "
         uncertain=Money.usd(uncertain),
         held=Money.usd(held),
     )
+
+
+def cap(limit: str, *, spent: str = "0", held: str = "0") -> Balance:
+    """A run's own."""
+    return replace(balance(limit, spent=spent, held=held, scope="run:r1"), window="total", label="total")
 
 
 @pytest.mark.parametrize("text", ["all", "repo:acme/shop", "team:core", "issue:files/fix-login", "key:a1", "user:ana"])
@@ -96,6 +102,24 @@ def test_nothing_is_limited_where_no_limit_is() -> None:
     assert admit(Money.usd("1000000"), ()) is None
     assert room(()) is None
     assert room((balance("2.00", held="0.50"), balance("3"))) == Money.usd("1.50")
+
+
+def test_what_is_kept_stays_free_of_a_runs_own_cap_and_of_nothing_else() -> None:
+    """The final slice: it is no part of what is needed, and a wider budget or a run's daily one knows nothing of it."""
+    keep = Money.usd("0.30")
+    run, repo = cap("1.00", spent="0.50"), balance("0.40", scope="repo:a")
+    assert admit(Money.usd("0.20"), (run, repo), keep=keep) is None
+    refused = admit(Money.usd("0.25"), (run, repo), keep=keep)
+    assert refused == Refused(
+        binding=run, needed=Money.usd("0.25"), can_wait=False, balances=(run, repo), kept=Money.usd("0.30")
+    )
+    assert admit(Money.usd("0.25"), (run, repo)) is None
+    assert room((run, repo), keep=keep) == Money.usd("0.20")
+    assert room((cap("0.20"),), keep=keep) == Money(0)
+    assert admit(keep, (balance("0.30", scope="run:r1"),), keep=keep) is None
+    held = admit(Money.usd("0.25"), (cap("1.00", held="0.50"),), keep=keep)
+    assert held is not None
+    assert held.can_wait
 
 
 @given(amounts, st.lists(st.tuples(amounts, amounts, amounts, amounts), max_size=5))
