@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,8 +14,10 @@ from crewcap.home import Home
 
 if TYPE_CHECKING:
     from crewcap.config import Settings
+    from crewcap.core.money import Money
     from crewcap.prices import Book
-    from crewcap.stores.sqlite import SqliteLedger
+    from crewcap.stores import Ledger
+    from crewcap.stores.postgres_runs import PostgresRuns
     from crewcap.stores.sqlite_runs import SqliteRuns
     from crewcap.workspaces.mirrors import Mirrors
 
@@ -49,23 +51,74 @@ class App:
 
         return prices.load(self.settings.price_overrides or None)
 
-    @cached_property
-    def ledger(self) -> SqliteLedger:
-        """The books, with the settings' budgets in force."""
-        from crewcap.stores.sqlite import SqliteLedger  # noqa: PLC0415
+    @property
+    def is_new(self) -> bool:
+        """Whether there are no books yet: then nothing is made only to be looked at."""
+        return self.home.is_new and not self.settings.store_url
 
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The books, with the settings' budgets in force."""
         self.home.make()
-        ledger = SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.settings.timezone)
-        self.settings.bring_limits(ledger)
+        ledger = self._open_ledger()
+        try:
+            self.settings.bring_limits(ledger)
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
 
     @cached_property
-    def runs(self) -> SqliteRuns:
-        """The runs of this home; the ledger is opened first, because it makes and guards the file."""
+    def runs(self) -> SqliteRuns | PostgresRuns:
+        """The runs of this home; the ledger is opened first, because it knows where they are kept, and guards it."""
+        _ = self.ledger
+        if self.settings.store_url:
+            from crewcap.stores.postgres_runs import PostgresRuns  # noqa: PLC0415
+
+            return PostgresRuns(self.home, self.settings.store_url, clock=self.clock)
         from crewcap.stores.sqlite_runs import SqliteRuns  # noqa: PLC0415
 
-        _ = self.ledger
         return SqliteRuns(self.home, clock=self.clock)
+
+    @property
+    def ledger_name(self) -> str:
+        """Where the books are, as people are told."""
+        if not self.settings.store_url:
+            return str(self.home.ledger)
+        from crewcap.stores.postgres_errors import shown  # noqa: PLC0415
+
+        return shown(self.settings.store_url)
+
+    def migrate(self) -> Sequence[str]:
+        """Bring the books' schema up to date; what was run. A file does so whenever it is opened."""
+        self.home.make()
+        if not self.settings.store_url:
+            _ = self.ledger
+            return ()
+        from crewcap.stores.postgres_setup import bring_up_to_date  # noqa: PLC0415
+
+        return bring_up_to_date(self.settings.store_url, self.home, zone=self.settings.timezone)
+
+    def accept_restored(self, *, cost: Money, word: str) -> None:
+        """Take books that were restored as the ledger from now on."""
+        if self.settings.store_url:
+            from crewcap.stores import postgres_setup  # noqa: PLC0415
+
+            url = self.settings.store_url
+            postgres_setup.accept(url, self.home, monotonic=self.monotonic, cost=cost, word=word)
+        else:
+            from crewcap.stores import sqlite_copies  # noqa: PLC0415
+
+            sqlite_copies.accept(self.home, at=self.clock(), cost=cost, word=word)
+
+    def _open_ledger(self) -> Ledger:
+        if self.settings.store_url:
+            from crewcap.stores.postgres import PostgresLedger  # noqa: PLC0415
+
+            return PostgresLedger(self.home, self.settings.store_url, monotonic=self.monotonic)
+        from crewcap.stores.sqlite import SqliteLedger  # noqa: PLC0415
+
+        return SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.settings.timezone)
 
     @cached_property
     def mirrors(self) -> Mirrors:

@@ -213,7 +213,9 @@ WRONG = {
     "a trigger without a token": ("[triggers.github]\nlabel='x'", "`token` is missing", 'token = { env = "NAME" }'),
     "an unknown tracker": ("[triggers.jira]\nlabel='x'", "is not one of github, gitlab, linear", ""),
     "a password for the store": ('[store]\nurl = "postgresql://u:p@h/d"', "carries a password", "pgpass"),
-    "a store of a later version": ('[store]\nurl = "postgresql://h/d"', "not served by this version", "[store] out"),
+    "a password in the store's words": ('[store]\nurl = "postgresql://h/d?password=p"', "carries a password", "pgpass"),
+    "a store's word of nobody": ('[store]\nurl = "postgresql://h/d?sslmod=require"', "which means nothing", "sslmode"),
+    "a store without a host": ('[store]\nurl = "postgresql:///d"', "and a host", "postgresql://"),
     "another store": ('[store]\nurl = "mysql://h/d"', "is not a store", "postgresql://"),
     # addresses
     "plain http": ('[providers.anthropic]\nbase_url = "http://example.com"', "in the clear", "https://example.com"),

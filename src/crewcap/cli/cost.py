@@ -36,8 +36,8 @@ class Question:
 def cost(call: Call, *, run: str, issue: str | None, repo: str | None, today: bool) -> None:
     """What a run (the latest by default), an issue, a repository or today has cost, and why."""
     asked = _question(call, run=run, issue=issue, repo=repo, today=today)
-    entries = () if call.home.is_new else call.app.ledger.entries(scope=asked.scope, since=asked.since)
-    held = ZERO if call.home.is_new else call.app.ledger.totals(asked.scope).held
+    entries = () if call.app.is_new else call.app.ledger.entries(scope=asked.scope, since=asked.since)
+    held = ZERO if call.app.is_new else call.app.ledger.totals(asked.scope).held
     if call.as_json:
         call.emit(_object(asked, entries, held))
     else:

@@ -163,7 +163,7 @@ def look_at_prices(call: Call) -> Iterator[Finding]:
 
 def look_at_ledger(call: Call) -> Iterator[Finding]:
     """The books, every balance recomputed."""
-    if call.home.is_new:
+    if call.app.is_new:
         yield Finding(name="ledger", level="ok", text=f"none yet; made at the first use in {call.home.root}")
         return
     found = call.app.ledger.verify()

@@ -9,6 +9,7 @@ import click
 
 from crewcap.cli.amounts import read_amount
 from crewcap.cli.context import Call, common, remember, with_call
+from crewcap.cli.ledger_migrate import migrate
 from crewcap.core.money import ZERO, Money, total
 from crewcap.errors import LedgerError, UsageError
 
@@ -26,6 +27,9 @@ def ledger(ctx: click.Context, /, **options: object) -> None:
         ctx.invoke(verify)
 
 
+ledger.add_command(migrate)
+
+
 @ledger.command(epilog="Example: crewcap ledger verify --json")
 @common
 @with_call
@@ -40,7 +44,7 @@ def verify(call: Call) -> None:
         call.out(problem)
     if found.problems:
         raise LedgerError(
-            f"the ledger {call.home.ledger} is not sound: {len(found.problems)} problems",
+            f"the ledger {call.app.ledger_name} is not sound: {len(found.problems)} problems",
             help="stop the gateway and put a backup in its place, then: crewcap ledger reconcile --restored",
         )
     call.out(f"the books are right: {found.entries:,} entries, every balance recomputed")
@@ -123,9 +127,7 @@ def backup(call: Call, *, file: str) -> None:
 
 
 def _accept_restored(call: Call, cost: Money, word: str) -> None:
-    from crewcap.stores import sqlite_copies  # noqa: PLC0415  (the one command that opens a ledger nobody else would)
-
-    sqlite_copies.accept(call.home, at=call.clock(), cost=cost, word=word)
+    call.app.accept_restored(cost=cost, word=word)  # the one command that opens a ledger which nobody else would
     waiting = call.app.ledger.uncertain_holds()
     if call.as_json:
         call.emit({"restored": True, "booked_usd": cost.exact(), "uncertain": len(waiting)})

@@ -20,7 +20,7 @@ KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
 
 def find_one(call: Call, text: str) -> Run:
     """The run that a user means: a name, a unique prefix, the long id, or nothing for the latest."""
-    found = [] if call.home.is_new else call.app.runs.find(text)
+    found = [] if call.app.is_new else call.app.runs.find(text)
     if not found:
         what = f"no run is named {text!r}" if text else "there is no run yet"
         raise UsageError(f"{what} in {call.home.root}", help="crewcap runs lists them; crewcap run starts one")

@@ -23,7 +23,7 @@ def runs(call: Call, *, limit: int, open_only: bool, stray: str | None) -> None:
     """List runs, newest first."""
     if stray:
         raise click.UsageError(f"`crewcap runs` lists runs; did you mean `crewcap run {stray}`?")
-    found = [] if call.home.is_new else call.app.runs.list(limit=limit, open_only=open_only)
+    found = [] if call.app.is_new else call.app.runs.list(limit=limit, open_only=open_only)
     if call.as_json:
         call.emit([as_json(call, run, totals_of(call, run)) for run in found])
         return

@@ -43,10 +43,10 @@ class Picture:
 def status(call: Call, *, since: str = "12h") -> None:
     """What needs you, what is live, last night, today against budgets."""
     began = call.clock() - _span(since)
-    picture = Picture(since=began) if call.home.is_new else _look(call, began)
+    picture = Picture(since=began) if call.app.is_new else _look(call, began)
     if call.as_json:
         call.emit(_object(picture))
-    elif call.home.is_new:
+    elif call.app.is_new:
         call.note(f"nothing has run in {call.home.root} yet; crewcap run -p '...' starts")
     else:
         columns = Screen.of(sys.stdout, call.environ).columns

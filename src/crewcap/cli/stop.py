@@ -22,7 +22,7 @@ from crewcap.runner.ownership import is_driven, request_stop
 def stop(call: Call, *, run: str, everything: bool) -> None:
     """Stop a run: its agent ends, its branch, session and workspace are kept."""
     if everything:
-        chosen = [] if call.home.is_new else list(call.app.runs.list(limit=10_000, open_only=True))
+        chosen = [] if call.app.is_new else list(call.app.runs.list(limit=10_000, open_only=True))
     else:
         chosen = [find_one(call, run)]
         if chosen[0].state not in OPEN_STATES:

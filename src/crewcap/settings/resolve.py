@@ -72,7 +72,6 @@ def resolve(written: SettingsFile, *, source: str, origin: Callable[[Place], str
     _check_agents(written)
     _check_later(written)
     _check_prices(written)
-    _check_store(written)
     budgets = _budgets(written)
     return Settings(
         providers=providers,
@@ -303,16 +302,6 @@ def _check_prices(written: SettingsFile) -> None:
     path = written.prices.overrides
     if path is not None and not path.startswith(("/", "~/")):
         raise Misplaced(("prices", "overrides"), f"{quoted(path)} is not a whole path", "start it with / or ~/")
-
-
-def _check_store(written: SettingsFile) -> None:
-    """Books that were meant to be shared must not be kept apart in silence."""
-    if written.store.url is not None:
-        raise Misplaced(
-            ("store", "url"),
-            "PostgreSQL is not served by this version; the ledger is ledger.db in the state directory",
-            "take [store] out, and share the machine's state directory instead",
-        )
 
 
 def _known(name: str, table: Iterable[str], path: Place, what: str) -> None:

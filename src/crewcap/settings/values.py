@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from crewcap.core.budget import Scope, ScopeError, parse_scope
@@ -34,6 +34,10 @@ _HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a
 _HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d\Z", re.ASCII)
 _CRON_FIELD = re.compile(r"(?:\*|\d{1,2}(?:-\d{1,2})?)(?:/\d{1,2})?(?:,(?:\*|\d{1,2}(?:-\d{1,2})?)(?:/\d{1,2})?)*\Z")
 _CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+STORE_WORDS = (  # what asyncpg reads in an address, but for passwords
+    "host", "port", "user", "dbname", "database", "passfile", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl",
+    "sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "krbsrvname",
+)  # fmt: skip
 SOURCE_HELP = 'name where it is kept: { env = "NAME" }, { file = "/path" } or { command = ["pass", "show", "name"] }'
 
 
@@ -237,10 +241,21 @@ def is_loopback(host: str) -> bool:
 def read_store_url(value: Any) -> str:
     """`postgresql://host/database`, without a password."""
     if not isinstance(value, str) or not value.startswith(("postgresql://", "postgres://")):
-        raise Wrong(f"{quoted(value)} is not a store", 'write it as "postgresql://host/database", or leave it out')
-    parts = _split_url(value, schemes=("postgresql", "postgres"))
-    if parts.password is not None:
+        scheme = value.partition(":")[0] if isinstance(value, str) else value  # the rest may hold a password
+        raise Wrong(f"{quoted(scheme)} is not a store", 'write it as "postgresql://host/database", or leave it out')
+    parts = _split_url(value, schemes=("postgresql", "postgres"), wants_host="host=" not in value)
+    words = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.password is not None or {"password", "sslpassword"} & words.keys():
         raise Wrong("the store's address carries a password", "keep it in ~/.pgpass or $PGPASSWORD")
+    for word in words:
+        if word not in STORE_WORDS:
+            near = nearest(word, STORE_WORDS)
+            raise Wrong(
+                f"the store's address says {quoted(word)}, which means nothing here",
+                f"did you mean {near}?" if near else f"it may say {', '.join(STORE_WORDS)}",
+            )
+    if parts.fragment or "#" in value:
+        raise Wrong("the store's address carries a fragment", "end it before the #")
     return value
 
 
@@ -342,7 +357,7 @@ def _refuse_odd_number(value: Written) -> None:
         raise Wrong(f"{quoted(value)} has an exponent", f"write it as {plain}")
 
 
-def _split_url(value: str, schemes: tuple[str, ...] = ("https", "http")) -> Any:
+def _split_url(value: str, schemes: tuple[str, ...] = ("https", "http"), *, wants_host: bool = True) -> Any:
     if any(letter.isspace() or not letter.isprintable() for letter in value):
         raise Wrong("the address holds a space or a control character", "remove it")
     try:
@@ -350,7 +365,7 @@ def _split_url(value: str, schemes: tuple[str, ...] = ("https", "http")) -> Any:
         port = parts.port
     except ValueError:
         raise Wrong("the address's host or port is not one", "a port is a number from 1 to 65535") from None
-    if parts.scheme not in schemes or not parts.hostname:
+    if parts.scheme not in schemes or (wants_host and not parts.hostname):
         raise Wrong(f"the address does not start with {schemes[0]}:// and a host", f'write it as "{schemes[0]}://..."')
     if port == 0:
         raise Wrong("the address's port is 0", "a port is a number from 1 to 65535")

@@ -795,3 +795,40 @@ BEGIN
     UPDATE crewcap.incident SET thawed_at = clock.wall, word = said WHERE provider = of_provider AND thawed_at IS NULL;
     RETURN crewcap.told(clock, to_jsonb(FOUND));
 END $$;
+
+-- RESTORED BOOKS ------------------------------------------------------------------------------------------------------
+
+-- Whether some gateway lives.
+CREATE FUNCTION crewcap.is_used() RETURNS boolean LANGUAGE sql AS $$
+    SELECT coalesce(bool_or(NOT pg_try_advisory_xact_lock(crewcap.lock_of(b.id))), false)
+    FROM crewcap.boot AS b WHERE b.ended_at IS NULL
+$$;
+
+-- Take older books as the ledger from now on, under a new name; one entry stands for all that they do not know.
+CREATE FUNCTION crewcap.accept_restored(new_uuid text, name text, cost bigint, said text, asked jsonb) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    clock crewcap.moment := crewcap.look_to_write(asked);
+    its_hold bigint;
+BEGIN
+    IF clock.is_stale THEN
+        RETURN crewcap.told(clock, NULL);
+    END IF;
+    UPDATE crewcap.ledger SET uuid = new_uuid;
+    PERFORM crewcap.open_windows(NULL, clock);
+    INSERT INTO crewcap.virtual_key (id, hash, scopes, created_at, booked_at, models, capped, run, label)
+    VALUES (name, name, ARRAY['key:' || name, 'all'], clock.wall, clock.at, '{}', true, '', '');
+    INSERT INTO crewcap.boot (id, host, pid, started_at) VALUES (name, '', 0, clock.wall);
+    INSERT INTO crewcap.hold (id, boot, key, booked_at, amount, provider, model, book, prompt_bound, output_limit,
+        asked_output, agent, parent_agent, notes)
+    VALUES (name, name, name, clock.at, 0, '', '', '', 0, 0, 0, '', '', '[]')
+    RETURNING seq INTO its_hold;
+    INSERT INTO crewcap.movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall)
+    VALUES (its_hold, 'sent', 0, 0, 0, clock.at, clock.wall);
+    INSERT INTO crewcap.movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall, reason, incident)
+    VALUES (its_hold, 'settled', 0, 0, cost, clock.at, clock.wall, said,
+        'booked for entries that were lost with the ledger before this one');
+    UPDATE crewcap.virtual_key SET revoked_at = clock.wall WHERE id = name;
+    UPDATE crewcap.boot SET ended_at = clock.wall WHERE id = name;
+    RETURN crewcap.told(clock, 'null');
+END $$;
