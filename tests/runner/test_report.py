@@ -220,5 +220,7 @@ def test_plain_words_and_code_are_what_they_say() -> None:
 def test_a_run_that_was_told_to_wrap_up_says_so() -> None:
     """A reader must know why it ended where it did."""
     told = replace(RUN, wrap_up="with $0.05 left, the agent was told to wrap up")
-    assert "- The money ran short: with $0.05 left, the agent was told to wrap up." in markdown(told, account(), now=START)
+    assert "- The money ran short: with $0.05 left, the agent was told to wrap up." in markdown(
+        told, account(), now=START
+    )
     assert "ran short" not in markdown(RUN, account(), now=START)
