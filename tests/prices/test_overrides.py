@@ -149,5 +149,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_patterns_fit_whole_names() -> None:
-    assert matches(["claude-opus-5*"], "claude-opus-5-5")
-    assert not matches(["claude-opus-5"], "claude-opus-5-5")
+    assert matches(("claude-opus-5*",), "claude-opus-5-5")
+    assert not matches(("claude-opus-5",), "claude-opus-5-5")

@@ -84,6 +84,7 @@ class Book:
         self._shelves: dict[str, _Shelf] = {}
         self._cards: dict[tuple[str, str, Modifiers, tuple[int, int], Decimal], Compiled] = {}
         self._meanings: dict[tuple[str, str] | AliasLine, tuple[_Meaning, ...]] = {}
+        self._aliases: dict[tuple[str, str], tuple[AliasLine, ...]] = {}  # that a name fits, whenever they count
         for provider in COMPILED_AT_START:
             self._compile(provider)
         said = (genai.VERSION, repr(overrides), sorted(each.card.id for each in self._cards.values()))
@@ -215,8 +216,13 @@ class Book:
         return replace(listing, changes=tuple(sorted(changes)))
 
     def _alias(self, provider: str, asked: str, at: datetime) -> AliasLine | None:
-        lines = (line for line in self._overrides.aliases if line.provider == provider and line.span.holds(at))
-        return next((line for line in lines if fnmatchcase(asked, line.match)), None)
+        lines = self._aliases.get((provider, asked))
+        if lines is None:
+            if len(self._aliases) >= _REMEMBERED_NAMES:
+                self._aliases.clear()
+            lines = tuple(line for line in self.aliases(provider) if fnmatchcase(asked, line.match))
+            self._aliases[provider, asked] = lines
+        return next((line for line in lines if line.span.holds(at)), None)
 
     def _meaning(self, provider: str, asked: str, at: datetime) -> _Meaning:
         """The listing that a plain name means, through at most one alias."""
@@ -281,13 +287,15 @@ class Book:
 
     def _compile(self, provider: str) -> None:
         """Compile every card of a provider: each model, epoch and set of modifiers that has a price."""
+        before = datetime(1970, 1, 1, tzinfo=UTC)
+        geos = {line.geo for line in self._overrides.factors} - {STANDARD.geo}
+        own = {line.when.geo for line in self._overrides.prices}  # may be sold there and nowhere else
         for listing in self._shelf(provider).listings.values():
-            geos = dict.fromkeys(["global", *(line.geo for line in self._overrides.factors)])
-            before = datetime(1970, 1, 1, tzinfo=UTC)
             for moment, speed, tier in product((before, *listing.changes), SPEEDS, TIERS):
-                for geo in geos:
-                    modifiers = Modifiers(speed=speed, geo=geo, tier=tier)
-                    self._attempt(_Meaning(listing), modifiers, moment)
+                plainly = Modifiers(speed=speed, tier=tier)
+                is_sold = self._attempt(_Meaning(listing), plainly, moment) is not None
+                for geo in geos if is_sold else geos & own:
+                    self._attempt(_Meaning(listing), replace(plainly, geo=geo), moment)
 
     def _attempt(self, meaning: _Meaning, modifiers: Modifiers, at: datetime) -> Compiled | None:
         """The compiled card, or None where nobody priced it."""
@@ -404,7 +412,7 @@ def dearest_of(cards: Sequence[RateCard], *, model: str) -> RateCard:
     )
 
 
-def _is_for(provider: str, patterns: Sequence[str], listing: Listing) -> bool:
+def _is_for(provider: str, patterns: tuple[str, ...], listing: Listing) -> bool:
     return provider == listing.provider and matches(patterns, listing.id)
 
 

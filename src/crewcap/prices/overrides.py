@@ -15,11 +15,11 @@ exactly too. Days are UTC; `from` is the first day, `until` the first day on whi
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -183,7 +183,8 @@ def parse(text: str, *, name: str) -> Overrides:
     return overrides
 
 
-def matches(patterns: Sequence[str], *names: str) -> bool:
+@lru_cache(maxsize=8_192)  # a book asks the same of a model for each way in which it is priced
+def matches(patterns: tuple[str, ...], *names: str) -> bool:
     """Whether one of the patterns fits one of the names."""
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
