@@ -234,7 +234,7 @@ class Admission:
             floor=output,
             least=ZERO,
             clamp=lambda _: output,
-            order=lambda output: self._order(request, output, ZERO),
+            order=lambda output: replace(self._order(request, output, ZERO), keep=ZERO),
         )
 
     def _order(self, request: Request, output: int, amount: Money | None) -> HoldOrder:
