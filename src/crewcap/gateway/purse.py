@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from crewcap.core.budget import Balance, BootId, Busy, Denied, Granted, HoldId, KeyId, Refused
@@ -191,9 +191,9 @@ class Purse:
                     want, step = await self._after(want, step, decision)
                 case Rest(busy, again):
                     self._line.join(place, short_of=busy.scope)
-                    await self._rest(place, busy, deadline, seen, is_gone)
+                    waited_s = await self._rest(place, busy, deadline, seen, is_gone)
                     if loop.time() >= deadline:
-                        return TimedOut(busy)
+                        return TimedOut(replace(busy, retry_after_s=max(0.0, busy.retry_after_s - waited_s)))
                     step = again if self._line.may_try(place) else None
                 case GiveUp(refusal):
                     return refusal
@@ -252,15 +252,17 @@ class Purse:
             return False
         return True
 
-    async def _rest(self, place: Waiter, busy: Busy, deadline: float, seen: int, is_gone: Callable[[], bool]) -> None:
-        """Wait for a rate's time, or for the end of one of those that are in flight."""
+    async def _rest(self, place: Waiter, busy: Busy, deadline: float, seen: int, is_gone: Callable[[], bool]) -> float:
+        """Wait for a rate's time, or for the end of one of those that are in flight; the seconds that it took."""
         loop = asyncio.get_running_loop()
-        until = min(deadline, loop.time() + busy.retry_after_s)
+        began = loop.time()
+        until = min(deadline, began + busy.retry_after_s)
         if busy.kind not in {"tpm", "rpm"}:
             await self._turn(place, until, seen)
-            return
+            return loop.time() - began
         while (rest_s := until - loop.time()) > 0 and not self._withdrawn(is_gone):  # noqa: ASYNC110  (who leaves tells nobody)
             await asyncio.sleep(min(rest_s, LOOK_S))
+        return loop.time() - began
 
     def _withdrawn(self, is_gone: Callable[[], bool]) -> str:
         if self._is_ending:
