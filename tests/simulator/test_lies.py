@@ -74,6 +74,22 @@ def test_an_answer_by_a_dearer_model(told: Told) -> None:
     assert simulator.meter.total() == cards[first(said)["model"]].cost(billed(simulator))
 
 
+def test_an_answer_by_a_model_without_a_price(told: Told) -> None:
+    """The provider bills it as the model that was asked."""
+    said, simulator = told("unknown-model")
+    card = load().card("anthropic", "claude-sonnet-5", at=datetime.now(UTC))
+    assert first(said)["model"] == "a-model-without-a-price"
+    assert simulator.meter.total() == card.cost(billed(simulator))
+
+
+def test_a_count_that_no_machine_could_have_made(told: Told) -> None:
+    """Below zero, or a million million; the truth is billed."""
+    for lie, output in (("usage-negative", -900), ("usage-huge", 10**12)):
+        said, simulator = told(lie)
+        assert said.usage["output_tokens"] == output
+        assert billed(simulator).output == 900
+
+
 @pytest.mark.parametrize(
     ("lie", "field", "value"),
     [
@@ -111,4 +127,4 @@ def test_a_lie_that_it_does_not_know_is_refused() -> None:
     with pytest.raises(UsageError, match="is not a lie") as caught:
         Simulator(SCRIPT, lie="flattery")
     assert caught.value.help.startswith("it knows usage-above-bound")
-    assert len(LIES) == 10
+    assert len(LIES) == 11

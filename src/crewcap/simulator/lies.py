@@ -39,6 +39,12 @@ def _dearer_model(answer: Answer, facts: Facts) -> Answer:
     return replace(answer, model=facts.dearest_model)
 
 
+def _unknown_model(answer: Answer, facts: Facts) -> Answer:
+    """An answer by a model that is on nobody's price list."""
+    del facts
+    return replace(answer, model="a-model-without-a-price")
+
+
 def _dearer_geo(answer: Answer, facts: Facts) -> Answer:
     """Inference in a dearer region than was asked for."""
     return replace(answer, modifiers=replace(answer.modifiers, geo="us")) if "geo" in facts.tells else answer
@@ -90,6 +96,7 @@ LIES: Mapping[str, Callable[[Answer, Facts], Answer]] = {
     "usage-above-bound": _usage_above_bound,
     "output-above-limit": _output_above_limit,
     "dearer-model": _dearer_model,
+    "unknown-model": _unknown_model,
     "dearer-geo": _dearer_geo,
     "dearer-tier": _dearer_tier,
     "dearer-speed": _dearer_speed,

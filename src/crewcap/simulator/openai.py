@@ -153,9 +153,11 @@ def opened(arguments: Any) -> Any:
         return arguments
 
 
-def is_subagent(headers: Mapping[str, str]) -> bool:
-    """Codex names its sub-agents in headers."""
-    return "x-openai-subagent" in headers or "x-codex-parent-thread-id" in headers
+def is_subagent(headers: Mapping[str, str], data: Mapping[str, Any]) -> bool:
+    """Codex names its sub-agents in headers, which a gateway may drop, and in the body's metadata."""
+    metadata = data.get("client_metadata")
+    said = [headers, metadata if isinstance(metadata, dict) else {}]
+    return any(name in each for each in said for name in ("x-openai-subagent", "x-codex-parent-thread-id"))
 
 
 def listed(names: list[str]) -> dict[str, Any]:

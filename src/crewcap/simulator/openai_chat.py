@@ -52,7 +52,7 @@ class Completions:
             stream=data.get("stream") is True,
             thinks=openai.reasons(model, data.get("reasoning_effort")),
             tier=openai.tier(data),
-            is_subagent=openai.is_subagent(headers),
+            is_subagent=openai.is_subagent(headers, data),
             tools=frozenset(_tool_name(tool) for tool in tools),
             answers=_answers(data),
             write="5m",

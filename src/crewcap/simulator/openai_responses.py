@@ -56,7 +56,7 @@ class Responses:
             stream=data.get("stream") is True,
             thinks=openai.reasons(model, _object(data, "reasoning").get("effort")),
             tier=openai.tier(data),
-            is_subagent=openai.is_subagent(headers),
+            is_subagent=openai.is_subagent(headers, data),
             tools=frozenset(str(tool.get("name", "")) for tool in _each_tool(tools)),
             write="1h" if _object(data, "prompt_cache_options").get("ttl") == "12h" else "5m",
             freeform=frozenset(str(tool.get("name")) for tool in _each_tool(tools) if tool.get("type") == "custom"),
@@ -212,8 +212,9 @@ def _content(content: Any) -> list[Any]:
 
 def _content_part(part: Any, role: Role, turn: int, answers: str | None = None) -> Said:
     """One part of a message, or of a call's output."""
-    if isinstance(part, dict) and isinstance(part.get("text"), str):
-        return Said(role=role, turn=turn, billed={"text": part["text"]}, text=part["text"], answers=answers)
+    text = part.get("text", part.get("encrypted_content")) if isinstance(part, dict) else None  # agents seal theirs
+    if isinstance(text, str):
+        return Said(role=role, turn=turn, billed={"text": text}, text=text, answers=answers)
     kind = part.get("type") if isinstance(part, dict) else None
     tokens = {"input_image": IMAGE_TOKENS, "input_file": REMOTE_DOCUMENT_TOKENS}.get(str(kind))
     return Said(role=role, turn=turn, billed=part, tokens=tokens, answers=answers)

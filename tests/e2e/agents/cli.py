@@ -45,14 +45,14 @@ class Machine:
         (self.repo / "a.txt").write_text("one\n", encoding="utf-8")
         subprocess.run(["git", "init", "--quiet", self.repo], check=True)
 
-    async def codex(self, key: str, words: str, *, model: str = "gpt-5.5", retries: int | None = None) -> Done:
+    async def codex(
+        self, key: str, words: str, *, model: str = "gpt-5.5", retries: int | None = None, built_in: bool = False
+    ) -> Done:
         """`codex exec`, its own sandbox off: what it runs is our script, and no machine here is promised namespaces."""
         tries = "" if retries is None else f",request_max_retries={retries},stream_max_retries={retries}"
-        provider = (
-            f'{{name="gw",base_url="{self.url}/v1",env_key="GW_KEY",wire_api="responses",'
-            f"stream_idle_timeout_ms=20000{tries}}}"
-        )
-        settings = ("model_provider=gw", f"model_providers.gw={provider}", 'web_search="disabled"')
+        provider = f'{{name="gw",base_url="{self.url}/v1",env_key="GW_KEY",wire_api="responses"{tries}}}'
+        ours = ("model_provider=gw", f"model_providers.gw={provider}")
+        settings = (*((f'openai_base_url="{self.url}/v1"',) if built_in else ours), 'web_search="disabled"')
         return await self._run(
             [
                 executable("codex"),
@@ -62,7 +62,7 @@ class Machine:
                 *(part for setting in settings for part in ("-c", setting)),
                 words,
             ],
-            {"CODEX_HOME": str(self.home), "GW_KEY": key},
+            {"CODEX_HOME": str(self.home), "CODEX_API_KEY" if built_in else "GW_KEY": key},
         )
 
     async def gemini(self, key: str, words: str, *, model: str = "gemini-2.5-pro", attempts: int = 1) -> Done:

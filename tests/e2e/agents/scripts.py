@@ -67,6 +67,31 @@ def happy(cli: str) -> Script:
     return parse(_STORIES[cli] + _DONE, name=f"{cli}-happy")
 
 
+def spawning() -> Script:
+    """Codex's newer models have agents of their own: one is started, and waited for."""
+    return parse(
+        """
+[[step]]
+name = "child"
+when = { agent = "sub" }
+say = "The child is done."
+output_tokens = 50
+
+[[step]]
+name = "spawn"
+when = { first = true, tool = "spawn_agent" }
+use = [{ tool = "spawn_agent", input = { task_name = "child", message = "Say that you are done." } }]
+
+[[step]]
+name = "wait"
+when = { after = "spawn", tool = "wait_agent" }
+use = [{ tool = "wait_agent", input = {} }]
+"""
+        + _DONE,
+        name="codex-spawning",
+    )
+
+
 def costly(cli: str, *, cost_usd: str) -> Script:
     """The first turn costs nearly everything, with the tightest tokenizer: then what was held is what is billed."""
     tool, given = _TOOLS[cli]

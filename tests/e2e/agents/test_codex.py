@@ -50,8 +50,8 @@ def test_its_version_is_the_one_that_is_pinned(play: Playing) -> None:
     play(story, scripts.happy("codex"))
 
 
-def test_nothing_of_its_machine_reaches_the_provider(play: Playing) -> None:
-    """Codex tells its folders and its git state in a header."""
+def test_no_header_tells_the_provider_of_its_machine(play: Playing) -> None:
+    """Codex tells its folders and its git state in one; its body, which goes on as received, it writes as it likes."""
 
     async def story(machine: Machine, it: Between) -> None:
         await machine.codex(it.key.secret, scripts.ASKED)
@@ -59,6 +59,35 @@ def test_nothing_of_its_machine_reaches_the_provider(play: Playing) -> None:
             said = f"{dict(record.headers)}"
             assert str(machine.root) not in said
             assert it.key.secret not in said + record.key
+
+    play(story, scripts.happy("codex"))
+
+
+def test_its_own_agents_are_metered_on_the_same_key(play: Playing) -> None:
+    """Their requests name them, so the ledger can tell them apart; Codex's own total leaves them out."""
+
+    async def story(machine: Machine, it: Between) -> None:
+        done = await machine.codex(it.key.secret, scripts.ASKED, model="gpt-6.1-sol")
+        assert done.status == 0
+        assert [record.agent for record in it.simulator.log.messages()].count("sub") == 1
+        assert await it.booked() == it.simulator.meter.total()
+        agents = [entry.agent for entry in it.ledger.entries()]
+        assert [bool(agent) for agent in agents].count(True) == 1
+        billed = sum(bill.usage.prompt for bill in it.simulator.meter.bills)
+        assert done.events[-1]["usage"]["input_tokens"] < billed
+
+    play(story, scripts.spawning(), record="codex-spawning")
+
+
+def test_its_built_in_provider_falls_back_from_a_websocket_at_once(play: Playing) -> None:
+    """Pointed here by its base URL alone it tries a WebSocket first; 426 sends it back to HTTP after one try."""
+
+    async def story(machine: Machine, it: Between) -> None:
+        done = await machine.codex(it.key.secret, scripts.ASKED, built_in=True)
+        assert (done.status, done.events[-1]["type"]) == (0, "turn.completed")
+        assert (machine.repo / "a.txt").read_text("utf-8") == "two\n"
+        assert done.err.count("failed to connect to Responses WebSocket") <= 1
+        assert await it.booked() == it.simulator.meter.total()
 
     play(story, scripts.happy("codex"))
 

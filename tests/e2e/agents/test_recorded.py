@@ -71,7 +71,7 @@ def story(file: Path) -> tuple[Script, str]:
         return scripts.costly(cli, cost_usd="0.55"), "0.58"
     if what == "cut":
         return scripts.broken(cli, "cut = 14" if cli == "codex" else "cut = 9"), "9.00"
-    return scripts.happy(cli), "5.00"
+    return scripts.spawning() if what == "spawning" else scripts.happy(cli), "5.00"
 
 
 @every
