@@ -10,11 +10,12 @@ import click
 from crewcap.cli.amounts import read_amount
 from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.ledger_migrate import migrate
+from crewcap.cli.ledger_report import by_report
 from crewcap.core.money import ZERO, Money, total
 from crewcap.errors import LedgerError, UsageError
 
 if TYPE_CHECKING:
-    from crewcap.stores import OpenHold
+    from crewcap.stores import Incident, OpenHold
 
 
 @click.group(invoke_without_command=True, epilog="Example: crewcap ledger verify")
@@ -58,9 +59,13 @@ def verify(call: Call) -> None:
 @click.option("--unbilled", is_flag=True, help="The provider billed nothing.")
 @click.option("--word", default="", metavar="TEXT", help="Who says so, and from where; kept with the entry.")
 @click.option("--restored", is_flag=True, help="Accept a ledger that was restored; --cost books what it does not know.")
+@click.option("--report", "reports", metavar="FILE", multiple=True, help="Let the provider's usage report say it.")
+@click.option("--sole-user", default="", metavar="PROVIDER", help="Nobody but crewcap uses this provider's key.")
+@click.option("--api-key", default="", metavar="ID", help="The one of the report's keys that it is.")
+@click.option("--apply", is_flag=True, help="Do what the report says; without it, it is only shown.")
 @common
 @with_call
-def reconcile(
+def reconcile(  # noqa: PLR0913  (one for each option)
     call: Call,
     *,
     holds: tuple[str, ...],
@@ -70,8 +75,25 @@ def reconcile(
     unbilled: bool,
     word: str,
     restored: bool,
+    reports: tuple[str, ...],
+    sole_user: str,
+    api_key: str,
+    apply: bool,
 ) -> None:
-    """List the holds whose cost nobody proved, or close them by your word. They stay charged until then."""
+    """List the holds whose cost nobody proved, or close them. They stay charged until then.
+
+    By your word: --cost, --charged or --unbilled. Or by the provider's usage report, for a key that nobody but this
+    crewcap uses: Anthropic's usage_report/messages or OpenAI's usage/completions, by the minute and by model, asked
+    for at least ten minutes later. What it has beyond the settled requests of a time is what those holds cost.
+    """
+    if reports or sole_user or api_key or apply:
+        if not reports or holds or everything or cost is not None or charged or unbilled or restored:
+            raise UsageError(
+                "a report is given with --report FILE, and takes --sole-user, --api-key, --apply and --word besides",
+                help="crewcap ledger reconcile --report usage.json --sole-user anthropic",
+            )
+        by_report(call, reports, sole_user=sole_user, api_key=api_key, apply=apply, word=word)
+        return
     amount = None if cost is None else read_amount(cost, "--cost")
     said = word or "by command"
     if restored:
@@ -96,6 +118,26 @@ def reconcile(
         proved = amount if amount is not None else (hold.uncertain if charged else ZERO)
         call.app.ledger.reconcile(hold.hold, cost=proved, word=said)
         _tell(call, hold, proved)
+
+
+@ledger.command(epilog="Example: crewcap ledger thaw anthropic --word 'the price list was old'")
+@click.argument("provider", required=False)
+@click.option("--word", default="by command", metavar="TEXT", help="What you found; kept with the incident.")
+@common
+@with_call
+def thaw(call: Call, *, provider: str | None, word: str) -> None:
+    """Let requests go to a provider again whose answer broke what holds rest on; without a name, list those."""
+    frozen = call.app.ledger.frozen()
+    if provider is None:
+        _list_frozen(call, frozen)
+        return
+    if not call.app.ledger.thaw(provider, word=word):
+        names = ", ".join(each.provider for each in frozen) or "none"
+        raise UsageError(f"provider {provider[:60]!r} has no incident", help=f"those that have one: {names}")
+    if call.as_json:
+        call.emit({"provider": provider, "thawed": True})
+    else:
+        call.out(f"provider {provider} takes requests of capped keys again; gateways know within seconds")
 
 
 @ledger.command("accept-clock", epilog="Example: crewcap ledger accept-clock")
@@ -124,6 +166,18 @@ def backup(call: Call, *, file: str) -> None:
         call.out(file)
     call.note("to restore: stop the gateway, put it in the place of ledger.db, remove ledger.db-wal and ledger.db-shm,")
     call.note("then: crewcap ledger reconcile --restored --cost (what the provider billed since)")
+
+
+def _list_frozen(call: Call, frozen: Sequence[Incident]) -> None:
+    if call.as_json:
+        call.emit([{"provider": each.provider, "at": each.at.isoformat(), "reason": each.reason} for each in frozen])
+        return
+    for each in frozen:
+        call.out(f"{each.provider}  {each.at:%Y-%m-%d %H:%M} UTC  {each.reason}")
+    if frozen:
+        call.note(f"when you have looked: crewcap ledger thaw {frozen[0].provider}")
+    else:
+        call.note("no provider is frozen for an incident")
 
 
 def _accept_restored(call: Call, cost: Money, word: str) -> None:
