@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from crewcap.core.budget import ALL, BootId, Granted, HoldId, KeyId, Scope, Window
+from crewcap.core.budget import ALL, BootId, Granted, HoldId, KeyId, RateKind, Scope, Window
 from crewcap.core.keys import VirtualKey
+from crewcap.core.limits import COUNT_KINDS, CountLimit, RateLimit
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.home import Home
@@ -44,6 +45,7 @@ def main() -> None:
         steps = {
             FLOOR: _raw(Path(folder)),
             "ledger: reserve + settle": _pair(ledger, boot),
+            "ledger: the same, 6 rates, 4 counts": _limited_pair(Path(folder)),
             "ledger: 8 orders in one flush": _group(ledger, boot, 8),
             "ledger: 32 orders in one flush": _group(ledger, boot, 32),
         }
@@ -125,6 +127,20 @@ def _pair(ledger: SqliteLedger, boot: BootId) -> Callable[[], int]:
         return 1
 
     return step
+
+
+def _limited_pair(folder: Path) -> Callable[[], int]:
+    """Reserve + settle in books of their own, where rates and counts are in force beside the money."""
+    ledger, boot = _ledger(folder / "limited")
+    kinds: tuple[RateKind, ...] = ("tpm", "rpm", "concurrent")
+    for scope in (SCOPES[3], ALL):
+        for kind in kinds:
+            ledger.set_rate(RateLimit(scope=scope, kind=kind, value=10**9, source="command"))
+    windows: tuple[Window, ...] = ("day", "month")
+    for window in windows:
+        for counted in COUNT_KINDS[:2]:
+            ledger.set_count(CountLimit(scope=ALL, kind=counted, window=window, value=10**12, source="command"))
+    return _pair(ledger, boot)
 
 
 def _group(ledger: SqliteLedger, boot: BootId, size: int) -> Callable[[], int]:

@@ -7,8 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from tests.cli.money_home import MoneyHome
+
+from crewcap.cli.budget import budget
+from crewcap.cli.limits import MeasureType
 
 
 @pytest.fixture
@@ -138,6 +142,11 @@ def test_rates_and_counts_are_set_shown_and_taken_back(home: MoneyHome) -> None:
         "left": 8.0,
     }
     assert home.call("budget", "unset", "all", "hours/week").stdout == "all (hours/week) has no limit of its own now\n"
+
+
+def test_the_shell_knows_every_window_and_limit() -> None:
+    found = [one.value for one in MeasureType().shell_complete(click.Context(budget), budget.params[0], "r")]
+    assert found == ["rpm", "runs/total", "runs/day", "runs/week", "runs/month"]
 
 
 def test_a_limit_without_runs_is_a_pause(home: MoneyHome) -> None:

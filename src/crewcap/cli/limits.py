@@ -10,6 +10,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import click
+from click.shell_completion import CompletionItem
 
 from crewcap.cli.amounts import table
 from crewcap.cli.context import Call
@@ -81,6 +82,12 @@ class MeasureType(click.ParamType[Measure]):
             better = f"write {kind}/day" if kind in COUNT_KINDS else "runs, tokens and hours have a window: runs/day"
             self.fail(f"{value!r} is not one of {known}; {better}", param, ctx)
         return found
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Every word that there is."""
+        del ctx, param
+        counts = (f"{kind}/{window}" for kind in COUNT_KINDS for window in WINDOWS)
+        return [CompletionItem(word) for word in (*WINDOWS, *RATE_KINDS, *counts) if word.startswith(incomplete)]
 
 
 def _measure(word: str) -> Measure | None:
