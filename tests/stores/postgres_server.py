@@ -39,8 +39,9 @@ _names = count(1)
 class Server:
     """A running server; databases are made on it as often as tests like."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, programs: Path, process: subprocess.Popen[bytes]) -> None:
         self.folder = folder
+        self.programs = programs
         self.process = process
         self._template = ""
 
@@ -70,8 +71,17 @@ class Server:
         url = database if "://" in database else self.url(database)
         return asyncio.run(_fetch(url, statement, values))
 
+    def end(self) -> None:
+        """Stop: sessions end, files are closed."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(timeout=_START_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(timeout=_START_S)
+
     def kill(self) -> None:
-        """What a machine that loses its power does to the server."""
+        """Stop in the middle, as a machine that loses its power: what was written without a flush may be gone."""
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(timeout=_START_S)
 
@@ -107,16 +117,11 @@ def serving(*, port: int = 0) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="crewcap-pg-", dir=parent))
     try:
         programs = _programs(folder)
-        process = start(programs, folder, port=port)
+        server = Server(folder, programs, start(programs, folder, port=port))
         try:
-            yield Server(folder, process)
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)  # "fast": sessions end, files are closed
-            try:
-                process.wait(timeout=_START_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(timeout=_START_S)
+            server.end()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
