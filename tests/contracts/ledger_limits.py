@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.contracts.ledger_desk import REPO, RUN, SCOPES, TEAM, Desk, usd
@@ -15,7 +16,7 @@ from crewcap.core.budget import ALL, Busy, Denied, Granted, KeyId, Refused, Scop
 from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import ZERO
 from crewcap.errors import CrewcapError, MoneyRefused
-from crewcap.stores import Ledger
+from crewcap.stores import Ledger, Limit
 
 OTHER = (Scope("key:k2"), Scope("run:r2"), Scope("repo:acme/other"), ALL)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -361,6 +362,38 @@ class LimitsContract:
         assert {it.label for it in desk.ledger.counts()} == {"2026-11-24@Pacific/Kiritimati"}
         desk.run_key("k2", "r2")
         desk.granted("0.01")
+        assert desk.ledger.verify().problems == ()
+
+    @pytest.mark.parametrize(
+        ("window", "old", "new", "days"),
+        [
+            ("day", "2026-11-22@UTC", "2026-11-23@Pacific/Apia", 1),
+            ("week", "2026-W47@UTC", "2026-W48@Pacific/Apia", 1),
+            ("month", "2026-11@UTC", "2026-11@Pacific/Apia", 9),
+        ],
+    )
+    def test_every_window_is_checked_in_both_zones_until_the_old_ones_end(
+        self, desk: Desk, window: Any, old: str, new: str, days: int
+    ) -> None:
+        """It is a Sunday, and at eleven o'clock Monday begins in the new zone: the old week's money is not given twice."""
+        limits = [Limit(scope=REPO, window=window, amount=usd("1.00"), source="file")]
+        counts = [CountLimit(scope=REPO, kind="tokens", window=window, value=10**6, source="file")]
+        desk.ledger.sync_file_limits(limits, zone="UTC", counts=counts)
+        desk.key()
+        desk.settle(desk.granted("0.90"), "0.90", output=40)
+        desk.clocks.pass_time(HOUR + SECOND)
+        desk.ledger.sync_file_limits(limits, zone="Pacific/Apia", counts=counts)
+        assert desk.refused("0.11").binding.label in {old, new}
+        for labels in ([it.label for it in desk.ledger.all_balances()], [it.label for it in desk.ledger.counts()]):
+            assert set(labels) == {old, new}
+        used = {it.label: it.used for it in desk.ledger.counts()}
+        assert used[old] == 40
+        desk.ledger.sync_file_limits(limits, zone="UTC", counts=counts)  # and back again, in the same window
+        assert {it.label for it in desk.ledger.all_balances()} == {old, new}
+        assert not desk.refused("0.11").can_wait
+        desk.clocks.pass_time(timedelta(days=days))
+        desk.ledger.accept_clock()
+        assert old not in {it.label for it in desk.ledger.all_balances()}
         assert desk.ledger.verify().problems == ()
 
     def test_a_clock_set_back_over_midnight_counts_in_the_day_of_the_newest_entry(self, desk: Desk) -> None:
