@@ -41,6 +41,7 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
     Clients use a key of `crewcap key create`; providers' keys stay in this process. Ctrl-C lets requests that are
     under way end, settles them, and stops. Settings and prices are read again when their files change, and at SIGHUP.
     """
+    gc.disable()  # until the start is done: what it makes is there to stay, and looking through it takes a tenth of it
     from crewcap.gateway import process  # noqa: PLC0415  (only here)
     from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy; not for --help)
 
@@ -81,6 +82,7 @@ async def _serve(
         gc.collect()
         gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request
         gc.set_threshold(20_000, 20, 50)  # an answer makes thousands of small values and no cycles
+        gc.enable()
         _say(call, running, child=child)
         await _until_told(running, child=child)
 
