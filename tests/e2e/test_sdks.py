@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import openai
 import pytest
 
 from crewcap.core.money import ZERO
@@ -13,7 +14,7 @@ from crewcap.prices import Book, load
 from crewcap.simulator.script_file import parse
 from crewcap.simulator.troubles import TROUBLES, Trouble
 
-from .sdks import SDKS, Between, Sdk, between
+from .sdks import SDKS, Between, Responses, Sdk, between
 
 TALK = parse(
     """
@@ -226,3 +227,22 @@ def test_the_count_call_is_free_and_true(sdk: Sdk, through: Through) -> None:
         assert counted == (await sdk.whole("hello " * 50)).sent
 
     through(sdk, test)
+
+
+def test_an_answer_is_gone_on_from_by_its_own_key_alone(through: Through) -> None:
+    """The SDK names the earlier answer instead of sending it; whoever did not pay for it may not read it."""
+    sdk = Responses()
+
+    async def test(it: Between) -> None:
+        first = await sdk.client.responses.create(model=sdk.model, input="hello")
+        then = await sdk.client.responses.create(model=sdk.model, input="again", previous_response_id=first.id)
+        assert then.output_text.startswith("You said again")
+        bills = [bill.usage for bill in it.simulator.meter.bills]
+        assert bills[1].prompt > bills[0].prompt
+        assert await it.booked() == it.simulator.meter.total()
+        sdk.connect(it.gateway.url, it.new_key("50.00").secret)
+        with pytest.raises(openai.BadRequestError, match="previous_response_id"):
+            await sdk.client.responses.create(model=sdk.model, input="tell me", previous_response_id=first.id)
+        assert len(it.simulator.meter.bills) == 2
+
+    through(sdk, test, cap="50.00")

@@ -260,6 +260,21 @@ def test_a_tier_is_told_and_billed(play: Play, tier: str) -> None:
     assert other.amount != usual.amount
 
 
+def test_an_answer_may_be_gone_on_from_by_its_id(play: Play) -> None:
+    """What was said before is billed again, as a part of the prompt; what was not to be kept is not there."""
+    simulator, client = play(TALK)
+    speaker = ResponsesSpeaker()
+    for store, status in ((True, 200), (False, 400)):
+        said = json.loads(send(client, speaker, speaker.body("Look!") | {"store": store})[1])
+        call = next(item for item in said["output"] if item["type"] == "function_call")
+        output = {"type": "function_call_output", "call_id": call["call_id"], "output": "one"}
+        more = speaker.body("") | {"previous_response_id": said["id"], "input": [output]}
+        assert send(client, speaker, more)[0] == status
+    first, second, _ = simulator.meter.bills
+    assert second.usage.prompt > first.usage.prompt
+    assert [record.step for record in simulator.log.messages()] == ["look", "tell", "look", ""]
+
+
 def test_a_tool_that_takes_a_text_gets_the_text(play: Play) -> None:
     """Codex's `apply_patch` and `exec` are of this kind, the second inside a namespace."""
     patch = script("use = [{ tool = 'apply_patch', input = { input = '*** Begin Patch' } }]\nwhen = { first = true }")
@@ -335,7 +350,7 @@ def test_the_models_are_listed(play: Play, speaker: Speaker) -> None:
 
 
 def family_of(speaker: Speaker) -> Family:
-    return GENERATING.get(speaker.path(stream=False), list(GENERATING.values())[-1])
+    return GENERATING.get(speaker.path(stream=False), list(GENERATING.values())[-1])()
 
 
 said = st.text(max_size=60)
@@ -391,7 +406,7 @@ def test_what_is_sent_back_counts_no_more_than_it_cost(play: Play, speaker: Spea
 
 
 def test_every_path_has_its_api() -> None:
-    assert {type(family).__name__ for family in GENERATING.values()} == {
+    assert {family.__name__ for family in GENERATING.values()} == {
         "Messages",
         "Responses",
         "Completions",

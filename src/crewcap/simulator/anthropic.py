@@ -52,6 +52,9 @@ class Messages:
             )
         return asked.max_tokens
 
+    def remember(self, answer: Answer, asked: Asked) -> None:
+        """Nothing is kept: every request says all of its conversation."""
+
     def whole(self, answer: Answer, asked: Asked) -> Any:
         """The answer of a request that does not stream."""
         del asked

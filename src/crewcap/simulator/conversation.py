@@ -87,6 +87,8 @@ class Asked(Talk):
     write: Mark = ""  # the lifetime that is asked for where the provider writes its cache unasked
     tells_usage: bool = True  # a stream of Chat Completions tells its usage where it is asked to
     as_events: bool = True  # a stream of Gemini's is one JSON list where events are not asked for
+    is_kept: bool = False  # a later request may go on from the answer by its id
+    items: tuple[Any, ...] = ()  # what was sent, where it may be kept
     freeform: frozenset[str] = frozenset()  # tools whose input is a text and not an object
     namespaces: Mapping[str, str] = field(default_factory=dict)  # of tools that stand in one
 

@@ -52,6 +52,10 @@ class Family(Protocol):
         """The output limit that holds; `BadRequest` where the model has a lower one."""
         ...
 
+    def remember(self, answer: Answer, asked: Asked) -> None:
+        """Keep what a later request may name instead of saying it."""
+        ...
+
     def whole(self, answer: Answer, asked: Asked) -> Any:
         """The answer of a request that does not stream."""
         ...

@@ -122,6 +122,9 @@ class Gemini:
             raise BadRequest(f"Unable to submit request because it has a maxOutputTokens value of {asked.max_tokens}")
         return asked.max_tokens or most
 
+    def remember(self, answer: Answer, asked: Asked) -> None:
+        """Nothing is kept: every request says all of its conversation."""
+
     def whole(self, answer: Answer, asked: Asked) -> dict[str, Any]:
         """The answer of a request that does not stream."""
         parts = [part for piece in answer.pieces for part in _whole_parts(piece)]

@@ -64,6 +64,9 @@ class Completions:
         """The limit that was said, or else the model's own."""
         return openai.limit(asked, card, field="max_completion_tokens")
 
+    def remember(self, answer: Answer, asked: Asked) -> None:
+        """Nothing is kept: every request says all of its conversation."""
+
     def whole(self, answer: Answer, asked: Asked) -> dict[str, Any]:
         """The answer of a request that does not stream."""
         message = {"role": "assistant", "content": _text(answer) or None, "refusal": None, **_calls(answer, asked)}

@@ -3,6 +3,9 @@
 Input tokens are told with those that came from the cache and those that were written to it inside; output with the
 reasoning inside. A stream tells its usage in its last event only.
 
+An answer is kept unless `store` is false, and a later request may go on from it by `previous_response_id`: then what
+was said before is a part of its prompt.
+
 A tool whose definition is `custom` takes a text: a script gives it as `input = { input = "..." }`.
 """
 
@@ -37,12 +40,15 @@ class Responses:
     tells = frozenset({"tier"})
     keeps_unasked = True
 
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Any, ...]] = {}  # conversations by the id of their last answer
+
     def read(
         self, body: bytes, headers: Mapping[str, str], *, path: str = "", counting: bool = False, bytes_per_token: int
     ) -> Asked:
         """Read a body of POST /v1/responses, or of its count call."""
         del path
-        data = parsed(body)
+        data = self._continued(parsed(body))
         tools = list(_tools(data))
         parts = list(_parts(data, bytes_per_token))
         if not parts:
@@ -61,11 +67,28 @@ class Responses:
             write="1h" if _object(data, "prompt_cache_options").get("ttl") == "12h" else "5m",
             freeform=frozenset(str(tool.get("name")) for tool in _each_tool(tools) if tool.get("type") == "custom"),
             namespaces=_namespaces(tools),
+            is_kept=data.get("store") is not False,
+            items=tuple(_items(data)),
         )
+
+    def _continued(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The body with what it goes on from put before its own input."""
+        before = data.get("previous_response_id")
+        if before is None:
+            return data
+        if before not in self._kept:
+            raise BadRequest(f"Previous response with id '{before}' not found.")
+        return data | {"input": [*self._kept[before], *_items(data)]}
 
     def limit(self, asked: Asked, card: RateCard) -> int:
         """The limit that was said, or else the model's own."""
         return openai.limit(asked, card, field="max_output_tokens")
+
+    def remember(self, answer: Answer, asked: Asked) -> None:
+        """Keep the conversation for those who go on from this answer."""
+        if asked.is_kept:
+            said = (_item(answer, index, asked) for index in range(len(answer.pieces)))
+            self._kept[_name(answer)] = (*asked.items, *said)
 
     def whole(self, answer: Answer, asked: Asked) -> dict[str, Any]:
         """The answer of a request that does not stream."""
@@ -230,10 +253,14 @@ def _results(item: Mapping[str, Any], turn: int) -> Iterator[Said]:
         yield _content_part(part, "tool", turn, answers=named)
 
 
+def _name(answer: Answer) -> str:
+    return answer.id.replace("msg_", "resp_", 1)
+
+
 def _shell(answer: Answer) -> dict[str, Any]:
     """A response before it has output."""
     return {
-        "id": answer.id.replace("msg_", "resp_", 1),
+        "id": _name(answer),
         "object": "response",
         "created_at": answer.created,
         "status": "in_progress",

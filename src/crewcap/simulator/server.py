@@ -52,17 +52,16 @@ from crewcap.simulator.troubles import TROUBLES, Trouble
 LARGEST_BODY = 32 * 1024 * 1024  # as the provider's
 
 
-_MESSAGES, _RESPONSES, _CHAT, _GEMINI = Messages(), Responses(), Completions(), Gemini()
-GENERATING: Mapping[str, Family] = {
-    "/v1/messages": _MESSAGES,
-    "/v1/responses": _RESPONSES,
-    "/v1/chat/completions": _CHAT,
-    r"/{version:v1beta|v1}/models/{model:[^:/]+}:{method:generateContent|streamGenerateContent}": _GEMINI,
+GENERATING: Mapping[str, type[Family]] = {
+    "/v1/messages": Messages,
+    "/v1/responses": Responses,
+    "/v1/chat/completions": Completions,
+    r"/{version:v1beta|v1}/models/{model:[^:/]+}:{method:generateContent|streamGenerateContent}": Gemini,
 }
-COUNTING: Mapping[str, Family] = {
-    "/v1/messages/count_tokens": _MESSAGES,
-    "/v1/responses/input_tokens": _RESPONSES,
-    r"/{version:v1beta|v1}/models/{model:[^:/]+}:countTokens": _GEMINI,
+COUNTING: Mapping[str, type[Family]] = {
+    "/v1/messages/count_tokens": Messages,
+    "/v1/responses/input_tokens": Responses,
+    r"/{version:v1beta|v1}/models/{model:[^:/]+}:countTokens": Gemini,
 }
 SESSION_HEADERS = ("x-claude-code-session-id", "session-id", "x-session-id")
 AGENT_HEADERS = ("x-claude-code-agent-id", "thread-id")
@@ -119,6 +118,7 @@ class Simulator:
         self._book = book or _shipped_book()
         self._clock = clock
         self._cache = PromptCache(clock)
+        self._families = {family: family() for family in GENERATING.values()}
         self._count = 0
         self.in_flight = 0
         self._quiet = asyncio.Event()
@@ -182,9 +182,9 @@ class Simulator:
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=LARGEST_BODY)
         for path, family in GENERATING.items():
-            app.router.add_post(path, partial(self._generate, family))
+            app.router.add_post(path, partial(self._generate, self._families[family]))
         for path, family in COUNTING.items():
-            app.router.add_post(path, partial(self._count_tokens, family))
+            app.router.add_post(path, partial(self._count_tokens, self._families[family]))
         for path in ("/v1/models", "/v1beta/models"):
             app.router.add_get(path, self._models)
         control.add_routes(app, self)
@@ -222,7 +222,7 @@ class Simulator:
         return web.json_response(family.counted(tokens))
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        record, family = self._record(request), _family_of(request)
+        record, family = self._record(request), self._families[_family_of(request)]
         try:
             self._admit(record)
         except Refusal as refusal:
@@ -315,6 +315,7 @@ class Simulator:
 
     async def _answer(self, request: web.Request, turn: Turn) -> web.StreamResponse:
         self._cache.keep(turn.prompt)
+        turn.family.remember(turn.answer, turn.asked)
         delivery = Delivery(request=request, turn=turn, bill=self._bill, is_billed_first=self._bill_mode == "all")
         try:
             return await (delivery.stream() if turn.asked.stream else delivery.whole())
@@ -409,12 +410,12 @@ def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((value for name in names if (value := headers.get(name))), "")
 
 
-def _family_of(request: web.Request) -> Family:
+def _family_of(request: web.Request) -> type[Family]:
     """Whose models are asked for: Anthropic and OpenAI share a path, and clients tell themselves by their headers."""
     if request.path.startswith("/v1beta/"):
-        return _GEMINI
+        return Gemini
     is_openai = "authorization" in request.headers and "anthropic-version" not in request.headers
-    return _RESPONSES if is_openai else _MESSAGES
+    return Responses if is_openai else Messages
 
 
 def _limit(family: Family, asked: Asked, card: RateCard) -> int:
