@@ -12,13 +12,14 @@ from aiohttp import web
 
 from crewcap.core.budget import KeyId
 from crewcap.core.keys import VirtualKey, hash_key
-from crewcap.gateway import headers
+from crewcap.gateway import headers, paths
 from crewcap.gateway.answers import Refusal
 from crewcap.gateway.doors import Door, Doors
 from crewcap.gateway.parts import Parts
 
 log = logging.getLogger(__name__)
 
+UPGRADES = frozenset({"tcp", "websocket"})  # after which the parser takes what follows for no body
 KEY_KEPT_S = 2.0  # a key's own row; whether it may pay is asked of the ledger each time
 
 
@@ -56,6 +57,10 @@ class Callers:
         found, key = await self.known(door, http)
         if found.get("content-encoding", "identity").lower() != "identity":
             raise Refusal("malformed", "the body is encoded (content-encoding); send it plain")
+        if found.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise Refusal("malformed", "the body is encoded (transfer-encoding); send it plain or in chunks")
+        if "upgrade" in found.get("connection", "").lower() and found.get("upgrade", "").lower() in UPGRADES:
+            raise Refusal("malformed", "a request with a body cannot become another protocol; leave out `upgrade`")
         body = await self._body(http)
         return Call(door=door, headers=found, key=key, body=body, read_at=time.monotonic())
 
@@ -63,7 +68,7 @@ class Callers:
         """Headers and key of a request whose body does not matter."""
         try:
             found = headers.read(http.headers.items())
-            return found, await self._key(door, headers.key_shown(found, http.query.getall("key", ())))
+            return found, await self._key(door, headers.key_shown(found, paths.keys_queried(http)))
         except headers.HeaderError as error:
             raise Refusal("malformed", str(error)) from error
 
@@ -77,6 +82,8 @@ class Callers:
             raise Refusal(
                 "key", "send a crewcap key, as x-api-key or as a bearer token; `crewcap key create` makes one"
             )
+        if not secret.isascii():
+            raise Refusal("key", "this key is not known to this gateway")
         digest, now = hash_key(secret), time.monotonic()
         kept = self._keys.get(digest)
         if kept is None or kept.until < now:

@@ -25,6 +25,7 @@ from aiohttp import web
 from crewcap.core.budget import KeyId
 from crewcap.errors import UsageError
 from crewcap.gateway import handout
+from crewcap.gateway.protocol import Server
 from crewcap.gateway.upstream import is_loopback
 
 LONGEST_SOCKET_PATH = 107  # bytes; what the kernel takes
@@ -146,7 +147,7 @@ class Doors:
         return tuple(self._runs)
 
     async def _runner(self, door: Door) -> web.ServerRunner:
-        server = web.Server(partial(self.handler, door), access_log=None, auto_decompress=False)
+        server = Server(partial(self.handler, door), access_log=None, auto_decompress=False)
         runner = web.ServerRunner(server, shutdown_timeout=1)
         await runner.setup()
         return runner

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cache
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 
 from crewcap.gateway.answers import Refusal
 from crewcap.wire import ENDPOINTS, Dialect
@@ -25,6 +25,7 @@ _FAMILIES: Mapping[str, re.Pattern[str]] = {
         r"|moderations|realtime|responses|threads|uploads|vector_stores|videos)(?:/|\Z)"
     ),
 }
+_GOOGLES = ("/v1beta/models", "/v1/models")
 _SIGNS: Mapping[str, tuple[str, ...]] = {
     "gemini": ("x-goog-api-key", "x-goog-api-client"),
     "anthropic": ("anthropic-version", "x-api-key"),
@@ -34,12 +35,19 @@ _SIGNS: Mapping[str, tuple[str, ...]] = {
 
 def path_of(http: web.BaseRequest) -> str:
     """The path as it stands in the request line; a request that names a server there is for a proxy."""
+    if http.version < HttpVersion10:
+        raise Refusal("malformed", "the request line names no version of HTTP")
     target = http.raw_path.partition("?")[0]
     if not target.startswith("/") and target != "*":
         raise Refusal(
             "malformed", "the request line names a server; crewcap is no proxy: make it the client's base URL"
         )
     return target
+
+
+def keys_queried(http: web.BaseRequest) -> list[str]:
+    """The keys in the query, where Google's clients may put theirs; elsewhere `key` is a word like any other."""
+    return http.query.getall("key", []) if http.raw_path.startswith(_GOOGLES) else []
 
 
 def family_of(path: str, headers: Mapping[str, str], known: Collection[str]) -> str:

@@ -136,7 +136,10 @@ class Service:
                 message=refusal.message,
             ),
         )
-        return response(refusal.answer(paths.speaker(family)))
+        answer = response(refusal.answer(paths.speaker(family)))
+        if refusal.kind == "too_large":
+            answer.force_close()  # what is still to come would only be read to be thrown away
+        return answer
 
     # --- what is free
 
