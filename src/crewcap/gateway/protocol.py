@@ -1,0 +1,51 @@
+"""HTTP as it comes in. What cannot be read as HTTP is answered in a shape that the clients of every family read.
+
+The library answers such a request with the bytes that it could not read, and writes them into the log; a key may be
+among them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+
+class Protocol(web.RequestHandler):
+    """One connection."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Say that it cannot be read, and close: where the next request would begin is anybody's guess."""
+        del message
+        log.info("a request that cannot be read was refused: %s", type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was begun already")
+        answer = web.Response(status=status, body=_refusal(status), content_type="application/json")
+        answer.force_close()
+        return answer
+
+
+class Server(web.Server):
+    """Makes such connections."""
+
+    def __call__(self) -> Protocol:
+        """One more."""
+        return Protocol(self, loop=self._loop, **self._kwargs)
+
+
+def _refusal(status: int) -> bytes:
+    """Anthropic's and OpenAI's members side by side; Google's clients look for the message alone."""
+    is_theirs = status < 500
+    kind = "invalid_request_error" if is_theirs else "api_error"
+    said = "the request is not HTTP/1.1 that can be read in one way only" if is_theirs else "crewcap could not answer"
+    error = {"type": kind, "message": said, "param": None, "code": "malformed_request" if is_theirs else None}
+    return json.dumps({"type": "error", "error": error}).encode()
