@@ -31,9 +31,11 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @common
 @with_call
 def simulator(call: Call, /, **options: Any) -> None:
-    """Serve a scripted Messages API on loopback, with an exact meter of its own.
+    """Serve the providers' APIs on loopback from a script, with an exact meter of its own.
 
-    Point any agent at it with ANTHROPIC_BASE_URL and any key; nothing leaves this machine and nothing is billed.
+    It speaks Anthropic's Messages, OpenAI's Responses and Chat Completions, and Gemini's API. Point any agent at it
+    by its base URL (ANTHROPIC_BASE_URL, GOOGLE_GEMINI_BASE_URL...), with any key; nothing leaves this machine and
+    nothing is billed.
     /_control/stats shows the meter, /_control/log the requests. Ctrl-C ends it and prints what it would have billed.
     """
     from crewcap.simulator.server import Simulator  # noqa: PLC0415  (aiohttp; not for --help)
