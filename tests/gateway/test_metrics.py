@@ -11,6 +11,8 @@ from tests.gateway.conftest import MODEL, PROVIDER_KEY, RigMaker, says, script
 from tests.gateway.scrape import Family, scrape, total, value
 
 from crewcap import __version__
+from crewcap.gateway.breaker import Pass
+from crewcap.gateway.freeze import Trouble as Frozen
 from crewcap.gateway.metrics import status_class
 from crewcap.simulator.script import Step
 from crewcap.simulator.troubles import Trouble
@@ -90,6 +92,24 @@ def test_refusals_and_failures_are_counted_by_kind(rig: RigMaker) -> None:
                 assert value(page, "crewcap_refusals_total", dialect="anthropic", kind=kind) == 1, kind
             assert value(page, "crewcap_upstream_failures_total", provider="anthropic", kind="server_error") >= 1
             assert value(page, "crewcap_requests_total", **SELLER, kind="plain_error", status="5xx") >= 1
+
+    asyncio.run(main())
+
+
+def test_a_breaker_and_a_frozen_key_are_told_by_their_state(rig: RigMaker) -> None:
+    async def main() -> None:
+        async with rig() as r:
+            page = await look(r.http, r.gateway.url)
+            assert value(page, "crewcap_breaker", provider="anthropic", kind="closed") == 1
+            breakers = r.gateway.service.metered.breakers
+            for _ in range(breakers.rules.failures):
+                breakers.failed(Pass(r.gateway.service.metered._key_name(r.gateway._providers[0])))
+            page = await look(r.http, r.gateway.url)
+            assert value(page, "crewcap_breaker", provider="anthropic", kind="open") == 1
+            assert value(page, "crewcap_breaker", provider="anthropic", kind="closed") == 0
+            r.gateway.freezer.freeze("anthropic", Frozen(kind="spend", reason="its money is used up"))
+            page = await look(r.http, r.gateway.url)
+            assert value(page, "crewcap_frozen", provider="anthropic", kind="spend") == 1
 
     asyncio.run(main())
 

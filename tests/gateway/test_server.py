@@ -399,3 +399,62 @@ def test_a_gateway_that_ends_answers_those_who_wait_in_line(rig: RigMaker) -> No
             assert r.charged() >= r.simulator.meter.total()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_no_log_line_holds_a_key_or_a_word_of_a_conversation(tmp_path: Path, book: Book, style: str) -> None:
+    """At the level that says most, whatever goes wrong: keys, prompts, answers, bytes that are no request at all."""
+    answer = "the-answer-is-nobodys-business"
+    talks = Script(name="talks", steps=(Step(name="talks", say=answer, output_tokens=40),))
+    with (
+        Simulator.in_thread(talks, book=book) as simulator,
+        gateway(tmp_path, simulator, options=("--log-format", style, "--log-level", "debug")) as running,
+    ):
+        ledger = running.ledger()
+        key = add_key(ledger, "1.00")
+        asyncio.run(plant(running.url, key))
+        ledger.close()
+        running.process.terminate()
+        _, said = running.process.communicate(timeout=20)
+    assert said.count("attempt ended") == 2
+    assert "declined" in said
+    for planted in (PROVIDER_KEY, key.secret, PROMPT, answer, key.row.hash):
+        assert planted not in said, said
+        assert planted[::-1] not in said
+    if style == "json":
+        for line in said.splitlines():
+            event = json.loads(line)
+            assert {"time", "level", "event"} <= set(event)
+            assert datetime.fromisoformat(event["time"]).tzinfo is not None
+        attempt = next(event for event in map(json.loads, said.splitlines()) if event["event"] == "attempt ended")
+        assert (attempt["key"], attempt["end"], attempt["status"]) == (key.row.id, "complete", 200)
+        assert attempt["spent_usd"] > "0"
+
+
+PROMPT = "a-prompt-that-is-nobodys-business"
+
+
+async def plant(url: str, key: Key) -> None:
+    """Everything that goes well and wrong, each with something in it that must not be written down."""
+    good = {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": PROMPT}]}
+    sent = {"x-api-key": key.secret, "x-note": PROMPT}
+    bodies: list[Any] = [json.dumps(good), json.dumps({**good, "model": PROMPT}), f'{{"{PROMPT}": NaN}}', PROMPT * 50]
+    async with aiohttp.ClientSession(url) as http:
+        for body in (*bodies, json.dumps({**good, "stream": True}), json.dumps({**good, PROMPT: 1})):
+            for secret in (key.secret, f"{key.secret}x", PROVIDER_KEY):
+                async with http.post("/v1/messages", data=body, headers={**sent, "x-api-key": secret}) as answer:
+                    await answer.read()
+        async with http.get(f"/{PROMPT}", headers=sent) as answer:
+            assert answer.status == 404
+    host, _, port = url.removeprefix("http://").partition(":")
+    for raw in (
+        f"{PROMPT} {key.secret}\r\n\r\n",
+        f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {PROMPT}\r\n\r\n",
+        f"POST /v1/messages HTTP/1.1\r\n{PROMPT} : {key.secret}\r\n\r\n",
+        f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key.secret}\r\ncontent-length: 999\r\n\r\n{PROMPT}",
+    ):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(raw.encode())
+        writer.write_eof()
+        await reader.read()
+        writer.close()

@@ -24,6 +24,7 @@ from crewcap.errors import CrewcapError, UsageError
 if TYPE_CHECKING:
     from crewcap.gateway.reload import Loaded
     from crewcap.gateway.server import Gateway
+    from crewcap.gateway.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +80,26 @@ async def _serve(
         told=secrets.know,
     ) as running:
         _watch_settings(call, running, environ, secrets)
+        telemetry = _begin_telemetry(call, running, secrets)
         gc.collect()
         gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request
         gc.set_threshold(20_000, 20, 50)  # an answer makes thousands of small values and no cycles
         gc.enable()
         _say(call, running, child=child)
         await _until_told(running, child=child)
+        if telemetry is not None:
+            await telemetry.stop()
+
+
+def _begin_telemetry(call: Call, running: Gateway, secrets: logs.Secrets) -> Telemetry | None:
+    """Spans and metrics for a receiver, where the environment names one."""
+    from crewcap.gateway import telemetry  # noqa: PLC0415  (not for --help)
+
+    secrets.know(telemetry.secrets(call.environ))
+    begun = telemetry.begin(call.environ)
+    if begun is not None:
+        running.service.watchers.append(begun)
+    return begun
 
 
 def _watch_settings(call: Call, running: Gateway, environ: Mapping[str, str], secrets: logs.Secrets) -> None:

@@ -23,6 +23,7 @@ from crewcap.gateway.doors import Door, Doors
 from crewcap.gateway.endpoints import Endpoint, Endpoints
 from crewcap.gateway.exchange import Exchange
 from crewcap.gateway.exposition import CONTENT_TYPE
+from crewcap.gateway.journal import Journal
 from crewcap.gateway.metered import Metered
 from crewcap.gateway.metrics import Held, Metrics, Snapshot, model_of
 from crewcap.gateway.parts import Parts
@@ -47,7 +48,7 @@ class Service:
 
     def __init__(self, parts: Parts, endpoints: Endpoints, *, watchers: Sequence[Watcher] = ()) -> None:
         self.metrics = Metrics()
-        self.watchers: list[Watcher] = [self.metrics, *watchers]
+        self.watchers: list[Watcher] = [self.metrics, Journal(), *watchers]
         parts.purse.time_rounds(self.metrics.ledger_round)
         self.doors = Doors(self.handle)
         self.callers = Callers(parts, self.doors)
@@ -214,7 +215,15 @@ class Service:
             held=under_way,
             doors=len(self.doors.runs()),
             frozen=frozen,
+            breakers=self._breakers(),
         )
+
+    def _breakers(self) -> list[tuple[str, str]]:
+        """The state of every provider's breaker; one that has not failed lately is closed."""
+        states = {endpoint.provider.name: "closed" for endpoint in self._endpoints.every}
+        for each in self.metered.breakers.standing():
+            states[each.name.rpartition(" ")[0]] = each.state
+        return list(states.items())
 
     async def _probe(self, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         del door, http
