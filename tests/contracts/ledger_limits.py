@@ -375,7 +375,7 @@ class LimitsContract:
     def test_every_window_is_checked_in_both_zones_until_the_old_ones_end(
         self, desk: Desk, window: Any, old: str, new: str, days: int
     ) -> None:
-        """It is a Sunday, and at eleven o'clock Monday begins in the new zone: the old week's money is not given twice."""
+        """It is Sunday, and at eleven o'clock Monday begins in the new zone: no week's money is given twice."""
         limits = [Limit(scope=REPO, window=window, amount=usd("1.00"), source="file")]
         counts = [CountLimit(scope=REPO, kind="tokens", window=window, value=10**6, source="file")]
         desk.ledger.sync_file_limits(limits, zone="UTC", counts=counts)
