@@ -25,29 +25,15 @@ from typing import Any
 from crewcap.core.pricing import Modifiers, Usage, Write
 from crewcap.wire import STANDARD, Reading, lenient, sse
 from crewcap.wire.anthropic_known import FREE_PIECES
+from crewcap.wire.frames import BodyMeter, EventMeter
 
 
-class StreamMeter:
+class StreamMeter(EventMeter):
     """Reads a stream of events."""
 
     def __init__(self, write: Write) -> None:
-        self._events = sse.Splitter()
+        super().__init__(Reading())
         self._bill = _Bill(write)
-        self._reading = Reading()
-
-    def feed(self, chunk: bytes) -> Reading:
-        """Take the next bytes; return what is known now."""
-        if chunk and not self._reading.has_started:
-            self._reading = replace(self._reading, has_started=True)
-        for block in self._events.feed(chunk):
-            self._take(block)
-        return self._reading
-
-    def close(self) -> Reading:
-        """The stream is over."""
-        for block in self._events.close():
-            self._take(block, cut=True)
-        return self._reading
 
     def _take(self, block: bytes, *, cut: bool = False) -> None:
         if b'"usage"' in block or b'"message_stop"' in block or b'"error"' in block:
@@ -58,28 +44,15 @@ class StreamMeter:
                 self._reading = self._bill.unreadable(self._reading)
 
 
-class WholeMeter:
+class WholeMeter(BodyMeter):
     """Reads an answer that is one JSON body."""
 
     def __init__(self, write: Write) -> None:
-        self._body = bytearray()
+        super().__init__(Reading())
         self._bill = _Bill(write)
-        self._reading = Reading()
 
-    def feed(self, chunk: bytes) -> Reading:
-        """Take the next bytes; nothing is known before the last one."""
-        self._body += chunk
-        if chunk and not self._reading.has_started:
-            self._reading = replace(self._reading, has_started=True)
-        return self._reading
-
-    def close(self) -> Reading:
-        """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        answer = lenient.parsed(bytes(self._body))
-        self._body.clear()
-        if isinstance(answer, dict):
-            self._reading = self._bill.after(answer, self._reading)
-        return self._reading
+    def _read(self, answer: dict[str, Any]) -> Reading:
+        return self._bill.after(answer, self._reading)
 
 
 @dataclass(frozen=True, slots=True)

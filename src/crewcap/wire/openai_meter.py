@@ -27,6 +27,7 @@ from typing import Any
 from crewcap.core.pricing import Modifiers, Usage, Write
 from crewcap.wire import Reading, lenient, sse
 from crewcap.wire import openai_known as known
+from crewcap.wire.frames import BodyMeter, EventMeter
 from crewcap.wire.lenient import short, word
 
 _DONE = b"[DONE]"
@@ -36,30 +37,12 @@ _SOUND = ("audio_tokens", "input_audio_token")
 _QUIET = ((b'"usage":null', b'"usage": null'), (b'"finish_reason":null', b'"finish_reason": null'))
 
 
-class _StreamMeter:
-    """Cuts a stream into events and reads those that may tell something."""
+class _StreamMeter(EventMeter):
+    """Reads those events of a stream that may tell something."""
 
     def __init__(self, bill: _Bill) -> None:
-        self._events = sse.Splitter()
+        super().__init__(Reading(modifiers=bill.modifiers))
         self._bill = bill
-        self._reading = Reading(modifiers=bill.modifiers)
-
-    def feed(self, chunk: bytes) -> Reading:
-        """Take the next bytes; return what is known now."""
-        if chunk and not self._reading.has_started:
-            self._reading = replace(self._reading, has_started=True)
-        for block in self._events.feed(chunk):
-            self._take(block)
-        return self._reading
-
-    def close(self) -> Reading:
-        """The stream is over."""
-        for block in self._events.close():
-            self._take(block, cut=True)
-        return self._reading
-
-    def _take(self, block: bytes, *, cut: bool = False) -> None:
-        raise NotImplementedError
 
     def _read(self, data: bytes, *, cut: bool) -> dict[str, Any] | None:
         """An event's object; one that is none may have been the bill."""
@@ -100,24 +83,17 @@ class ResponsesStreamMeter(_StreamMeter):
         self._reading = self._bill.response(response, self._reading, is_last=kind in _ENDS)
 
 
-class ResponsesMeter:
+class ResponsesMeter(BodyMeter):
     """Reads an answer of the Responses API that is one JSON body."""
 
     def __init__(self, write: Write, untold: Modifiers) -> None:
-        self._body = _Body(_Bill(write, untold))
+        super().__init__(Reading(modifiers=untold))
+        self._bill = _Bill(write, untold)
 
-    def feed(self, chunk: bytes) -> Reading:
-        """Take the next bytes; nothing is known before the last one."""
-        return self._body.feed(chunk)
-
-    def close(self) -> Reading:
-        """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        answer, bill, reading = self._body.close()
-        if answer is None:
-            return reading
+    def _read(self, answer: dict[str, Any]) -> Reading:
         if "usage" not in answer and "output" not in answer:
-            return _with_error(answer.get("error"), reading)
-        return bill.response(answer, reading, is_last=True)
+            return _with_error(answer.get("error"), self._reading)
+        return self._bill.response(answer, self._reading, is_last=True)
 
 
 class ChatStreamMeter(_StreamMeter):
@@ -145,43 +121,16 @@ class ChatStreamMeter(_StreamMeter):
         return b'"usage"' in block or b'"finish_reason"' in block
 
 
-class ChatMeter:
+class ChatMeter(BodyMeter):
     """Reads an answer of Chat Completions that is one JSON body."""
 
     def __init__(self, write: Write, untold: Modifiers) -> None:
-        self._body = _Body(_Bill(write, untold))
+        super().__init__(Reading(modifiers=untold))
+        self._bill = _Bill(write, untold)
 
-    def feed(self, chunk: bytes) -> Reading:
-        """Take the next bytes; nothing is known before the last one."""
-        return self._body.feed(chunk)
-
-    def close(self) -> Reading:
-        """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        answer, bill, reading = self._body.close()
-        if answer is None:
-            return reading
-        reading = bill.completion(answer, reading)
+    def _read(self, answer: dict[str, Any]) -> Reading:
+        reading = self._bill.completion(answer, self._reading)
         return replace(reading, is_complete="usage" in answer or "choices" in answer)
-
-
-class _Body:
-    """The bytes of an answer that is not a stream."""
-
-    def __init__(self, bill: _Bill) -> None:
-        self._bytes = bytearray()
-        self._bill = bill
-        self._reading = Reading(modifiers=bill.modifiers)
-
-    def feed(self, chunk: bytes) -> Reading:
-        self._bytes += chunk
-        if chunk and not self._reading.has_started:
-            self._reading = replace(self._reading, has_started=True)
-        return self._reading
-
-    def close(self) -> tuple[dict[str, Any] | None, _Bill, Reading]:
-        answer = lenient.parsed(bytes(self._bytes))
-        self._bytes.clear()
-        return answer if isinstance(answer, dict) else None, self._bill, self._reading
 
 
 @dataclass(frozen=True, slots=True)
