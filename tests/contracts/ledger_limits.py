@@ -133,6 +133,18 @@ class LimitsContract:
         desk.granted("0.01")
         desk.busy()
 
+    def test_what_settles_after_the_clock_was_set_back_is_paid_for_from_then_on(self, desk: Desk) -> None:
+        desk.key()
+        desk.rate(ALL, "tpm", 600)
+        hold = desk.granted("0.01")
+        desk.clocks.jump(timedelta(minutes=-8))
+        desk.settle(hold, "0.01", output=700)
+        assert desk.left(ALL, "tpm") == -100
+        desk.clocks.pass_time(8 * SECOND)
+        assert desk.left(ALL, "tpm") == -20
+        assert desk.busy().retry_after_s == pytest.approx(2, abs=0.001)
+        assert desk.ledger.verify().problems == ()
+
     def test_a_clock_that_is_set_on_fills_at_most_one_minutes_worth(self, desk: Desk) -> None:
         desk.key()
         desk.rate(ALL, "rpm", 2)
@@ -153,6 +165,7 @@ class LimitsContract:
         desk.clocks.pass_time(MINUTE)
         desk.rate(TEAM, "tpm", 500)
         assert desk.left(TEAM, "tpm") == 500
+        assert desk.ledger.verify().problems == ()
         assert desk.ledger.unset_rate(TEAM, "tpm", source="command")
         assert desk.ledger.rates() == ()
         desk.rate(TEAM, "tpm", 1_000)
