@@ -28,7 +28,7 @@ UNBILLED = "be overloaded"
 def troubled(shared_bench: Setting) -> Bench:
     """One machine on which a run meets each trouble, all at the same time through one gateway."""
     machine = shared_bench(SCRIPTS / "trouble.toml")
-    machine.configure(gateway='idle = "1s"')
+    machine.configure(gateway='idle = "1s"\nretry_for = "4s"')
     going = [machine.start("run", "-p", f"Please {trouble}.") for trouble in TROUBLES]
     assert [each.end().status for each in going] == [1] * len(going)
     machine.simulator.idle_in_thread(60)

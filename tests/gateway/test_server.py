@@ -28,6 +28,7 @@ from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.server import Simulator
+from crewcap.simulator.troubles import TROUBLES
 from crewcap.stores.sqlite import SqliteLedger
 
 SLOW = Script(name="slow", steps=(Step(name="slow", say="Yes.", output_tokens=400, events=20, pace_ms=20),))
@@ -126,6 +127,31 @@ def test_a_kill_in_the_middle_leaves_the_hold_charged_at_the_next_start(tmp_path
         assert "died" in ledger.uncertain_holds()[0].reason
         answered = again.ask(key)
         assert b'"usage"' in answered.communicate(timeout=20)[0]
+    assert ledger.verify().problems == ()
+    ledger.close()
+
+
+def test_a_kill_between_two_attempts_leaks_nothing(tmp_path: Path, slow: Simulator) -> None:
+    """The first attempt is closed in the books before the second one is waited for; no hold is open meanwhile."""
+    slow.trouble = TROUBLES["overloaded"]
+    with gateway(tmp_path, slow) as running:
+        ledger = running.ledger()
+        key = add_key(ledger, "1.00")
+        client = running.ask(key, stream=True)
+        deadline = time.monotonic() + 10
+        while not ledger.entries():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        running.process.kill()
+        running.process.wait(timeout=10)
+        client.kill()
+        client.communicate()
+    slow.trouble = None
+    with gateway(tmp_path, slow) as again:
+        balance = ledger.balances(key.row.id)[0]
+        assert (balance.spent, balance.uncertain, balance.held) == (ZERO, ZERO, ZERO)
+        assert [entry.kind for entry in ledger.entries()] == ["released"]
+        assert b'"usage"' in again.ask(key).communicate(timeout=20)[0]
     assert ledger.verify().problems == ()
     ledger.close()
 

@@ -144,4 +144,11 @@ def _provider(one: ProviderSettings, environ: Mapping[str, str], told: Told) -> 
 
 def _policy(settings: Settings) -> Policy:
     gateway = settings.gateway
-    return Policy(allow=gateway.allow, wait_s=gateway.wait_s, drain_s=gateway.drain_s, idle_s=gateway.idle_s)
+    return Policy(
+        allow=gateway.allow,
+        wait_s=gateway.wait_s,
+        drain_s=gateway.drain_s,
+        idle_s=gateway.idle_s,
+        attempts=1 + gateway.retries,
+        retry_s=gateway.retry_s,
+    )

@@ -32,6 +32,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, SettingsError, UnsafeEnvironment
 from crewcap.gateway.admission import Prices
+from crewcap.gateway.breaker import as_json
 from crewcap.gateway.control import Control
 from crewcap.gateway.doors import LONGEST_SOCKET_PATH, Mode
 from crewcap.gateway.endpoints import Endpoint, Endpoints
@@ -242,6 +243,7 @@ class Gateway:
             "requests": len(self.service.exchanges),
             "attached": self.control.attached,
             "frozen": frozen,
+            "breakers": [as_json(each) for each in self.service.metered.breakers.standing()],
             "settings": self._reloader.status() if self._reloader is not None else {},
         }
 

@@ -206,6 +206,8 @@ class GatewaySettings(Part):
     wait_s: Duration = Field(300, alias="wait", description="How long a request waits for money that others hold.")
     drain_s: Duration = Field(120, alias="drain", description="How long an answer is read after its client left.")
     idle_s: Duration = Field(300, alias="idle", description="How long a provider may be silent inside an answer.")
+    retries: Attempts = Field(5, description="How often a provider is asked again that failed before it answered.")
+    retry_s: Duration = Field(180, alias="retry_for", description="How long all of that may take, waits included.")
     geo: Literal["us", "global"] = Field("us", description="The dearest region that a request may be billed for.")
     strict_betas: StrictBool = Field(False, description="Refuse betas that this version does not know.")
 
