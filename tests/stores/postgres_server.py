@@ -39,14 +39,16 @@ _names = count(1)
 class Server:
     """A running server; databases are made on it as often as tests like."""
 
-    def __init__(self, folder: Path, programs: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, programs: Path, process: subprocess.Popen[bytes], *, port: int) -> None:
         self.folder = folder
         self.programs = programs
         self.process = process
+        self.port = port
         self._template = ""
 
     def url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={self.folder}"
+        port = f"&port={self.port}" if self.port else ""
+        return f"postgresql://postgres@/{database}?host={self.folder}{port}"
 
     def empty(self) -> str:
         """A database with nothing in it; its URL."""
@@ -65,6 +67,12 @@ class Server:
         self.sql("postgres", f"CREATE DATABASE {name} TEMPLATE {self._template}")
         self.sql(name, "UPDATE crewcap.ledger SET uuid = gen_random_uuid()::text")
         return self.url(name)
+
+    def require_passwords(self) -> None:
+        """From the network, nobody comes in without one."""
+        file = self.folder / "data" / "pg_hba.conf"
+        file.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        self.sql("postgres", "SELECT pg_reload_conf()")
 
     def sql(self, database: str, statement: str, *values: Any) -> list[Any]:
         """Do something that no ledger would."""
@@ -117,7 +125,7 @@ def serving(*, port: int = 0) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="crewcap-pg-", dir=parent))
     try:
         programs = _programs(folder)
-        server = Server(folder, programs, start(programs, folder, port=port))
+        server = Server(folder, programs, start(programs, folder, port=port), port=port)
         try:
             yield server
         finally:

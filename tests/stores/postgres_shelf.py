@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,34 @@ class Shelf:
         """Do something to the database that no ledger would."""
         return self.server.sql(self.url, statement, *values)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Somebody else has the book's lock, in a transaction that they forgot."""
+        loop = asyncio.new_event_loop()
+        db = loop.run_until_complete(asyncpg.connect(self.url))
+        try:
+            loop.run_until_complete(db.execute("BEGIN; SELECT crewcap.take_book()"))
+            yield
+        finally:
+            loop.run_until_complete(db.close())
+            loop.close()
+
+    def past_triggers(self, statement: str) -> None:
+        """What a superuser may do whom no trigger asks."""
+        asyncio.run(_past_triggers(self.url, statement))
+
+    def reload(self, **settings: str) -> None:
+        """Have the server read its settings again, and wait until sessions see them."""
+        self.sql("SELECT pg_reload_conf()")
+        for name, value in settings.items():
+            until = time.monotonic() + 10
+            while self.sql(f"SHOW {name}") != [(value,)] and time.monotonic() < until:
+                pass  # each look is a session of its own
+
+    def a_key(self, name: str) -> VirtualKey:
+        scopes = (Scope(f"key:{name}"), Scope("repo:a"), ALL)
+        return VirtualKey(id=KeyId(name), hash=f"hash-{name}", scopes=scopes, created_at=self.clocks.wall)
+
     def end(self) -> None:
         """Drop what is still open."""
         for ledger in self.opened:
@@ -72,6 +103,14 @@ def abandon(ledger: PostgresLedger) -> None:
         session.drop()
     asyncio.run(_wait_for_the_end(ledger._url, processes))
     ledger._close_sessions()
+
+
+async def _past_triggers(url: str, statement: str) -> None:
+    db = await asyncpg.connect(url, server_settings={"session_replication_role": "replica", "search_path": "crewcap"})
+    try:
+        await db.execute(statement)
+    finally:
+        await db.close()
 
 
 async def _wait_for_the_end(url: str, processes: list[int]) -> None:

@@ -5,6 +5,7 @@ The address of a store is shown without its user and its query; a password is ne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -35,12 +36,8 @@ def connecting(url: str) -> Iterator[ModuleType]:
         ) from (None)
     try:
         yield asyncpg
-    except (OSError, TimeoutError) as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise LedgerError(
-            f"the database {shown(url)} cannot be reached: {why}",
-            help="see that the server runs and listens there; nothing paid is sent without the ledger",
-        ) from error
+    except OSError as error:  # a TimeoutError is one
+        raise _unreached(error, url) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _refused(error, url) from error
 
@@ -52,6 +49,8 @@ def is_the_databases(error: Exception) -> bool:
 
 def explain(error: Exception, url: str) -> CrewcapError:
     """The error that users read."""
+    if isinstance(error, OSError):
+        return _unreached(error, url)
     code = getattr(error, "sqlstate", None) or ""
     if code == DEFECT:
         return InternalError(_said(error))
@@ -74,6 +73,14 @@ def lock_errors() -> tuple[type[Exception], ...]:
     import asyncpg  # noqa: PLC0415  (an extra)
 
     return (asyncpg.LockNotAvailableError,)
+
+
+def _unreached(error: OSError, url: str) -> LedgerError:
+    why = os.strerror(error.errno) if error.errno else "no answer in time"
+    return LedgerError(
+        f"the database {shown(url)} cannot be reached: {why}",
+        help="see that the server runs and listens there; nothing paid is sent without the ledger",
+    )
 
 
 def _refused(error: Exception, url: str) -> LedgerError:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
 
 CONNECT_S = 10.0
+_TURNS = 5  # of the loop, until the server's last words and the end after them are read
 _SETTINGS = {
     "application_name": "crewcap",
     "synchronous_commit": "on",  # unless a transaction says otherwise: a server's own default may be off
@@ -64,8 +65,8 @@ class Session:
             if self._is_closed:
                 raise LedgerError("the ledger was used after it was closed")
             if asyncio._get_running_loop() is None:  # noqa: SLF001  (the documented face raises, and costs)
-                return self._loop.run_until_complete(self._do(work, again=again))
-            return self._helper.submit(self._loop.run_until_complete, self._do(work, again=again)).result()
+                return self._drive(work, again=again)
+            return self._helper.submit(self._drive, work, again=again).result()
 
     @property
     def process(self) -> int:
@@ -86,6 +87,17 @@ class Session:
             self._is_closed = True
             self._helper.submit(self._end).result()
             self._helper.shutdown()
+
+    def _drive(self, work: Work[T], *, again: bool) -> T:
+        task = self._loop.create_task(self._do(work, again=again))
+        try:
+            return self._loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():  # interrupted in the middle: nobody knows what the connection would say next
+                self.drop()
+                task.cancel()
+                self._loop.run_until_complete(asyncio.wait([task]))
+            raise
 
     def _end(self) -> None:
         if self._connection is not None and not self._connection.is_closed():
@@ -112,9 +124,6 @@ class Session:
                     "the connection to the ledger was lost before it answered; it may or may not have heard this",
                     help="look before you say it again: crewcap budget list, crewcap key list, crewcap ledger",
                 ) from error
-        except BaseException:  # interrupted in the middle: the connection is in nobody knows what state
-            self.drop()
-            raise
         return await self._once_more(work)
 
     async def _once_more(self, work: Work[T]) -> T:
@@ -125,15 +134,13 @@ class Session:
             if not is_the_databases(error):
                 raise
             raise explain(error, self.url) from error
-        except BaseException:
-            self.drop()
-            raise
 
     async def _open(self, *, look: bool) -> Connection:
         """The connection; with `look`, one that is known to have been lost is not tried."""
         found = self._connection
         if found is not None and look:
-            await asyncio.sleep(0)  # a closed socket tells of itself in the loop alone
+            for _ in range(_TURNS):  # a closed socket tells of itself in the loop alone
+                await asyncio.sleep(0)
         if found is None or found.is_closed():
             with connecting(self.url) as asyncpg:
                 found = await asyncpg.connect(self.url, timeout=CONNECT_S, server_settings=self._settings)
