@@ -114,6 +114,22 @@ def test_a_gateway_that_goes_by_other_settings_or_other_prices_is_not_ours(
     asyncio.run(main())
 
 
+def test_a_gateway_of_ours_goes_by_what_its_file_says_now(
+    given: tuple[Home, Settings, Path, dict[str, str]],
+) -> None:
+    """Who changes the settings and starts the next run at once need not wait, or stop anything."""
+    home, settings, path, environ = given
+
+    async def main() -> None:
+        async with attached(home, settings, path, environ) as gateway:
+            path.write_text(path.read_text() + '[gateway]\nallow = ["something"]\n')
+            async with attached(home, config.load(path, environ), path, environ) as same:
+                assert same.pid == gateway.pid
+                assert same.terms != gateway.terms
+
+    asyncio.run(main())
+
+
 def test_leaving_a_gateway_that_has_ended_already_is_no_error(
     given: tuple[Home, Settings, Path, dict[str, str]],
 ) -> None:

@@ -257,6 +257,22 @@ def test_a_request_whose_turn_does_not_come_is_told_to_come_again(rig: RigMaker,
     asyncio.run(main())
 
 
+def test_a_gateway_that_ends_answers_those_who_wait_for_a_turn(rig: RigMaker, tmp_path: Path) -> None:
+    silent = script(Step(name="silent", say="Yes.", output_tokens=50, hang=2))
+
+    async def main() -> None:
+        async with rig(silent, drain_s=0.2) as r, door(r, tmp_path, FanOut(concurrent=1)) as ask:
+            first = asyncio.create_task(ask(stream=True))
+            await r.until(lambda: bool(r.simulator.meter.bills))
+            second = asyncio.create_task(ask())
+            await r.until(lambda: bool(r.gateway.service.metered.fan_outs._trees["r1"]._waiting))
+            await r.gateway.stop()
+            assert (await second)[0] == 503
+            await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(main())
+
+
 Asking = Callable[..., Awaitable[tuple[int, Any]]]
 
 

@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -148,6 +148,8 @@ async def attached(
     child: subprocess.Popen[bytes] | None = None
     async with _starting(home):
         held = await _hold_on(await find(home, drain_s=settings.gateway.drain_s))
+        if held is not None and _differs(held[0], settings, book):
+            held = await _told_to_read(held[0]), held[1]
         if held is not None and (other := _differs(held[0], settings, book)):
             await held[1].close()
             raise UnsafeEnvironment(
@@ -172,6 +174,15 @@ async def attached(
         await lease.close()
         if child is not None:
             await _leave(child, handle)
+
+
+async def _told_to_read(handle: GatewayHandle) -> GatewayHandle:
+    """A gateway with other settings may only not have seen yet that their file has changed."""
+    with suppress(CrewcapError):
+        await handle.read_again()
+        status = await handle.status()
+        return replace(handle, terms=status["terms"], book=status["book"])
+    return handle
 
 
 def _differs(found: GatewayHandle, settings: Settings, book: Callable[[], str] | None) -> str:

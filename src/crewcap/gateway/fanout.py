@@ -139,6 +139,11 @@ class Tree:
         self._depths[who.agent] = depth
         return ""
 
+    def wake_all(self) -> None:
+        """Everybody in the line looks again."""
+        for bell in self._waiting:
+            bell.set()
+
     def _has_room(self) -> bool:
         most = self.limits.concurrent
         return most is None or self._running < most
@@ -174,6 +179,11 @@ class FanOuts:
     def end(self, run: str) -> None:
         """The door is closed, and nothing of the run is under way."""
         self._trees.pop(run, None)
+
+    def send_home(self) -> None:
+        """The gateway is ending: everybody who waits for a turn looks whether there is any sense in it."""
+        for tree in self._trees.values():
+            tree.wake_all()
 
     def seen(self, run: str) -> Seen:
         """What there was so far."""

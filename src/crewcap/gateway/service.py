@@ -76,6 +76,7 @@ class Service:
     def end(self) -> None:
         """Take nothing new: whatever comes is told to come again later, or elsewhere."""
         self.metered.ending.set()
+        self.metered.fan_outs.send_home()
 
     def renew(self, parts: Parts, endpoints: Endpoints) -> None:
         """Go by another book, policy and list of providers, from the next request on."""
