@@ -18,7 +18,8 @@ from crewcap.simulator.script import Pick, Script, Step, fill
 from crewcap.simulator.tokens import tokens_of_block
 
 _PLAIN = Modifiers()
-_WORDS = b"and then we look at the next line of it again "
+_ODD, _MASK = 2_654_435_761, 0xFFFF_FFFF  # no two lines get the same number
+_SHORTEST_LINE = len("line 0 says 00000000, ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +146,9 @@ def _filled(pieces: list[Piece], filler: int, asked: Asked, script: Script) -> l
 
 
 def _filling(size_bytes: int) -> str:
-    return (_WORDS * (size_bytes // len(_WORDS) + 1))[:size_bytes].decode()
+    """Words that never repeat themselves: agents end a model that does."""
+    lines = (f"line {n} says {n * _ODD & _MASK:08x}, " for n in range(size_bytes // _SHORTEST_LINE + 1))
+    return "".join(lines)[:size_bytes]
 
 
 def _clamp(pieces: list[Piece], limit: int, script: Script) -> tuple[tuple[Piece, ...], bool]:

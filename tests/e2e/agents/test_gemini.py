@@ -61,6 +61,19 @@ def test_a_whole_cap_is_never_passed_however_long_it_works(play: Playing) -> Non
     play(story, scripts.endless("gemini"), cap="0.60")
 
 
+def test_an_answer_that_the_clamp_cut_short_looks_like_success_to_it(play: Playing) -> None:
+    """It exits with 0 and says nothing: a verdict may not rest on either."""
+
+    async def story(machine: Machine, it: Between) -> None:
+        done = await machine.gemini(it.key.secret, scripts.ASKED)
+        assert (done.status, done.events[-1]["status"]) == (0, "success")
+        assert [record.stop_reason for record in it.simulator.log.messages()] == ["max_tokens"]
+        assert not it.seen.refusals
+        assert await it.booked() == it.simulator.meter.total() > Money.usd("0.25")
+
+    play(story, scripts.costly("gemini", cost_usd="0.60"), cap="0.40")
+
+
 def test_a_cut_stream_stays_charged(play: Playing) -> None:
     async def story(machine: Machine, it: Between) -> None:
         done = await machine.gemini(it.key.secret, scripts.ASKED)
