@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import selectors
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -130,6 +133,66 @@ def test_what_may_have_acted_on_the_world_is_not_sent_twice() -> None:
 
 
 # --- the way through them
+
+
+class NoTime(selectors.DefaultSelector):
+    """A loop with this one does not wait: its clock jumps to what comes next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+def in_no_time(main: Callable[[Callable[[], float]], Coroutine[Any, Any, None]]) -> None:
+    """Run something that takes minutes."""
+    selector = NoTime()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now  # type: ignore[method-assign]  # the loop's own clock is what a test may set
+    try:
+        loop.run_until_complete(main(lambda: selector.now))
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("agents", [1, 8, 64])
+def test_ten_minutes_of_overload_are_a_handful_of_requests_for_the_provider(agents: int) -> None:
+    """However many agents ask, and however little they obey: what goes out is bounded by the breaker's clock."""
+
+    async def main(now: Callable[[], float]) -> None:
+        breakers, sent, waited = Breakers(now), list[float](), list[float]()
+
+        async def send(attempt: int, before: str, let_out: Callable[[], Pass]) -> web.StreamResponse:
+            del attempt, before
+            let_out()
+            sent.append(now())
+            await asyncio.sleep(0.2)
+            raise failure(529)
+
+        async def agent() -> None:
+            while now() < 600:
+                began = now()
+                attempts = Attempts(
+                    provider="anthropic",
+                    key=KEY,
+                    breakers=breakers,
+                    ending=asyncio.Event(),
+                    look_s=5,
+                    schedule=Schedule(policy=Policy(), monotonic=now),
+                )
+                with suppress(Refusal):
+                    await attempts.run(send, is_gone=lambda: False, is_repeatable=True)
+                waited.append(now() - began)
+                await asyncio.sleep(1)
+
+        await asyncio.gather(*(agent() for _ in range(agents)))
+        assert len(sent) <= agents + 6 + 20
+        assert max(waited) <= Policy().retry_s + 1
+
+    in_no_time(main)
 
 
 @dataclass

@@ -224,8 +224,9 @@ class Attempts:
 
 async def pause(wait_s: float, *, ending: asyncio.Event, look_s: float, is_gone: Callable[[], bool]) -> None:
     """Wait without a word to the client; its leaving and the gateway's end are noticed."""
-    until = time.monotonic() + wait_s
-    while (left := until - time.monotonic()) > 0:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    while (left := until - loop.time()) > 0:
         try:
             async with asyncio.timeout(min(left, look_s)):
                 await ending.wait()
