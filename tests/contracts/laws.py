@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -30,7 +29,7 @@ rates = st.builds(
 
 
 @st.composite
-def price_lists(draw: st.DrawFn, per_piece: Mapping[str, int], **figures: Any) -> RateCard:
+def price_lists(draw: st.DrawFn, per_piece: Mapping[str, int], *, max_output: int | None = None) -> RateCard:
     """Any price list with these fees, its long-context tier dearer or cheaper than its base."""
     return RateCard(
         provider="p",
@@ -39,7 +38,7 @@ def price_lists(draw: st.DrawFn, per_piece: Mapping[str, int], **figures: Any) -
         tiers=(Tier(above=draw(st.integers(0, 60_000)), rates=draw(rates)),),
         per_piece=per_piece,
         context_window=200_000,
-        **figures,
+        max_output=max_output,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contracts.laws import NOW, book
 from tests.contracts.recorded_streams import ANTHROPIC, CHAT, GEMINI, GEMINI_LIST, RESPONSES, Stream
 
-from crewcap import prices
 from crewcap.core import holding
 from crewcap.core.asks import Ask
 from crewcap.core.budget import HoldId
@@ -30,14 +30,8 @@ from crewcap.gateway.ends import End, Sent, end_of_stream, settlement
 from crewcap.stores import Settlement
 from crewcap.wire import ENDPOINTS, Dialect
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 STREAMS = (ANTHROPIC, RESPONSES, CHAT, GEMINI, GEMINI_LIST)
 by_stream = pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
-
-
-@cache
-def _book() -> prices.Book:
-    return prices.load()
 
 
 def _held_for(dialect: Dialect, ask: Ask, listed: str) -> Sent:
@@ -46,7 +40,7 @@ def _held_for(dialect: Dialect, ask: Ask, listed: str) -> Sent:
     assert not ask.refusals
     end = NOW + timedelta(minutes=20)
     modifiers = [each for each in ask.modifiers if each.geo == "global"] if ask.geo_is_assumed else ask.modifiers
-    cards = _book().reachable(listed, ask.model, start=NOW, end=end, modifiers=modifiers)
+    cards = book().reachable(listed, ask.model, start=NOW, end=end, modifiers=modifiers)
     return Sent(
         hold=HoldId("hold-1"),
         held=holding.hold_for(ask, cards, ask.max_output),
@@ -71,7 +65,7 @@ def _ended(dialect: Dialect, ask: Ask, sent: Sent, got: bytes, *, is_broken: boo
         end = end_of_stream(sent.dialect, reading, is_broken=is_broken)
     else:
         end = "complete" if reading.is_complete and not is_broken else "no_answer"
-    return end, settlement(sent, end, reading, book=_book(), at=NOW, status=200)
+    return end, settlement(sent, end, reading, book=book(), at=NOW, status=200)
 
 
 @cache
@@ -261,7 +255,7 @@ def test_of_what_agents_send_every_answer_is_booked_at_its_bill_and_every_cut_on
     traffic = data.draw(st.sampled_from(_traffic()))
     sent = traffic.sent
     usage = data.draw(usages(traffic))
-    card = _book().card(sent.prices, sent.model, at=NOW)
+    card = book().card(sent.prices, sent.model, at=NOW)
     bill, answer = card.cost(usage), _answer(traffic, usage)
     end, booked = _ended(traffic.dialect, traffic.ask, sent, answer, is_broken=False)
     assert (end, booked.spent, booked.uncertain, booked.incident) == ("complete", bill, ZERO, "")
