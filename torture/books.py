@@ -12,6 +12,7 @@ from crewcap.core.keys import VirtualKey, hash_key
 from crewcap.core.money import Money
 from crewcap.home import Home
 from crewcap.stores import Ledger
+from crewcap.stores.postgres import PostgresLedger
 from crewcap.stores.sqlite import SqliteLedger
 
 
@@ -36,6 +37,13 @@ def now() -> datetime:
 def open_books(home: Home, *, busy_s: float = 5.0) -> SqliteLedger:
     """The ledger of a home."""
     return SqliteLedger(home, clock=now, monotonic=time.monotonic, busy_s=busy_s)
+
+
+def open_store(home: Home, url: str = "") -> Ledger:
+    """The ledger of a home, in the database of the URL where there is one."""
+    if not url:
+        return open_books(home)
+    return PostgresLedger(home, url, monotonic=time.monotonic)
 
 
 def new_key(ledger: Ledger, *, cap: str) -> Key:

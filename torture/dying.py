@@ -28,7 +28,8 @@ from crewcap.gateway.server import Gateway
 from crewcap.gateway.upstream import KEY_HEADERS, Provider, Upstream
 from crewcap.home import Home
 from crewcap.prices import load
-from crewcap.stores import HoldOrder, Settlement
+from crewcap.stores import HoldOrder, Ledger, Settlement
+from crewcap.stores.postgres import PostgresLedger
 from crewcap.stores.sqlite import SqliteLedger
 from crewcap.wire import ENDPOINTS, Meter, Reading
 from torture.books import now
@@ -44,6 +45,7 @@ class Orders:
     provider: str  # URL
     key: str  # the provider's
     family: str = "anthropic"
+    store: str = ""  # URL of a database; '' = a file in the home
     point: str = ""  # where it dies; '' = never
     passes: int = 1  # how often the point is passed before
 
@@ -62,39 +64,55 @@ class Fate:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DyingLedger(SqliteLedger):
-    """The ledger, watched."""
+class _Watching:
+    """Looks over a ledger's shoulder."""
 
     fate: Fate
 
     def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
         self.fate.at("reserve.before")
-        decisions = super().reserve_many(orders)
+        decisions: tuple[Decision, ...] = super().reserve_many(orders)  # type: ignore[misc]  # a ledger's
         self.fate.at("reserve.after")
         return decisions
 
     def shrink(self, hold: HoldId, to: Money) -> None:
         self.fate.at("shrink.before")
-        super().shrink(hold, to)
+        super().shrink(hold, to)  # type: ignore[misc]  # a ledger's
         self.fate.at("shrink.after")
 
     def settle(self, settlement: Settlement) -> bool:
         self.fate.at("settle.before")
-        done = super().settle(settlement)
+        done: bool = super().settle(settlement)  # type: ignore[misc]  # a ledger's
         self.fate.at("settle.after")
         return done
 
     def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
         self.fate.at("refusal")
-        super().note_refusal(key, model=model, needed=needed, message=message)
+        super().note_refusal(key, model=model, needed=needed, message=message)  # type: ignore[misc]  # a ledger's
 
     def beat(self) -> None:
         self.fate.at("beat")
-        super().beat()
+        super().beat()  # type: ignore[misc]  # a ledger's
 
     def stop_boot(self, boot: BootId) -> None:
         self.fate.at("stop")
-        super().stop_boot(boot)
+        super().stop_boot(boot)  # type: ignore[misc]  # a ledger's
+
+
+class DyingSqlite(_Watching, SqliteLedger):
+    """The ledger in a file."""
+
+
+class DyingPostgres(_Watching, PostgresLedger):
+    """The ledger in a database."""
+
+
+def _open(orders: Orders) -> DyingSqlite | DyingPostgres:
+    home, quiet = Home(orders.home), Fate(replace(orders, point=""))  # a start is not a request
+    _Watching.fate = quiet
+    if orders.store:
+        return DyingPostgres(home, orders.store, monotonic=time.monotonic)
+    return DyingSqlite(home, clock=now, monotonic=time.monotonic)
 
 
 class DyingUpstream(Upstream):
@@ -141,8 +159,7 @@ def live(orders: Orders, told: Connection) -> None:
 
 async def _live(orders: Orders, told: Connection) -> None:
     home, fate = Home(orders.home), Fate(orders)
-    ledger = DyingLedger(home, clock=now, monotonic=time.monotonic)
-    ledger.fate = Fate(replace(orders, point=""))  # a start is not a request
+    ledger = _open(orders)
     gateway = gateway_for(home, ledger, orders)
     upstream = DyingUpstream()
     upstream.fate = fate
@@ -159,7 +176,7 @@ async def _live(orders: Orders, told: Connection) -> None:
     ledger.close()
 
 
-def gateway_for(home: Home, ledger: SqliteLedger, orders: Orders) -> Gateway:
+def gateway_for(home: Home, ledger: Ledger, orders: Orders) -> Gateway:
     """The product's own, in front of a provider on loopback."""
     provider = Provider(
         name=orders.family,

@@ -26,7 +26,7 @@ from crewcap.core.money import ZERO
 from crewcap.home import Home
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.server import Simulator
-from torture.books import new_key, open_books
+from torture.books import new_key, open_store
 from torture.clients import crowd
 from torture.dying import Orders, gateway_for, live
 from torture.law import Verdict, judge
@@ -51,6 +51,7 @@ class Trial:
     seed: int
     point: str = ""  # '' = at a random moment
     talk: Talk = TALKS[0]
+    store: str = ""  # URL of a database; '' = a file
 
 
 @contextmanager
@@ -66,20 +67,21 @@ def run(trial: Trial, simulator: Simulator, folder: Path) -> Verdict:
     chance = random.Random(trial.seed)
     home = Home(folder / f"{trial.point or 'moment'}-{trial.talk.name}-{trial.seed}")
     home.make()
-    secret = _key(home, cap=chance.choice(CAPS))
+    secret = _key(home, trial.store, cap=chance.choice(CAPS))
     provider_key = f"sk-fake-{secrets.token_hex(8)}"
     orders = Orders(
         home=home.root,
         provider=simulator.url,
         key=provider_key,
         family=trial.talk.family,
+        store=trial.store,
         point=trial.point,
         passes=1 if trial.point in ONCE else chance.randrange(1, 5),
     )
     is_dead, died_badly = _die(trial, orders, secret, chance)
     faults = [*died_badly, *_rise(trial, orders, secret)]
     simulator.idle_in_thread(LONGEST_S)
-    ledger = open_books(home)
+    ledger = open_store(home, trial.store)
     try:
         verdict = judge(ledger, simulator.meter.by_key.get(provider_key, ZERO), faults=faults)
         return replace(verdict, struck=is_dead)
@@ -110,7 +112,7 @@ def _rise(trial: Trial, orders: Orders, secret: str) -> list[str]:
     """The next gateway on the same books answers: with an answer, or because the money is gone."""
 
     async def main() -> list[int]:
-        ledger = open_books(Home(orders.home))
+        ledger = open_store(Home(orders.home), orders.store)
         try:
             async with gateway_for(Home(orders.home), ledger, orders) as gateway:
                 return await crowd(gateway.url, secret, trial.talk, chance=random.Random(1), clients=1, each=2)
@@ -160,9 +162,9 @@ def _signal(process: BaseProcess, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
-def _key(home: Home, *, cap: str) -> str:
+def _key(home: Home, store: str, *, cap: str) -> str:
     """A capped key in a fresh ledger; its secret."""
-    ledger = open_books(home)
+    ledger = open_store(home, store)
     try:
         return new_key(ledger, cap=cap).secret
     finally:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from tests.stores.postgres_server import serving
+
 from torture import clocks, cuts, kills, pairs, sick
 from torture.points import POINTS
 from torture.table import Row
@@ -93,6 +95,21 @@ def _pairs(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[R
     yield row
 
 
+def _database(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    """The same deaths with the books in PostgreSQL; one gateway's, and one of two."""
+    alone = Row(part="PostgreSQL", name="kill -9 anywhere", meaning="at a named point or at any moment")
+    pair = Row(part="PostgreSQL", name="two gateways, one dies", meaning="on one ledger, with one cap")
+    with kills.provider() as simulator, serving() as server:
+        for number in range(4 if is_short else 100):
+            seed, talk = chance.randrange(2**32), TALKS[number % len(TALKS)]
+            point = chance.choice(("", *POINTS))
+            trial = kills.Trial(seed=seed, point=point, talk=talk, store=server.migrated())
+            alone.add(seed, kills.run(trial, simulator, folder))
+            pair.add(seed, pairs.run(seed, talk, simulator, folder, store=server.migrated()))
+    yield alone
+    yield pair
+
+
 PARTS: Mapping[str, Part] = {
     "kills": _kills,
     "moments": _moments,
@@ -100,4 +117,5 @@ PARTS: Mapping[str, Part] = {
     "books": _books,
     "clocks": _clocks,
     "pairs": _pairs,
+    "database": _database,
 }
