@@ -107,7 +107,7 @@ def _options(one: ProviderSettings, settings: Settings) -> Mapping[str, Any]:
         case "anthropic":
             return {"reserve_geo": gateway.geo, "strict_betas": gateway.strict_betas}
         case "openai":
-            return {"geo": region(one.base_url)}
+            return {"geo": region(one.base_url), "is_vendors": one.prices == "openai"}
         case _:
             return {}
 

@@ -163,16 +163,18 @@ def _anthropic(*, reserve_geo: str = "us", strict_betas: bool = False) -> Dialec
     return Anthropic(reserve_geo=reserve_geo, strict_betas=strict_betas)
 
 
-def _responses(*, tier: Tier = "default", geo: str = "global", counts: bool = False) -> Dialect:
+def _responses(
+    *, tier: Tier = "default", geo: str = "global", is_vendors: bool = True, counts: bool = False
+) -> Dialect:
     from crewcap.wire.openai_responses import Responses  # noqa: PLC0415  (a dialect is imported when it is used)
 
-    return Responses(tier=tier, geo=geo, counts=counts)
+    return Responses(tier=tier, geo=geo, is_vendors=is_vendors, counts=counts)
 
 
-def _chat(*, tier: Tier = "default", geo: str = "global") -> Dialect:
+def _chat(*, tier: Tier = "default", geo: str = "global", is_vendors: bool = True) -> Dialect:
     from crewcap.wire.openai_chat import Chat  # noqa: PLC0415  (a dialect is imported when it is used)
 
-    return Chat(tier=tier, geo=geo)
+    return Chat(tier=tier, geo=geo, is_vendors=is_vendors)
 
 
 def _gemini() -> Dialect:

@@ -36,7 +36,7 @@ MOST_ANSWERS = 128
 
 _PARTS = PartForms(known.CHAT_PARTS, known.COSTLY_CHAT_PARTS)
 _LIMITS = ("max_completion_tokens", "max_tokens")  # the second is the older name, and not known to newer models
-_STEERING = frozenset({"stream", "stream_options", *_LIMITS})
+_STEERING = frozenset({"service_tier", "stream", "stream_options", *_LIMITS})
 
 
 class Chat:
@@ -46,7 +46,9 @@ class Chat:
     streams_json = False
     has_count = False
 
-    def __init__(self, *, tier: Tier = "default", geo: str = "global") -> None:
+    def __init__(self, *, tier: Tier = "default", geo: str = "global", is_vendors: bool = True) -> None:
+        """`is_vendors`: the provider is OpenAI; others may know neither its tiers nor the newer name of the limit."""
+        self._is_vendors = is_vendors
         self._tier = tier
         self._geo = geo
 
@@ -59,12 +61,17 @@ class Chat:
         """Lower or add the output limit, write the tier, and have a stream tell its usage."""
         said = (member for member in strict_json.members(body) if member.name in _STEERING)
         raw = {member.name: body[member.start : member.end] for member in said}
-        values = {"service_tier": quoted(self._tier).encode()}
+        values = {"service_tier": quoted(self._tier).encode()} if self._is_vendors or "service_tier" in raw else {}
         if max_output is not None:
-            values[_limit_name(raw)] = str(max_output).encode()
+            values[self._limit_name(raw)] = str(max_output).encode()
         if raw.get("stream") == b"true":
             values["stream_options"] = _asking_for_usage(raw.get("stream_options"))
         return strict_json.splice(body, values)
+
+    def _limit_name(self, raw: Mapping[str, bytes]) -> str:
+        """The name under which the client gave its limit, else the one that the provider knows."""
+        unsaid = _LIMITS[0] if self._is_vendors else _LIMITS[1]
+        return next((name for name in _LIMITS if raw.get(name, b"null") != b"null"), unsaid)
 
     def count_body(self, body: bytes, *, path: str = "") -> bytes:
         """There is no count call for this API."""
@@ -138,11 +145,6 @@ def _max_output(fields: Mapping[str, Any]) -> int | None:
     if len(limits) > 1:
         raise Malformed("max_completion_tokens and max_tokens are both given; send one")
     return limits[0] if limits else None
-
-
-def _limit_name(raw: Mapping[str, bytes]) -> str:
-    """The name under which the client gave its limit."""
-    return next((name for name in _LIMITS if raw.get(name, b"null") != b"null"), _LIMITS[0])
 
 
 def _asking_for_usage(options: bytes | None) -> bytes:

@@ -261,5 +261,5 @@ SERVED_AS: Mapping[Tier, tuple[str, ...]] = {
 }
 """The tiers that a request for a tier may be billed at, the dearest first, in the price book's words."""
 
-TIER_WORDS: Mapping[str, str] = {"default": "standard", "fast": "priority"}
+TIER_WORDS: Mapping[str, str] = {"default": "standard", "fast": "priority", "on_demand": "standard"}
 """The answer's words for tiers that the price book calls otherwise."""

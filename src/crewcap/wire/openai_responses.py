@@ -43,8 +43,14 @@ class Responses:
     name = "openai"
     streams_json = False
 
-    def __init__(self, *, tier: Tier = "default", geo: str = "global", counts: bool = False) -> None:
-        """`counts`: the provider's count call is known to be free there; the vendor publishes no price for it."""
+    def __init__(
+        self, *, tier: Tier = "default", geo: str = "global", is_vendors: bool = True, counts: bool = False
+    ) -> None:
+        """`is_vendors`: the provider is OpenAI; others may not know its tiers.
+
+        `counts`: the provider's count call is known to be free there; the vendor publishes no price for it.
+        """
+        self._is_vendors = is_vendors
         self._tier = tier
         self._geo = geo
         self.has_count = counts
@@ -56,7 +62,8 @@ class Responses:
 
     def rewrite(self, body: bytes, *, max_output: int | None) -> bytes:
         """Lower or add the top-level output limit, and write the tier."""
-        values = {"service_tier": quoted(self._tier).encode()}
+        has_tier = self._is_vendors or any(each.name == "service_tier" for each in strict_json.members(body))
+        values = {"service_tier": quoted(self._tier).encode()} if has_tier else {}
         if max_output is not None:
             values["max_output_tokens"] = str(max_output).encode()
         return strict_json.splice(body, values)
