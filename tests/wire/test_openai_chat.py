@@ -355,3 +355,15 @@ def test_the_bound_is_at_least_the_bytes_of_all_text(said: list[str], ascii_only
     messages = says(*({"type": "text", "text": text} for text in said))
     body = json.dumps(HELLO | {"messages": messages}, ensure_ascii=ascii_only).encode()
     assert read(body, Rules()).bound.text_bytes >= sum(len(text.encode()) for text in said)
+
+
+def test_a_provider_that_only_speaks_like_openai_is_sent_neither_its_tiers_nor_its_newer_names() -> None:
+    """Many refuse a field that they do not know; a tier that the client names is ours to say all the same."""
+    chat = Chat(is_vendors=False)
+    plain = b'{"model":"m","messages":[]}'
+    assert chat.rewrite(plain, max_output=None) == plain
+    assert chat.rewrite(plain, max_output=9) == plain[:-1] + b',"max_tokens":9}'
+    newer = plain[:-1] + b',"max_completion_tokens":20}'
+    assert chat.rewrite(newer, max_output=9) == newer.replace(b"20", b"9")
+    tier = plain[:-1] + b',"service_tier":"flex"}'
+    assert chat.rewrite(tier, max_output=None) == tier.replace(b"flex", b"default")

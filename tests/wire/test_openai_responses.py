@@ -475,3 +475,11 @@ def test_the_bound_is_at_least_the_bytes_of_all_text(said: list[str], ascii_only
     items = [*says(*({"type": "input_text", "text": text} for text in said)), {"role": "user", "content": said[0]}]
     body = json.dumps(HELLO | {"input": items}, ensure_ascii=ascii_only).encode()
     assert read(body, Rules()).bound.text_bytes >= sum(len(text.encode()) for text in [*said, said[0]])
+
+
+def test_a_provider_that_only_speaks_like_openai_is_sent_no_tier() -> None:
+    """Unless the client names one: that is ours to say."""
+    dialect = Responses(is_vendors=False)
+    assert dialect.rewrite(b'{"model":"m"}', max_output=None) == b'{"model":"m"}'
+    sent = dialect.rewrite(b'{"model":"m","service_tier":"flex"}', max_output=None)
+    assert sent == b'{"model":"m","service_tier":"default"}'

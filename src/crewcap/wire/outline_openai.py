@@ -68,7 +68,7 @@ def name_of(items: Any, *beside: str) -> str:
 
 def _opening(items: list[Any]) -> Iterator[str]:
     dicts = (item for item in items if isinstance(item, dict))
-    for item in takewhile(lambda each: each.get("role") in {"developer", "system", "user"}, dicts):
+    for item in takewhile(lambda each: each.get("role") in ("developer", "system", "user"), dicts):
         yield from outline.texts_of(item.get("content"))
 
 
