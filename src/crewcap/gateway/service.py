@@ -23,6 +23,7 @@ from crewcap.gateway.doors import Door, Doors
 from crewcap.gateway.endpoints import Endpoint, Endpoints
 from crewcap.gateway.exchange import Exchange
 from crewcap.gateway.exposition import CONTENT_TYPE
+from crewcap.gateway.freeze import diagnose
 from crewcap.gateway.journal import Journal
 from crewcap.gateway.metered import Metered
 from crewcap.gateway.metrics import Held, Metrics, Snapshot, model_of
@@ -161,7 +162,7 @@ class Service:
                 counted = await answer.read()
         except (Unsent, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Refusal("provider", "the provider could not be reached") from error
-        if answer.status in {401, 403}:
+        if answer.status >= 400 and diagnose(answer.status, counted, model="") is not None:
             raise Refusal("frozen", f"the provider does not accept its key ({answer.status})")
         return web.Response(status=answer.status, headers=headers.to_client(answer.headers), body=counted)
 
