@@ -299,6 +299,18 @@ def test_counting_is_free_and_passed_on(tmp_path: Path, book: Book) -> None:
     asyncio.run(main())
 
 
+def test_a_count_call_that_the_provider_refuses_its_key_for_says_so(tmp_path: Path, book: Book) -> None:
+    """Google answers a bad key with 400, as if the request were at fault."""
+
+    async def main() -> None:
+        error = {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT"}
+        async with three(tmp_path, book, Said(json.dumps({"error": error}).encode(), status=400)) as t:
+            status, _, body = await t.post(f"/v1beta/models/{MODEL}:countTokens", ASK)
+            assert (status, error_of(body)["details"][0]["reason"]) == (400, "provider_frozen")
+
+    asyncio.run(main())
+
+
 def test_a_prompt_that_does_not_fit_by_its_bytes_is_counted(tmp_path: Path, book: Book) -> None:
     """Bytes bound four times too high; the count call is free, and asked once with all that may be billed."""
 
