@@ -303,7 +303,11 @@ def test_a_count_call_that_the_provider_refuses_its_key_for_says_so(tmp_path: Pa
     """Google answers a bad key with 400, as if the request were at fault."""
 
     async def main() -> None:
-        error = {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT"}
+        error = {
+            "code": 400,
+            "message": "API key not valid. Please pass a valid API key.",
+            "status": "INVALID_ARGUMENT",
+        }
         async with three(tmp_path, book, Said(json.dumps({"error": error}).encode(), status=400)) as t:
             status, _, body = await t.post(f"/v1beta/models/{MODEL}:countTokens", ASK)
             assert (status, error_of(body)["details"][0]["reason"]) == (400, "provider_frozen")
