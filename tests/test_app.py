@@ -50,3 +50,12 @@ def test_what_the_file_no_longer_says_is_no_longer_in_force(tmp_path: Path) -> N
         ("day", "$25.00", "default")
     ]
     second.close()
+
+
+def test_the_price_file_of_the_settings_is_laid_over_the_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(
+        '[[price]]\nprovider = "anthropic"\nmodel = "claude-sonnet-4-6"\nusd_per_mtok = { in = "7", out = "70" }\n'
+    )
+    mine = make(tmp_path, f'[prices]\noverrides = "{tmp_path}/prices.toml"')
+    assert mine.book.card("anthropic", "claude-sonnet-4-6", at=datetime.now(UTC)).rates.output == 70 * 10**6
+    mine.close()

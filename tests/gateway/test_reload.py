@@ -139,13 +139,14 @@ def test_a_request_keeps_the_prices_that_it_began_with(desk: DeskMaker) -> None:
     async def main() -> None:
         async with desk(answers=SLOW) as d:
             before = d.reloader.now.book.hash
+            (d.folder / "prices.toml").write_text(DEAR)
+            d.write(f'[prices]\noverrides = "{d.folder}/prices.toml"')
+            loaded = await asyncio.to_thread(d.reloader.load, d.reloader.now)
+            after = loaded.book.hash
             first = asyncio.create_task(d.ask(stream=True))
             while not d.gateway.service.exchanges:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
-            (d.folder / "prices.toml").write_text(DEAR)
-            d.write(f'[prices]\noverrides = "{d.folder}/prices.toml"')
-            await d.gateway.read_again()
-            after = d.reloader.now.book.hash
+            await d.reloader.renew(loaded)
             assert d.gateway.service.exchanges, "it is still under way"
             assert (await first, await d.ask(stream=True)) == (200, 200)
             await d.gateway.service.purse.do(lambda: None)

@@ -216,6 +216,8 @@ WRONG = {
     "a password in the store's words": ('[store]\nurl = "postgresql://h/d?password=p"', "carries a password", "pgpass"),
     "a store's word of nobody": ('[store]\nurl = "postgresql://h/d?sslmod=require"', "which means nothing", "sslmode"),
     "a store without a host": ('[store]\nurl = "postgresql:///d"', "and a host", "postgresql://"),
+    "a price file from somewhere": ('[prices]\noverrides = "prices.toml"', "is not a whole path", "start it with /"),
+    "no subagent at all": ("[[routes]]\nmax_agents = 0", "0 is not a whole number above 0", "40"),
     "another store": ('[store]\nurl = "mysql://h/d"', "is not a store", "postgresql://"),
     # addresses
     "plain http": ('[providers.anthropic]\nbase_url = "http://example.com"', "in the clear", "https://example.com"),
@@ -354,3 +356,17 @@ def test_loopback_may_speak_plain_http_and_names_its_prices() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read("").defaults.cap = usd("9")  # type: ignore[misc]  # the type checker knows as well
+
+
+def test_how_far_an_agent_may_fan_out_is_said_for_all_runs_and_for_some() -> None:
+    said = read("[defaults]\nmax_agents = 8\nmax_concurrent = 4\n[[routes]]\nmax_depth = 1\nmax_agents = 2")
+    assert (said.defaults.max_agents, said.defaults.max_depth, said.defaults.max_concurrent) == (8, None, 4)
+    (rule,) = said.routes
+    assert (rule.max_agents, rule.max_depth, rule.max_concurrent) == (2, 1, None)
+
+
+def test_a_subscriptions_token_is_looked_for_where_claude_code_has_it() -> None:
+    plan = read('[providers.anthropic]\nbilling = "subscription"').providers["anthropic"]
+    assert (plan.billing, str(plan.key)) == ("subscription", "$CLAUDE_CODE_OAUTH_TOKEN")
+    named = read('[providers.anthropic]\nbilling = "subscription"\nkey = { env = "MINE" }').providers["anthropic"]
+    assert str(named.key) == "$MINE"
