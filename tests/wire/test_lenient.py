@@ -47,5 +47,7 @@ def test_the_audit_keeps_so_much_and_no_more() -> None:
     """A hostile usage does not fill the ledger."""
     assert lenient.shown({"a": 1}) == '{"a":1}'
     assert len(lenient.shown({"a": "x" * 100_000})) == lenient.MOST_RAW_USAGE
+    assert lenient.shown({"a": math.nan, "b": None}) == '{"a":NaN,"b":null}'
+    assert lenient.shown({"a": "\ud800"}) == '{"a":"\\ud800"}'
     assert (lenient.word("x"), lenient.word(5)) == ("x", "")
     assert (lenient.short("x" * 100), lenient.short([])) == ('"' + "x" * 39, "a list")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crewcap.core.asks import Ask, Bound
-from crewcap.core.money import Money
+from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import RateCard, UnknownPrice
 
 USEFUL_OUTPUT = 1_024  # tokens; no output limit is lowered below this
@@ -115,6 +115,8 @@ def _window(bound: Bound, card: RateCard) -> int | None:
 
 
 def _fees(ask: Ask, card: RateCard) -> Money:
+    if not ask.pieces:
+        return ZERO
     for piece, count in ask.pieces.items():
         if count and piece not in card.per_piece:
             raise UnknownPrice(f"{card.provider}/{card.model}", f"the fee {piece!r}")

@@ -65,8 +65,10 @@ class Rates:
 
     def dearest_input(self, write: Write) -> int:
         """The most that one prompt token can cost when the request asks for this kind of write."""
-        writes = {"none": (), "5m": (self.write_5m,), "1h": (self.write_5m, self.write_1h)}[write]
-        return max(self.input, self.cache_read, *writes)
+        if write == "none":
+            return max(self.input, self.cache_read)
+        longest = self.write_1h if write == "1h" else self.write_5m
+        return max(self.input, self.cache_read, self.write_5m, longest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,8 @@ class RateCard:
 
     def _dearest(self, rates: Rates, write: Write, apart: frozenset[str]) -> int:
         """The most that one prompt token can cost, what is billed apart included."""
-        return max([rates.dearest_input(write), *(self.per_piece.get(name, 0) for name in apart)])
+        usual = rates.dearest_input(write)
+        return max(usual, *(self.per_piece.get(name, 0) for name in apart)) if apart else usual
 
     def _apart(self, apart: Mapping[str, int], rates: Rates) -> int:
         """What tokens with a price of their own cost beyond the kind that they were counted as."""
@@ -148,7 +151,8 @@ class RateCard:
 
     def _reachable(self, prompt_tokens: int, write: Write) -> tuple[Rates, ...]:
         """Every table of rates that a prompt of at most this size may meet."""
-        self._refuse(self.unpriced & {f"write_{write}"})
+        if self.unpriced:
+            self._refuse(self.unpriced & {f"write_{write}"})
         return (self.rates, *(tier.rates for tier in self.tiers if prompt_tokens > tier.above))
 
     def _fees(self, pieces: Mapping[str, int]) -> int:

@@ -195,7 +195,7 @@ class Admission:
                 f"{limit} output tokens are allowed and the request's thinking budget alone is {ask.thinking_budget}; "
                 "ask for less thinking, or make a key with a larger --max-output",
             )
-        return replace(ask, max_output=limit)
+        return ask if limit == ask.max_output else replace(ask, max_output=limit)
 
     def want(self, request: Request) -> Want:
         """What the purse is asked for."""

@@ -225,6 +225,6 @@ def _is_dearer(sent: Sent, card: RateCard) -> bool:
         return worst_case(cards, prompt_tokens=sent.prompt_bound, write=sent.write, output_tokens=sent.output_limit)
 
     try:
-        return most((card,)) > most(sent.cards)
+        return card not in sent.cards and most((card,)) > most(sent.cards)
     except UnknownPrice:  # it sells, at a price that nobody told, what the request asked for
         return True

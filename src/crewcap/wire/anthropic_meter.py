@@ -164,7 +164,7 @@ class _Bill:
         whole = self.figures.usage(self.write)
         return replace(
             reading,
-            usage=replace(whole, pieces=dict(self.pieces)),
+            usage=replace(whole, pieces=dict(self.pieces)) if self.pieces else whole,
             usage_is_whole=self.figures.input is not None and self.output_is_final,
             prompt_is_exact=self.figures.is_split and not self.doubts,
             modifiers=self.modifiers,
@@ -250,12 +250,15 @@ class _Bill:
         return ((first, replace(usage, pieces=dict(self.pieces))), *entries[1:])
 
     def _take_modifiers(self, usage: Mapping[str, Any]) -> None:
+        said: dict[str, str] = {}
         for name, key in (("speed", "speed"), ("geo", "inference_geo"), ("tier", "service_tier")):
             value = usage.get(key)
             if isinstance(value, str):
-                self.modifiers = replace(self.modifiers, **{name: _WORDS.get(value, value)})
+                said[name] = _WORDS.get(value, value)
             elif value is not None:
                 self._doubt(f"{key} is {lenient.short(value)}")
+        if any(getattr(self.modifiers, name) != word for name, word in said.items()):
+            self.modifiers = replace(self.modifiers, **said)
 
     def _doubt(self, sentence: str) -> None:
         if sentence not in self.doubts and len(self.doubts) < 10:

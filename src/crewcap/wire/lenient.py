@@ -50,6 +50,12 @@ def word(value: Any) -> str:
 def shown(raw: dict[str, Any]) -> str:
     """The provider's own words for the audit, cut where they are too long."""
     try:
+        plain = msgspec.json.encode(raw)
+        if b"null" not in plain:  # which NaN would be, too
+            return plain.decode()[:MOST_RAW_USAGE]
+    except (UnicodeEncodeError, RecursionError):
+        pass
+    try:
         return json.dumps(raw, separators=(",", ":"))[:MOST_RAW_USAGE]
     except (ValueError, RecursionError):
         return ""
