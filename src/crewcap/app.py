@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crewcap.stores import Ledger
     from crewcap.stores.postgres_runs import PostgresRuns
     from crewcap.stores.sqlite_runs import SqliteRuns
+    from crewcap.stores.sqlite_savings import SqliteCacheTurns
     from crewcap.workspaces.mirrors import Mirrors
 
 
@@ -80,6 +81,16 @@ class App:
 
         return SqliteRuns(self.home, clock=self.clock)
 
+    @cached_property
+    def cache_turns(self) -> SqliteCacheTurns | None:
+        """What was seen of prompt caches; a shared database keeps none."""
+        _ = self.ledger
+        if self.settings.store_url:
+            return None
+        from crewcap.stores.sqlite_savings import SqliteCacheTurns  # noqa: PLC0415
+
+        return SqliteCacheTurns(self.home)
+
     @property
     def ledger_name(self) -> str:
         """Where the books are, as people are told."""
@@ -130,6 +141,6 @@ class App:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("ledger", "runs"):
-            if name in self.__dict__:
+        for name in ("cache_turns", "ledger", "runs"):
+            if self.__dict__.get(name) is not None:
                 self.__dict__[name].close()

@@ -192,3 +192,11 @@ def test_only_without_a_wall_is_more_than_the_gateway_in_reach() -> None:
     """What a user reads of a sandbox must be true of that sandbox."""
     assert walls("bubblewrap") == "bubblewrap; network: model gateway"
     assert walls("unconfined") == "unconfined; network: open"
+
+
+def test_what_was_seen_of_the_caches_stands_below_how_often_they_were_hit() -> None:
+    """A prefix that broke, a lifetime that costs more: only what there is to say."""
+    said = closing_lines(closing(caches=("the cached prefix broke once",)), 80)
+    row = next(number for number, line in enumerate(said) if line.strip().startswith("cache "))
+    assert said[row + 1] == "            the cached prefix broke once"
+    assert len(closing_lines(closing(), 80)) == len(said) - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.runs import Issue, Run, RunId, RunState
+from crewcap.core.savings import CacheTurn
 from crewcap.home import Home
 from crewcap.runner.account import account
 from crewcap.stores import Settlement
 from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite_savings import SqliteCacheTurns
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MODEL = "claude-sonnet-5"
@@ -80,3 +83,15 @@ def test_a_run_without_a_request_has_an_account_too(ledger: SqliteLedger) -> Non
     nothing = Run(**{**{name: getattr(RUN, name) for name in RUN.__slots__}, "id": RunId("r9")})
     found = account(ledger, prices.load(), nothing, issue_cap=Money.usd(10), now=NOW)
     assert (found.cost, found.dearest, found.elsewhere) == (ZERO, None, ())
+
+
+def test_what_was_seen_of_its_caches_is_part_of_its_account(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """By the rows of this run alone; without them there is nothing to say."""
+    store = SqliteCacheTurns(Home(tmp_path))
+    first = CacheTurn(hold=HoldId("r2-0"), run="r2", key=KeyId("r2"), conversation="c", gap_ms=None, kept=0)
+    broke = replace(first, hold=HoldId("r2-1"), gap_ms=900, kept=9_000, lost=9_000, cost=Money.usd("0.03"))
+    store.note([first, broke, replace(broke, hold=HoldId("r1-0"), run="r1")])
+    found = account(ledger, prices.load(), RUN, issue_cap=Money.usd(10), now=NOW, cache_turns=store)
+    store.close()
+    assert (found.caches.breaks, found.caches.cost) == (1, Money.usd("0.03"))
+    assert account(ledger, prices.load(), RUN, issue_cap=Money.usd(10), now=NOW).caches.breaks == 0

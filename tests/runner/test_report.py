@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from crewcap.core.budget import HoldId, KeyId
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.report import Parts
 from crewcap.core.runs import Check, Issue, Run, RunId, RunState, Verdict
+from crewcap.core.savings import CacheReport, CacheTurn
 from crewcap.runner.account import Account
 from crewcap.runner.report import code, markdown, text
 from crewcap.stores import Totals
@@ -224,3 +226,16 @@ def test_a_run_that_was_told_to_wrap_up_says_so() -> None:
         told, account(), now=START
     )
     assert "ran short" not in markdown(RUN, account(), now=START)
+
+
+def test_what_the_caches_lost_stands_where_the_money_went() -> None:
+    """With the place at which the prefix broke, made harmless like every word from outside."""
+    broke = CacheTurn(
+        hold=HoldId("h"), run="r", key=KeyId("k"), conversation="c", gap_ms=9, kept=9, broke="system, character 1,204"
+    )
+    caches = CacheReport(conversations=1, breaks=2, lost=41_200, cost=Money.usd("0.15"), dearest=broke)
+    said = markdown(RUN, replace(account(), caches=caches), now=START)
+    assert (
+        "- the cached prefix broke 2 times (at system, character 1,204): 41,200 tokens were sent again, "
+        "for $0.15 more than reading them\n"
+    ) in said

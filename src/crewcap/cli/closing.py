@@ -35,6 +35,7 @@ class Closing:
     wall_s: float
     lefts: Sequence[tuple[str, Money]] = ()
     saved: Money | None = None  # by caching, against the same tokens without
+    caches: Sequence[str] = ()  # what was seen of prompt caches: a prefix that broke, a lifetime that costs more
     needs: str = ""  # what it would take to go on: "about $0.80 more (0.40-1.90)"
     last: str = ""  # what the agent did last
 
@@ -88,6 +89,7 @@ def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
     if usage.prompt or usage.output:
         yield "tokens", _tokens(closing)
         yield "cache", _cache(closing)
+        yield from (("", line) for line in closing.caches)
     yield from _uncertain(closing)
     if run.agent_seconds:
         rest = max(0.0, closing.wall_s - run.agent_seconds)

@@ -160,7 +160,9 @@ def _reporter(call: Call, job: Job, secrets: Collection[str]) -> Callable[[Run, 
     def report(run: Run, totals: Totals) -> None:
         del totals  # the account reads them itself, with more
         now = call.clock()
-        books = account(call.app.ledger, call.app.book, run, issue_cap=job.plan.issue_cap, now=now)
+        books = account(
+            call.app.ledger, call.app.book, run, issue_cap=job.plan.issue_cap, now=now, cache_turns=call.app.cache_turns
+        )
         text = markdown(
             run,
             books,

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from crewcap.cli.closing import Closing
 from crewcap.cli.context import Call
@@ -15,6 +15,7 @@ from crewcap.cli.live import LiveView
 from crewcap.cli.opening import Opening, lefts_of, walls
 from crewcap.cli.run_view import as_json, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
+from crewcap.core import savings
 from crewcap.core.money import Money
 from crewcap.core.runs import Run, Verdict
 from crewcap.runner.account import account
@@ -68,7 +69,7 @@ class RunScreen:
                     totals=totals,
                     wall_s=wall_seconds(run, self.call.clock()),
                     lefts=lefts_of(one for one in self.call.app.ledger.all_balances() if one.scope in self._scopes),
-                    saved=saved_by_caching(self.call, run),
+                    **caching(self.call, run),
                     last=self._view.last_deed,
                     needs=_needs(run),
                 )
@@ -77,10 +78,18 @@ class RunScreen:
             self.call.emit(as_json(self.call, run, totals))
 
 
-def saved_by_caching(call: Call, run: Run) -> Money:
-    """What caching saved, against the same tokens without; negative where it cost."""
-    books = account(call.app.ledger, call.app.book, run, issue_cap=run.cap, now=call.clock())
-    return books.parts.saved
+class Caching(TypedDict):
+    """What caching did, as a closing tells it."""
+
+    saved: Money  # against the same tokens without; negative where it cost
+    caches: tuple[str, ...]
+
+
+def caching(call: Call, run: Run) -> Caching:
+    """What caching saved, and what it lost."""
+    app = call.app
+    books = account(app.ledger, app.book, run, issue_cap=run.cap, now=call.clock(), cache_turns=app.cache_turns)
+    return {"saved": books.parts.saved, "caches": savings.lines(books.caches)}
 
 
 def _needs(run: Run) -> str:

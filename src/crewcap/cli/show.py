@@ -29,7 +29,7 @@ def _lines(call: Call, run: Run) -> list[str]:
     """How it began, and how it ended or stands."""
     from crewcap.cli.closing import Closing, closing_lines  # noqa: PLC0415  (the screen's parts)
     from crewcap.cli.opening import Opening, opening_lines  # noqa: PLC0415
-    from crewcap.cli.run_screen import saved_by_caching  # noqa: PLC0415
+    from crewcap.cli.run_screen import caching  # noqa: PLC0415
     from crewcap.cli.screen import Screen  # noqa: PLC0415
 
     columns = Screen.of(sys.stdout, call.environ).columns
@@ -41,5 +41,5 @@ def _lines(call: Call, run: Run) -> list[str]:
         return [*head, f"  {run.state}   {run.reason}".rstrip(), f"  next      crewcap logs -f {run.name}"]
     totals = totals_of(call, run)
     wall_s = wall_seconds(run, call.clock())
-    closing = Closing(run=run, totals=totals, wall_s=wall_s, saved=saved_by_caching(call, run))
+    closing = Closing(run=run, totals=totals, wall_s=wall_s, **caching(call, run))
     return [*head, "", *closing_lines(closing, columns)]

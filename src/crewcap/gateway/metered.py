@@ -70,7 +70,7 @@ class Metered:
         self._doors = doors
         self._watchers = watchers
         self.slices = Slices(self._cap_of)
-        self._prefixes = Prefixes()
+        self.prefixes = Prefixes()
         self._admission = self._admission_by(parts)
         self._counts = Counts()
         self._failures = Failures(time.monotonic)
@@ -89,7 +89,7 @@ class Metered:
         return fresh
 
     def _admission_by(self, parts: Parts) -> Admission:
-        return Admission(book=parts.book, policy=parts.policy, boot=parts.boot, memory=self._prefixes)
+        return Admission(book=parts.book, policy=parts.policy, boot=parts.boot, memory=self.prefixes)
 
     # --- what an exchange needs of its gateway
 
@@ -142,7 +142,7 @@ class Metered:
 
     def ended(self, ended: Ended) -> None:
         """An attempt is over: those who watch are told."""
-        tell_ended((self._prefixes, self.slices, *self._watchers), ended)
+        tell_ended((self.prefixes, self.slices, *self._watchers), ended)
 
     # --- one request
 

@@ -69,6 +69,10 @@ class Prefixes:
         """Whether something is remembered of this conversation."""
         return _name(request) in self._kept
 
+    def bodies(self, request: Request) -> tuple[bytes, ...]:
+        """The settled requests that are remembered of this conversation, the newest last."""
+        return tuple(each.body for each in self._kept.get(_name(request), ()))
+
     async def recall(self, request: Request) -> Recalled | None:
         """The smallest bound by what is remembered; None where the request goes on from nothing that is."""
         settled = self._kept.get(_name(request), ())

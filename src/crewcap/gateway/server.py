@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Self
 from crewcap.core.budget import BootId, KeyId
 from crewcap.core.keys import VirtualKey
 from crewcap.core.routing import FanOut
-from crewcap.errors import CrewcapError, SettingsError, UnsafeEnvironment
+from crewcap.errors import CrewcapError, LedgerError, SettingsError, UnsafeEnvironment
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.breaker import as_json
 from crewcap.gateway.control import Control
@@ -43,11 +43,12 @@ from crewcap.gateway.incidents import Incidents
 from crewcap.gateway.parts import Basis, Parts
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.purse import Purse
+from crewcap.gateway.savings import FLUSH_S, Savings
 from crewcap.gateway.service import Service
 from crewcap.gateway.upstream import Provider, Upstream, check_address
 from crewcap.gateway.watchers import Watcher
 from crewcap.home import Home
-from crewcap.stores import Ledger
+from crewcap.stores import CacheTurns, Ledger
 
 if TYPE_CHECKING:
     from crewcap.gateway.reload import Reloader
@@ -85,6 +86,7 @@ class Gateway:
         self._policy = policy
         self._clock = clock
         self._listen = listen
+        self._savings: Savings | None = None
         self._terms = terms  # which settings it goes by
         self._upstream = Upstream()
         self._tasks: list[asyncio.Task[None]] = []
@@ -143,6 +145,12 @@ class Gateway:
         await self.service.doors.stop_accepting()
         await self._close()
 
+    def watch_caches(self, store: CacheTurns) -> None:
+        """Write down from now on what is seen of prompt caches."""
+        self._savings = Savings(store, do=self._purse.do, bodies=self.service.metered.prefixes.bodies)
+        self.service.watchers.append(self._savings)
+        self._every(FLUSH_S, self._flush)
+
     def hurry(self, drain_s: float) -> None:
         """Requests under way get no longer than this from now."""
         for exchange in tuple(self.service.exchanges):
@@ -173,6 +181,7 @@ class Gateway:
         await self.service.doors.hang_up(run)
         self.service.metered.fan_outs.end(run)
         self.service.metered.slices.end(run)
+        await self._flush()
         return len(await self._purse.do(self._ledger.open_holds, run=run))
 
     async def revoke(self, key_id: KeyId) -> tuple[bool, int]:
@@ -286,6 +295,14 @@ class Gateway:
         self._control = path
         return path
 
+    async def _flush(self) -> None:
+        """Write what was seen of prompt caches; it is advice, so nothing waits for it that cannot be written."""
+        try:
+            if self._savings is not None:
+                await self._savings.flush()
+        except LedgerError as error:
+            log.warning("what was seen of prompt caches is not written yet: %s", error.message)
+
     async def _beat(self) -> None:
         """Keep the ledger's marker fresh, and be found where no other gateway of this home is."""
         try:
@@ -344,6 +361,7 @@ class Gateway:
         await self.service.doors.cleanup()
         await self.control.stop()
         await self._upstream.__aexit__(None, None, None)
+        await self._flush()
         await self._purse.stop(self._boot)
         if self._socket_folder is not None:
             self._socket_folder.cleanup()

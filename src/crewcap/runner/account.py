@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from crewcap.core import savings
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
 from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice
 from crewcap.core.report import Parts, Spending, parts, what_if
 from crewcap.core.runs import Run
-from crewcap.stores import Entry, Ledger, Totals
+from crewcap.core.savings import CacheReport
+from crewcap.stores import CacheTurns, Entry, Ledger, Totals
 
 _OTHERS = ("opus", "sonnet", "haiku")  # models that people compare with
 
@@ -26,6 +28,7 @@ class Account:
     parts: Parts
     dearest: Entry | None = None
     elsewhere: tuple[tuple[str, Money], ...] = ()  # the same tokens on other models
+    caches: CacheReport = field(default_factory=CacheReport)  # what was seen of its prompt caches
     book: str = ""  # short hash of the price table
 
     @property
@@ -34,7 +37,15 @@ class Account:
         return self.totals.spent + self.totals.uncertain
 
 
-def account(ledger: Ledger, book: PriceBook, run: Run, *, issue_cap: Money, now: datetime) -> Account:
+def account(
+    ledger: Ledger,
+    book: PriceBook,
+    run: Run,
+    *,
+    issue_cap: Money,
+    now: datetime,
+    cache_turns: CacheTurns | None = None,
+) -> Account:
     """Read everything about a run's money; a price that is gone leaves a gap, never an error."""
     entries = ledger.entries(scope=Scope(f"run:{run.id}"))
     issue = ledger.totals(Scope(f"issue:{run.issue.scope_name}"))
@@ -45,8 +56,16 @@ def account(ledger: Ledger, book: PriceBook, run: Run, *, issue_cap: Money, now:
         parts=parts(entries, card_of=lambda entry: _card(book, entry)),
         dearest=max(entries, key=lambda entry: entry.spent, default=None),
         elsewhere=_elsewhere(book, entries, run, now),
+        caches=caches_of(run, entries, book, cache_turns),
         book=book.hash,
     )
+
+
+def caches_of(run: Run, entries: Sequence[Entry], book: PriceBook, turns: CacheTurns | None) -> CacheReport:
+    """What its prompt caches did, where that was written down."""
+    if turns is None:
+        return CacheReport()
+    return savings.report(turns.of_run(run.id), entries, card_of=lambda entry: _card(book, entry))
 
 
 def _card(book: PriceBook, entry: Spending) -> RateCard | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from crewcap.core import savings
 from crewcap.core.harmless import one_line, redact
 from crewcap.core.money import Money
 from crewcap.core.report import filled
@@ -196,6 +197,7 @@ def _money(run: Run, account: Account) -> Iterator[str]:
         instead.append(f"no caching {parts.without_caching.show()}")
     if instead:
         yield f"- the same tokens would have cost: {', '.join(instead)}"
+    yield from (f"- {line}" for line in savings.lines(account.caches))
     prompt = f"input {usage.input:,}, cache write {usage.write_5m + usage.write_1h:,}, cache read {usage.cache_read:,}"
     yield f"- tokens: {prompt}, output {usage.output:,}"
     yield f"- model and cap: {text(run.because)}; {text(run.cap_because)}"

@@ -18,6 +18,7 @@ from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.runs import Run, RunId
+from crewcap.core.savings import CacheTurn
 
 LimitSource = Source
 
@@ -332,6 +333,22 @@ class LoggedEvent:
     kind: str  # "state", "step", "agent", "check", "money", "note"
     text: str  # one line, sanitised
     data: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+class CacheTurns(Protocol):
+    """What was seen of prompt caches: advice, beside the books."""
+
+    def note(self, turns: Sequence[CacheTurn]) -> None:
+        """Remember these; one that is known already stays as it is."""
+        ...
+
+    def of_run(self, run: str) -> tuple[CacheTurn, ...]:
+        """A run's, oldest first."""
+        ...
+
+    def of_key(self, key: KeyId) -> tuple[CacheTurn, ...]:
+        """A key's, oldest first."""
+        ...
 
 
 class RunStore(Protocol):
