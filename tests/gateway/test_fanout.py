@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -273,7 +273,7 @@ def test_a_gateway_that_ends_answers_those_who_wait_for_a_turn(rig: RigMaker, tm
     asyncio.run(main())
 
 
-Asking = Callable[..., Awaitable[tuple[int, Any]]]
+Asking = Callable[..., Coroutine[Any, Any, tuple[int, Any]]]
 
 
 @asynccontextmanager
