@@ -294,9 +294,9 @@ def gateways(place: Place) -> Iterator[Capped]:
     yield PostHoc(place, rates=rates(), cap=CAP)
 
 
-def run(options: argparse.Namespace, folder: Path) -> tuple[list[Cell], dict[str, str]]:
-    """Every cell of every gateway, gateway by gateway; and the gateways' versions."""
-    cells, versions = list[Cell](), dict[str, str]()
+def run(options: argparse.Namespace, folder: Path, versions: dict[str, str]) -> list[Cell]:
+    """Every cell of every gateway, gateway by gateway; the gateways' versions are put down, too."""
+    cells = list[Cell]()
     with ExitStack() as stack:
         by_bill = {bill: Provider(folder, bill=bill) for bill in ("all", "sent")}
         for provider in by_bill.values():
@@ -313,7 +313,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[list[Cell], dict[str
                         _say(cells[-1])
                     if isinstance(peer, Crewcap):
                         print(f"ledger verify: {peer.verify()}", file=sys.stderr)
-    return cells, versions
+    return cells
 
 
 def _cases(bill: str, peer: Capped, *, quick: bool) -> Iterator[dict[str, Any]]:
@@ -347,9 +347,9 @@ NOT_RUN = (
 )
 
 
-def report(cells: list[Cell], versions: dict[str, str]) -> Report:
+def tell(told: Report, cells: list[Cell]) -> None:
     """The tables of all cells."""
-    told = Report(name="overshoot", versions=versions, notes=(NOT_RUN,))
+    told.notes.append(NOT_RUN)
     told.add(_summary(cells))
     told.add(_by_clients(cells))
     told.add(_accidents(cells))
@@ -368,7 +368,6 @@ def report(cells: list[Cell], versions: dict[str, str]) -> Report:
         }
         for cell in cells
     ]
-    return told
 
 
 def _summary(cells: list[Cell]) -> Table:
@@ -379,7 +378,7 @@ def _summary(cells: list[Cell]) -> Table:
         below = sum(1 for cell in own if cell.books is not None and cell.books.nano < cell.billed.nano - DUST)
         used = [cell.billed.nano * 100 / CAP.nano for cell in own if not cell.overshoot and not cell.kills]
         least = f"{min(used):.0f} %" if used else "-"
-        where = f" ({worst.profile}, {worst.clients} clients)" if worst.overshoot else ""
+        where = f" ({worst.profile}, {_clients(worst.clients)})" if worst.overshoot else ""
         rows.append((name, f"{over} of {len(own)}", _percent(worst) + where, f"{below} of {len(own)}", least))
     head = ("gateway", "cells over the cap", "worst overshoot", "cells whose books are below the bill", "least used")
     note = "Least used: the smallest part of the cap that was billed, of the cells that did not go over it."
@@ -396,8 +395,11 @@ def _by_clients(cells: list[Cell]) -> Table:
         for name, own in _grouped([cell for cell in cells if cell.profile == profile]):
             by_count = {cell.clients: cell for cell in own}
             rows.append((profile, name, *(_billed(by_count[count]) if count in by_count else "-" for count in counts)))
-    head = ("profile", "gateway", *(f"{count} client{'s' * (count > 1)}" for count in counts))
-    note = "What the provider billed on a cap of $1.00; in bold what is above it."
+    head = ("profile", "gateway", *(_clients(count) for count in counts))
+    note = (
+        "What the provider billed on a cap of $1.00; in bold what is above it. Whole turns of 5-minute writes can use "
+        "$0.96 of it at the most, of 1-hour writes $0.75."
+    )
     return Table(title="Billed, by profile and number of parallel clients", head=head, rows=rows, note=note)
 
 
@@ -426,12 +428,17 @@ def _grouped(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
     return [(name, [cell for cell in cells if cell.gateway == name]) for name in names]
 
 
+def _clients(count: int) -> str:
+    return f"{count} client{'s' * (count > 1)}"
+
+
 def _billed(cell: Cell) -> str:
     return f"${cell.billed.nano / 1e9:.2f}" + (f" **{_percent(cell)}**" if cell.overshoot else "")
 
 
 def _percent(cell: Cell) -> str:
-    return f"+{cell.overshoot.nano * 100 / CAP.nano:.0f} %" if cell.overshoot else "0"
+    percent = cell.overshoot.nano * 100 / CAP.nano
+    return f"+{percent:.{0 if percent >= 1 else 1}f} %" if percent else "0"
 
 
 def _difference(cell: Cell) -> str:
@@ -449,9 +456,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the rivals are installed")
     parser.add_argument("--results", type=Path, default=FOLDER)
     options = parser.parse_args()
+    told = Report(name="overshoot")
     with tempfile.TemporaryDirectory(prefix="crewcap-bench-") as folder:
-        cells, versions = run(options, Path(folder))
-    report(cells, versions).write(options.results)
+        tell(told, run(options, Path(folder), told.versions))
+    told.write(options.results)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,17 +37,29 @@ class Table:
         return "\n".join([f"### {self.title}", "", *([self.note, ""] if self.note else []), *lines, ""])
 
 
+def _checked_out() -> str:
+    """What is checked out."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=FOLDER.parent
+        )
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
 @dataclass(kw_only=True)
 class Report:
-    """Tables of one run, and the circumstances."""
+    """Tables of one run, and the circumstances; to be made before anything is measured."""
 
     name: str
-    versions: Mapping[str, str]
-    notes: Sequence[str] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     data: dict[str, object] = field(default_factory=dict)
     _began: datetime = field(default_factory=lambda: datetime.now(UTC))
     _load: float = field(default_factory=lambda: os.getloadavg()[0])
+    _commit: str = field(default_factory=_checked_out)
 
     def add(self, table: Table) -> None:
         """Show a table as soon as it is complete."""
@@ -70,7 +82,7 @@ class Report:
         return {
             "date": f"{self._began:%Y-%m-%d %H:%M} UTC, {(datetime.now(UTC) - self._began).total_seconds():.0f} s",
             "command": " ".join(["python -m", f"benchmarks.{self.name}", *sys.argv[1:]]),
-            "commit": _commit(),
+            "commit": self._commit,
             "versions": ", ".join(f"{name} {version}" for name, version in self.versions.items()),
             "machine": f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, {_python()}",
             "load": load,
@@ -83,13 +95,3 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _python() -> str:
     return f"{platform.python_implementation()} {platform.python_version()}"
-
-
-def _commit() -> str:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=FOLDER.parent
-        )
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
