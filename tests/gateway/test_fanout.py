@@ -204,9 +204,9 @@ def test_a_runs_agents_are_limited_at_its_door(rig: RigMaker, tmp_path: Path) ->
         async with rig() as r, door(r, tmp_path, FanOut(agents=1, depth=1)) as ask:
             assert (await ask(agent="a"))[0] == 200
             status, said = await ask(agent="b")
-            assert (status, said["error"]["type"]) == (400, "invalid_request_error")
+            assert (status, said["error"]["type"]) == (402, "billing_error")
             assert said["error"]["message"].startswith("this run may have 1 agents")
-            assert (await ask(agent="c", parent="a"))[0] == 400
+            assert (await ask(agent="c", parent="a"))[0] == 402
             assert (await ask())[0] == 200
             seen = r.gateway.fan_out("r1")
             assert (seen.agents, seen.depth, seen.refused) == (1, 1, 2)

@@ -280,7 +280,7 @@ def test_agents_beyond_a_routes_limit_are_refused_and_the_run_says_so(shop: Shop
     async def act(rig: Rig) -> None:
         run = await rig.drive()
         assert ends(run) == (RunState.FAILED, Verdict.NO_CHANGES)
-        assert rig.answers() == ["status 200", "status 400", "status 200"]
+        assert rig.answers() == ["status 200", "status 402", "status 200"]
         told = "1 request was refused: this run may have 1 agents beside its main conversation and has 1"
         assert run.agents == told
         assert f"agents: {told}" in rig.steps()

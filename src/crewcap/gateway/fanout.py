@@ -202,7 +202,7 @@ class FanOuts:
             yield
             return
         if said := tree.refusal(who):
-            raise Refusal("not_allowed", said)
+            raise Refusal("turns", said)  # as final as that: told 400, Claude Code asks five times more
         if not await tree.turn(wait_s=policy.wait_s, is_gone=is_gone, look_s=policy.look_s):
             if is_gone():
                 raise Refusal("unavailable", "nothing was sent: the client left, or the gateway is ending")
