@@ -75,6 +75,7 @@ class Metered:
         self._counts = Counts()
         self._failures = Failures(time.monotonic)
         self.plans = plan.Plans()
+        self._key_names: dict[str, tuple[Mapping[str, str], str]] = {}  # provider -> its key's header, and our name
         self.shares = share.Shares(time.monotonic)
         self.breakers = Breakers(time.monotonic, parts.policy.breaker)
 
@@ -168,7 +169,8 @@ class Metered:
         async def send(attempt: int, before: str, let_out: Callable[[], object]) -> web.StreamResponse:
             await self._follow_share(endpoint.provider, call.key, ask, is_gone)
             request = self._request(endpoint, call, ask, http.rel_url.raw_path)
-            request = replace(request, notes=(*request.notes, *([f"attempt {attempt}: {before}"] if before else [])))
+            if before:
+                request = replace(request, notes=(*request.notes, f"attempt {attempt}: {before}"))
             self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)
             request = await self.slices.kept(request)
             held = await self._hold(request, is_gone)
@@ -179,7 +181,8 @@ class Metered:
                 self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)  # perhaps while it waited
                 body = _outgoing(call.body, request, held)
                 let_out()
-                self.shares.let_out(self._key_name(endpoint.provider), request.model)
+                if endpoint.provider.share < share.WHOLE:
+                    self.shares.let_out(self._key_name(endpoint.provider), request.model)
             except BaseException:
                 exchange.let_go()
                 raise
@@ -218,8 +221,13 @@ class Metered:
 
     def _key_name(self, provider: Provider) -> str:
         """A provider's key among the breakers: another key of the same provider is another one."""
-        shown = repr(sorted(self.upstream.key_headers(provider).items()))
-        return f"{provider.name} {hashlib.blake2b(shown.encode(), digest_size=4).hexdigest()}"
+        shown = self.upstream.key_headers(provider)
+        known = self._key_names.get(provider.name)
+        if known is not None and known[0] == shown:
+            return known[1]
+        digest = hashlib.blake2b(repr(sorted(shown.items())).encode(), digest_size=4).hexdigest()
+        self._key_names[provider.name] = shown, f"{provider.name} {digest}"
+        return self._key_names[provider.name][1]
 
     def refuse_frozen(self, provider: Provider, model: str, *, is_capped: bool) -> None:
         """Say so where the provider's key is out of order."""
