@@ -177,62 +177,72 @@ EXECUTE FUNCTION crewcap.budget_fence();
 
 -- The law of one hold: sent -> [shrunk] -> settled | released | uncertain -> [reconciled]; each once, each moving
 -- exactly what is there, and booked to every budget of the hold's scopes whose window contains the instant that the
--- hold was booked at, whenever this is.
+-- hold was booked at, whenever this is. Numbers and the order of time are given here: who writes without the book's
+-- lock gets it now, and fails on a number that was given meanwhile. (Few large statements, because each costs as much
+-- as what it does.)
 CREATE FUNCTION crewcap.movement_law() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    newest record;
     it record;
-    follows boolean;
 BEGIN
-    PERFORM pg_advisory_xact_lock(1128489328, 0);
-    SELECT m.id, m.at INTO newest FROM crewcap.movement AS m ORDER BY m.id DESC LIMIT 1;
-    NEW.id := coalesce(newest.id, 0) + 1;
-    IF NEW.at < newest.at THEN
-        RAISE EXCEPTION USING ERRCODE = 'CC003', MESSAGE = 'time in the books never falls';
-    END IF;
     IF NEW.kind = 'sent' THEN
-        SELECT h.amount, h.booked_at, h.boot, k.scopes INTO it
+        SELECT n.id AS newest, n.at AS newest_at, h.booked_at, k.scopes,
+            EXISTS (SELECT FROM crewcap.beside_in_force) AS is_limited,
+            h.amount = NEW.held_delta AND NEW.uncertain_delta = 0 AND NEW.spent_delta = 0 AS follows,
+            EXISTS (  -- a limit without its row would be no fence
+                SELECT FROM crewcap.limit_in_force AS l
+                WHERE l.scope = ANY (k.scopes) AND NOT EXISTS (
+                    SELECT FROM crewcap.budget AS b
+                    WHERE b.scope = l.scope AND b."window" = l."window"
+                        AND b.ends_at > h.booked_at AND b.starts_at <= h.booked_at
+                )
+            ) AS is_open, h.boot, pg_advisory_xact_lock(1128489328, 0) IS NULL AS is_ours
+        INTO it
         FROM crewcap.hold AS h
         JOIN crewcap.virtual_key AS k ON k.id = h.key
         JOIN crewcap.boot AS b ON b.id = h.boot
+        LEFT JOIN LATERAL (SELECT m.id, m.at FROM crewcap.movement AS m ORDER BY m.id DESC LIMIT 1) AS n ON true
         WHERE h.seq = NEW.hold;
-        IF it.amount IS DISTINCT FROM NEW.held_delta OR NEW.uncertain_delta <> 0 OR NEW.spent_delta <> 0 THEN
+        IF it.follows IS NOT TRUE THEN
             RAISE EXCEPTION USING ERRCODE = 'CC003',
                 MESSAGE = 'a hold is opened with the amount that it was made for';
-        END IF;
-        -- a limit without its row would be no fence
-        IF EXISTS (
-            SELECT FROM crewcap.limit_in_force AS l
-            WHERE l.scope = ANY (it.scopes) AND NOT EXISTS (
-                SELECT FROM crewcap.budget AS b
-                WHERE b.scope = l.scope AND b."window" = l."window"
-                    AND b.ends_at > it.booked_at AND b.starts_at <= it.booked_at
-            )
-        ) THEN
+        ELSIF it.is_open THEN
             RAISE EXCEPTION USING ERRCODE = 'CC003', MESSAGE = 'the fence: a limit of this hold has no budget row';
         END IF;
-        INSERT INTO crewcap.open_hold (hold, boot, held, uncertain, shrunk, closed)
-        VALUES (NEW.hold, it.boot, NEW.held_delta, 0, false, false);
+        WITH opened AS (
+            INSERT INTO crewcap.open_hold (hold, boot, held, uncertain, shrunk, closed)
+            VALUES (NEW.hold, it.boot, NEW.held_delta, 0, false, false)
+        )
+        UPDATE crewcap.budget AS b SET held = b.held + NEW.held_delta
+        WHERE b.scope = ANY (it.scopes) AND b.ends_at > it.booked_at AND b.starts_at <= it.booked_at;
     ELSE
-        SELECT o.held, o.uncertain, o.shrunk, o.closed, h.booked_at, k.scopes INTO it
+        SELECT n.id AS newest, n.at AS newest_at, h.booked_at, k.scopes,
+            EXISTS (SELECT FROM crewcap.beside_in_force) AS is_limited,
+            CASE NEW.kind
+                WHEN 'shrunk' THEN
+                    NOT o.closed AND NOT o.shrunk AND NEW.held_delta BETWEEN -o.held AND -1
+                    AND NEW.uncertain_delta = 0 AND NEW.spent_delta = 0
+                WHEN 'reconciled' THEN
+                    o.closed AND NEW.held_delta = 0 AND NEW.uncertain_delta = -o.uncertain AND NEW.spent_delta >= 0
+                ELSE
+                    NOT o.closed AND NEW.held_delta = -o.held AND NEW.uncertain_delta >= 0 AND NEW.spent_delta >= 0
+            END AS follows,
+            NEW.kind <> 'shrunk' AND o.uncertain + NEW.uncertain_delta = 0 AS is_over,
+            pg_advisory_xact_lock(1128489328, 0) IS NULL AS is_ours
+        INTO it
         FROM crewcap.open_hold AS o
         JOIN crewcap.hold AS h ON h.seq = o.hold
         JOIN crewcap.virtual_key AS k ON k.id = h.key
+        LEFT JOIN LATERAL (SELECT m.id, m.at FROM crewcap.movement AS m ORDER BY m.id DESC LIMIT 1) AS n ON true
         WHERE o.hold = NEW.hold;
-        follows := FOUND AND CASE NEW.kind
-            WHEN 'shrunk' THEN
-                NOT it.closed AND NOT it.shrunk AND NEW.held_delta BETWEEN -it.held AND -1
-                AND NEW.uncertain_delta = 0 AND NEW.spent_delta = 0
-            WHEN 'reconciled' THEN
-                it.closed AND NEW.held_delta = 0 AND NEW.uncertain_delta = -it.uncertain AND NEW.spent_delta >= 0
-            ELSE
-                NOT it.closed AND NEW.held_delta = -it.held AND NEW.uncertain_delta >= 0 AND NEW.spent_delta >= 0
-        END;
-        IF NOT follows THEN
+        IF it.follows IS NOT TRUE THEN
             RAISE EXCEPTION USING ERRCODE = 'CC003', MESSAGE = 'this movement does not follow from what its hold is';
-        END IF;
-        IF NEW.kind <> 'shrunk' AND it.uncertain + NEW.uncertain_delta = 0 THEN
-            DELETE FROM crewcap.open_hold AS o WHERE o.hold = NEW.hold;
+        ELSIF it.is_over THEN
+            WITH closed AS (DELETE FROM crewcap.open_hold AS o WHERE o.hold = NEW.hold)
+            UPDATE crewcap.budget AS b SET
+                held = b.held + NEW.held_delta,
+                uncertain = b.uncertain + NEW.uncertain_delta,
+                spent = b.spent + NEW.spent_delta
+            WHERE b.scope = ANY (it.scopes) AND b.ends_at > it.booked_at AND b.starts_at <= it.booked_at;
         ELSE
             UPDATE crewcap.open_hold AS o SET
                 held = o.held + NEW.held_delta,
@@ -240,16 +250,19 @@ BEGIN
                 shrunk = o.shrunk OR NEW.kind = 'shrunk',
                 closed = o.closed OR NEW.kind <> 'shrunk'
             WHERE o.hold = NEW.hold;
+            UPDATE crewcap.budget AS b SET
+                held = b.held + NEW.held_delta,
+                uncertain = b.uncertain + NEW.uncertain_delta,
+                spent = b.spent + NEW.spent_delta
+            WHERE b.scope = ANY (it.scopes) AND b.ends_at > it.booked_at AND b.starts_at <= it.booked_at;
         END IF;
     END IF;
-    UPDATE crewcap.budget AS b SET
-        held = b.held + NEW.held_delta,
-        uncertain = b.uncertain + NEW.uncertain_delta,
-        spent = b.spent + NEW.spent_delta
-    WHERE b.scope = ANY (it.scopes) AND b.ends_at > it.booked_at AND b.starts_at <= it.booked_at;
-    IF EXISTS (SELECT FROM crewcap.beside_in_force) THEN
+    IF NEW.at < it.newest_at THEN
+        RAISE EXCEPTION USING ERRCODE = 'CC003', MESSAGE = 'time in the books never falls';
+    ELSIF it.is_limited THEN
         PERFORM crewcap.count_beside(NEW, it.scopes, it.booked_at);
     END IF;
+    NEW.id := coalesce(it.newest, 0) + 1;
     RETURN NEW;
 END $$;
 

@@ -23,56 +23,68 @@ AS $$ SELECT to_char(to_timestamp(at / 1000000.0) AT TIME ZONE 'UTC', 'YYYY-MM-D
 -- its marker saw, and when. `fixed` stands for the clock where a test moves time.
 CREATE FUNCTION crewcap.look(asked jsonb) RETURNS crewcap.moment LANGUAGE plpgsql AS $$
 DECLARE
-    books record;
-    newest record;
-    recorded bigint;
-    expected bigint := (asked ->> 'expected')::bigint;
-    raw bigint := coalesce((asked ->> 'fixed')::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint);
+    it record;
     clock crewcap.moment;
 BEGIN
-    SELECT l.zone, l.clock_doubt, l.clock_accepts INTO STRICT books FROM crewcap.ledger AS l;
-    SELECT m.id, m.at, m.wall INTO newest FROM crewcap.movement AS m ORDER BY m.id DESC LIMIT 1;
-    clock.zone := books.zone;
-    clock.known := books.clock_doubt;
-    clock.accepts := greatest((asked ->> 'accepts')::bigint, books.clock_accepts);
-    clock.wall := raw;
-    clock.doubt := '';
-    IF expected IS NULL THEN
-        recorded := CASE
-            WHEN newest.id IS NULL THEN NULL
-            WHEN (asked ->> 'seen')::bigint >= newest.id THEN (asked ->> 'seen_at')::bigint
-            ELSE newest.wall
-        END;
-        IF books.clock_doubt <> '' THEN
-            clock.doubt := books.clock_doubt;
-        ELSIF abs(raw - recorded) > 129600000000 THEN  -- 36 hours
-            clock.doubt := format(
-                'the clock shows %s, more than 36 hours from the newest instant on record, %s',
-                crewcap.shown(raw), crewcap.shown(recorded)
-            );
-        END IF;
-        IF clock.doubt <> '' THEN
-            clock.wall := coalesce(recorded, raw);
-        END IF;
-    ELSIF books.clock_accepts > (asked ->> 'accepts')::bigint THEN
-        NULL;  -- somebody's word that the clock is right
-    ELSIF asked ->> 'doubt' <> '' THEN
-        clock.wall := expected;
-        clock.doubt := asked ->> 'doubt';
-    ELSIF abs(raw - expected) > 600000000 THEN  -- ten minutes
-        clock.wall := expected;
+    SELECT l.zone, greatest(a.raw, n.at) AS at, a.raw AS wall, '' AS doubt, l.clock_doubt AS known,
+        greatest(a.accepts, l.clock_accepts) AS accepts, a.labels, a.bounds,
+        a.zone IS DISTINCT FROM l.zone OR greatest(a.raw, n.at) < a.bounds[1] OR greatest(a.raw, n.at) >= a.bounds[2]
+            AS is_stale,
+        a.expected, a.doubted, n.id AS newest, n.at AS newest_at, n.wall AS newest_wall,
+        l.clock_accepts > a.accepts AS is_accepted, a.seen, a.seen_at
+    INTO it
+    FROM crewcap.ledger AS l
+    CROSS JOIN LATERAL (
+        SELECT coalesce(
+                (asked ->> 'fixed')::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+            ) AS raw,
+            (asked ->> 'expected')::bigint AS expected, (asked ->> 'accepts')::bigint AS accepts,
+            asked ->> 'doubt' AS doubted, (asked ->> 'seen')::bigint AS seen, (asked ->> 'seen_at')::bigint AS seen_at,
+            asked ->> 'zone' AS zone, ARRAY[asked ->> 'day', asked ->> 'week', asked ->> 'month'] AS labels,
+            ARRAY[
+                (asked ->> 'day_from')::bigint, (asked ->> 'day_to')::bigint, (asked ->> 'week_from')::bigint,
+                (asked ->> 'week_to')::bigint, (asked ->> 'month_from')::bigint, (asked ->> 'month_to')::bigint
+            ] AS bounds
+        OFFSET 0
+    ) AS a
+    LEFT JOIN LATERAL (
+        SELECT m.id, m.at, m.wall FROM crewcap.movement AS m ORDER BY m.id DESC LIMIT 1
+    ) AS n ON true;
+    clock := (it.zone, it.at, it.wall, '', it.known, it.accepts, it.labels, it.bounds, it.is_stale);
+    IF it.doubted = '' AND abs(it.wall - it.expected) <= 600000000 OR it.is_accepted AND it.expected IS NOT NULL THEN
+        RETURN clock;  -- as it should be, or by somebody's word
+    END IF;
+    IF it.expected IS NULL THEN
+        clock := crewcap.first_look(
+            clock, CASE WHEN it.newest IS NULL THEN NULL WHEN it.seen >= it.newest THEN it.seen_at ELSE it.newest_wall END
+        );
+    ELSE
+        clock.wall := it.expected;
+        clock.doubt := CASE WHEN it.doubted <> '' THEN it.doubted ELSE format(
+            'the clock jumped: it should show %s and shows %s', crewcap.shown(it.expected), crewcap.shown(it.wall)
+        ) END;
+    END IF;
+    clock.at := greatest(clock.wall, it.newest_at);
+    clock.is_stale := asked ->> 'zone' IS DISTINCT FROM clock.zone OR clock.bounds[1] IS NULL
+        OR clock.at < clock.bounds[1] OR clock.at >= clock.bounds[2];
+    RETURN clock;
+END $$;
+
+-- At the first look the clock is believed unless all doubt it, or it is far from the newest instant on record.
+CREATE FUNCTION crewcap.first_look(clock crewcap.moment, recorded bigint) RETURNS crewcap.moment
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF clock.known <> '' THEN
+        clock.doubt := clock.known;
+    ELSIF abs(clock.wall - recorded) > 129600000000 THEN  -- 36 hours
         clock.doubt := format(
-            'the clock jumped: it should show %s and shows %s', crewcap.shown(expected), crewcap.shown(raw)
+            'the clock shows %s, more than 36 hours from the newest instant on record, %s',
+            crewcap.shown(clock.wall), crewcap.shown(recorded)
         );
     END IF;
-    clock.at := greatest(clock.wall, newest.at);
-    clock.labels := ARRAY[asked ->> 'day', asked ->> 'week', asked ->> 'month'];
-    clock.bounds := ARRAY[
-        (asked ->> 'day_from')::bigint, (asked ->> 'day_to')::bigint, (asked ->> 'week_from')::bigint,
-        (asked ->> 'week_to')::bigint, (asked ->> 'month_from')::bigint, (asked ->> 'month_to')::bigint
-    ];
-    clock.is_stale := asked ->> 'zone' IS DISTINCT FROM clock.zone
-        OR clock.at < clock.bounds[1] OR clock.at >= clock.bounds[2];
+    IF clock.doubt <> '' THEN
+        clock.wall := coalesce(recorded, clock.wall);
+    END IF;
     RETURN clock;
 END $$;
 
@@ -373,27 +385,69 @@ END $$;
 
 -- HOLDS ---------------------------------------------------------------------------------------------------------------
 
--- Decide one order; null = granted and written, else what says no.
+-- Decide one order; null = granted and written, else what says no. What is plain (a key that lives and has no turns to
+-- count, no limit beside money, room in every budget) is seen in one look; `decide_slowly` asks everything by itself.
 CREATE FUNCTION crewcap.decide(wanted jsonb, clock crewcap.moment) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
-    of_hold text := wanted ->> 'hold';
+    is_plain boolean;
+    refused jsonb;
+BEGIN
+    SELECT m.rows_now = m.limits AND m.is_short IS NOT TRUE INTO is_plain
+    FROM crewcap.virtual_key AS k
+    CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE b.label = 'total' OR b.label = ANY (clock.labels)) AS rows_now,
+            (SELECT count(*) FROM crewcap.limit_in_force AS l WHERE l.scope = ANY (k.scopes)) AS limits,
+            bool_or(
+                (wanted ->> 'amount')::bigint + CASE
+                    WHEN b."window" = 'total' AND b.scope LIKE 'run:%' THEN (wanted ->> 'keep')::bigint ELSE 0
+                END > greatest(0, b.limit_nano - b.spent - b.uncertain - b.held)
+            ) AS is_short
+        FROM crewcap.budget AS b
+        WHERE b.scope = ANY (k.scopes) AND b.ends_at > clock.at AND b.starts_at <= clock.at
+    ) AS m
+    WHERE k.id = wanted ->> 'key' AND k.revoked_at IS NULL AND k.max_turns IS NULL
+        AND (k.expires_at > clock.at) IS NOT FALSE AND (k.models = '{}' OR wanted ->> 'model' = ANY (k.models))
+        AND EXISTS (SELECT FROM crewcap.boot AS b WHERE b.id = wanted ->> 'boot' AND b.ended_at IS NULL)
+        AND NOT EXISTS (SELECT FROM crewcap.hold AS h WHERE h.id = wanted ->> 'hold')
+        AND NOT EXISTS (SELECT FROM crewcap.beside_in_force);
+    IF is_plain IS NOT TRUE THEN
+        refused := crewcap.decide_slowly(wanted, clock);
+        IF refused IS NOT NULL THEN
+            RETURN nullif(refused, 'null'::jsonb);
+        END IF;
+    END IF;
+    WITH made AS (
+        INSERT INTO crewcap.hold (id, boot, key, booked_at, amount, provider, model, book, prompt_bound, output_limit,
+            asked_output, agent, parent_agent, notes)
+        VALUES (wanted ->> 'hold', wanted ->> 'boot', wanted ->> 'key', clock.at, (wanted ->> 'amount')::bigint,
+            wanted ->> 'provider', wanted ->> 'model', wanted ->> 'book', (wanted ->> 'prompt_bound')::bigint,
+            (wanted ->> 'output_limit')::bigint, (wanted ->> 'asked_output')::bigint, wanted ->> 'agent',
+            wanted ->> 'parent_agent', wanted -> 'notes')
+        RETURNING seq, amount
+    )
+    INSERT INTO crewcap.movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall)
+    SELECT made.seq, 'sent', made.amount, 0, 0, clock.at, clock.wall FROM made;
+    RETURN NULL;
+END $$;
+
+-- Why an order may not be granted; null = it may, JSON's null = it was before: the same order again, after an answer
+-- that was lost. Rows of windows that are not there yet are made.
+CREATE FUNCTION crewcap.decide_slowly(wanted jsonb, clock crewcap.moment) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
     of_key text := wanted ->> 'key';
     amount bigint := (wanted ->> 'amount')::bigint;
     keep bigint := (wanted ->> 'keep')::bigint;
     made record;
     holder record;
-    money record;
-    is_opened boolean := false;
     beside jsonb;
-    new_hold bigint;
 BEGIN
-    SELECT h.key, h.amount, h.boot INTO made FROM crewcap.hold AS h WHERE h.id = of_hold;
-    IF FOUND THEN  -- the same order again, after an answer that was lost: it is granted already, once
+    SELECT h.key, h.amount, h.boot INTO made FROM crewcap.hold AS h WHERE h.id = wanted ->> 'hold';
+    IF FOUND THEN
         IF (made.key, made.amount, made.boot) IS DISTINCT FROM (of_key, amount, wanted ->> 'boot') THEN
             RAISE EXCEPTION USING ERRCODE = 'CC001',
-                MESSAGE = format('hold %s was made before for another request', of_hold);
+                MESSAGE = format('hold %s was made before for another request', wanted ->> 'hold');
         END IF;
-        RETURN NULL;
+        RETURN 'null'::jsonb;
     END IF;
 
     SELECT k.scopes, k.expires_at, k.revoked_at, k.models, k.max_turns, EXISTS (
@@ -422,35 +476,16 @@ BEGIN
         END IF;
     END IF;
 
-    LOOP
-        SELECT count(*) FILTER (WHERE b.label = 'total' OR b.label = ANY (clock.labels)) AS rows_now,
-            (SELECT count(*) FROM crewcap.limit_in_force AS l WHERE l.scope = ANY (holder.scopes)) AS limits,
-            bool_or(
-                amount + CASE WHEN b."window" = 'total' AND b.scope LIKE 'run:%' THEN keep ELSE 0 END
+    PERFORM crewcap.open_windows(holder.scopes, clock);
+    IF EXISTS (
+        SELECT FROM crewcap.budget AS b
+        WHERE b.scope = ANY (holder.scopes) AND b.ends_at > clock.at AND b.starts_at <= clock.at
+            AND amount + CASE WHEN b."window" = 'total' AND b.scope LIKE 'run:%' THEN keep ELSE 0 END
                 > greatest(0, b.limit_nano - b.spent - b.uncertain - b.held)
-            ) AS is_short
-        INTO money
-        FROM crewcap.budget AS b
-        WHERE b.scope = ANY (holder.scopes) AND b.ends_at > clock.at AND b.starts_at <= clock.at;
-        EXIT WHEN is_opened OR money.rows_now = money.limits;
-        PERFORM crewcap.open_windows(holder.scopes, clock);
-        is_opened := true;
-    END LOOP;
-    IF money.is_short THEN
+    ) THEN
         RETURN jsonb_build_object('balances', crewcap.balances_told(holder.scopes, clock));
-    ELSIF beside IS NOT NULL THEN
-        RETURN beside;
     END IF;
-
-    INSERT INTO crewcap.hold (id, boot, key, booked_at, amount, provider, model, book, prompt_bound, output_limit,
-        asked_output, agent, parent_agent, notes)
-    VALUES (of_hold, wanted ->> 'boot', of_key, clock.at, amount, wanted ->> 'provider', wanted ->> 'model',
-        wanted ->> 'book', (wanted ->> 'prompt_bound')::bigint, (wanted ->> 'output_limit')::bigint,
-        (wanted ->> 'asked_output')::bigint, wanted ->> 'agent', wanted ->> 'parent_agent', wanted -> 'notes')
-    RETURNING seq INTO new_hold;
-    INSERT INTO crewcap.movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall)
-    VALUES (new_hold, 'sent', amount, 0, 0, clock.at, clock.wall);
-    RETURN NULL;
+    RETURN beside;
 END $$;
 
 -- Several orders, decided one after the other, on the disk together. The book's lock is given back by the first commit;
@@ -464,7 +499,7 @@ DECLARE
     decision jsonb;
     is_written boolean := false;
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
+    SET LOCAL synchronous_commit = off;
     clock := crewcap.look_to_write(asked);
     IF clock.known = '' AND clock.doubt = '' AND NOT clock.is_stale THEN
         FOR wanted IN SELECT value FROM jsonb_array_elements(orders) LOOP
@@ -485,40 +520,38 @@ CREATE FUNCTION crewcap.settle_many(ends jsonb, asked jsonb) RETURNS text LANGUA
 DECLARE
     clock crewcap.moment;
     ended jsonb;
-    it record;
-    over bigint;
     closed jsonb := '[]';
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
+    SET LOCAL synchronous_commit = off;
     clock := crewcap.look_to_write(asked);
     FOR ended IN SELECT value FROM jsonb_array_elements(ends) LOOP
-        SELECT h.seq, o.held, o.closed INTO it
-        FROM crewcap.hold AS h LEFT JOIN crewcap.open_hold AS o ON o.hold = h.seq
-        WHERE h.id = ended ->> 'hold';
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING ERRCODE = 'CC001', MESSAGE = format('hold %s is not in the ledger', ended ->> 'hold');
-        ELSIF it.held IS NULL OR it.closed THEN
-            closed := closed || 'false'::jsonb;
-            CONTINUE;
-        END IF;
         -- a cost above its hold is booked in full: it happened. It is an incident, said here if nobody else did.
-        over := (ended ->> 'spent')::bigint + (ended ->> 'uncertain')::bigint - it.held;
         INSERT INTO crewcap.movement (hold, kind, held_delta, uncertain_delta, spent_delta, notional_delta, at, wall,
             input, cache_read, write_5m, write_1h, output, thinking, pieces, model, card, request_id, status, reason,
             incident, raw_usage)
-        VALUES (it.seq, ended ->> 'kind', -it.held, (ended ->> 'uncertain')::bigint, (ended ->> 'spent')::bigint,
-            (ended ->> 'notional')::bigint, clock.at, clock.wall, (ended ->> 'input')::bigint,
-            (ended ->> 'cache_read')::bigint, (ended ->> 'write_5m')::bigint, (ended ->> 'write_1h')::bigint,
-            (ended ->> 'output')::bigint, (ended ->> 'thinking')::bigint, ended -> 'pieces', ended ->> 'model',
-            ended ->> 'card', ended ->> 'request_id', (ended ->> 'status')::bigint, ended ->> 'reason',
-            CASE WHEN ended ->> 'incident' = '' AND over > 0
-                THEN format('cost %s.%s above its hold', over / 1000000000, lpad((over % 1000000000)::text, 9, '0'))
-                ELSE ended ->> 'incident' END,
-            ended ->> 'raw_usage');
-        closed := closed || 'true'::jsonb;
+        SELECT o.hold, e.kind, -o.held, e.uncertain, e.spent, e.notional, clock.at, clock.wall, e.input, e.cache_read,
+            e.write_5m, e.write_1h, e.output, e.thinking, e.pieces, e.model, e.card, e.request_id, e.status, e.reason,
+            CASE WHEN e.incident = '' AND e.spent + e.uncertain > o.held
+                THEN crewcap.above(e.spent + e.uncertain - o.held) ELSE e.incident END,
+            e.raw_usage
+        FROM jsonb_to_record(ended) AS e (
+            hold text, kind text, spent bigint, uncertain bigint, notional bigint, input bigint, cache_read bigint,
+            write_5m bigint, write_1h bigint, output bigint, thinking bigint, pieces jsonb, model text, card text,
+            request_id text, status bigint, reason text, incident text, raw_usage text
+        )
+        JOIN crewcap.hold AS h ON h.id = e.hold
+        JOIN crewcap.open_hold AS o ON o.hold = h.seq AND NOT o.closed;
+        closed := closed || to_jsonb(FOUND);
+        IF NOT FOUND AND NOT EXISTS (SELECT FROM crewcap.hold AS h WHERE h.id = ended ->> 'hold') THEN
+            RAISE EXCEPTION USING ERRCODE = 'CC001', MESSAGE = format('hold %s is not in the ledger', ended ->> 'hold');
+        END IF;
     END LOOP;
     RETURN crewcap.told(clock, closed);
 END $$;
+
+CREATE FUNCTION crewcap.above(nano bigint) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT format('cost %s.%s above its hold', nano / 1000000000, lpad((nano % 1000000000)::text, 9, '0'))
+$$;
 
 -- Early release: lower an open hold, once; anything else changes nothing.
 CREATE FUNCTION crewcap.shrink(of_hold text, to_nano bigint, asked jsonb) RETURNS text LANGUAGE plpgsql AS $$
@@ -526,7 +559,7 @@ DECLARE
     clock crewcap.moment;
     it record;
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
+    SET LOCAL synchronous_commit = off;
     clock := crewcap.look_to_write(asked);
     SELECT h.seq, o.held, o.shrunk, o.closed INTO it
     FROM crewcap.hold AS h LEFT JOIN crewcap.open_hold AS o ON o.hold = h.seq
@@ -564,7 +597,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     clock crewcap.moment := crewcap.look(asked);
 BEGIN
-    PERFORM set_config('synchronous_commit', 'off', true);
+    SET LOCAL synchronous_commit = off;
     INSERT INTO crewcap.refusal (key, at, model, needed, message) VALUES (of_key, clock.at, model, needed, message);
     RETURN crewcap.told(clock, 'null');
 END $$;
