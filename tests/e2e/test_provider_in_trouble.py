@@ -100,3 +100,23 @@ def test_a_run_waits_while_the_providers_key_is_out_of_order(bench: Setting, sai
     assert words in run.reason
     assert len(machine.simulator.log.messages()) == 1
     assert machine.charged() == machine.metered() == ZERO
+
+
+def test_a_run_waits_after_an_incident_and_so_does_the_next_until_somebody_has_looked(bench: Setting) -> None:
+    """Each run here has a gateway of its own: what the first one saw is known to the second, by the books."""
+    machine = bench("fix-login", lie="dearer-model")
+    machine.crewcap("run", "-p", "Fix the login.")
+    first = machine.run()
+    assert (first.state, first.verdict) == (RunState.WAITING, Verdict.PROVIDER_ERROR)
+    assert "broke what holds rest on" in first.reason
+    asked = len(machine.simulator.log.messages())
+    assert asked == 1
+    machine.simulator.lie = ""
+    machine.crewcap("run", "-p", "Fix another login.")
+    assert machine.run().state == RunState.WAITING
+    assert len(machine.simulator.log.messages()) == asked
+    assert "dearer price" in machine.crewcap("ledger", "thaw").out
+    assert machine.crewcap("ledger", "thaw", "anthropic", "--word", "looked").status == 0
+    machine.crewcap("resume", machine.run().name)
+    assert machine.run().state == RunState.DONE
+    assert machine.charged() >= machine.metered()
