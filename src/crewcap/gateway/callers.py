@@ -109,13 +109,19 @@ class Callers:
             raise too_large
         if http.headers.get("expect", "").lower() == "100-continue":
             await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._parts.policy.idle_s):
-                while chunk := await http.content.readany():
-                    body += chunk
-                    if len(body) > limit:
-                        raise too_large
+        content = http.content
+        try:  # most have come whole with their head
+            body = content.read_nowait() if content.is_eof() else await self._arriving(content, limit)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Refusal("malformed", "the body ended too early") from error
+        if len(body) > limit:
+            raise too_large
+        return body
+
+    async def _arriving(self, content: aiohttp.StreamReader, limit: int) -> bytes:
+        """A body that is still on its way, as far as it may be read."""
+        body = bytearray()
+        async with asyncio.timeout(self._parts.policy.idle_s):
+            while len(body) <= limit and (chunk := await content.readany()):
+                body += chunk
         return bytes(body)
