@@ -79,6 +79,17 @@ class LedgerContract(LimitsContract, IncidentsContract):
         assert not desk.settle(hold, "0.60")
         assert desk.amounts(Scope("key:k1")) == (usd("0.10"), ZERO, ZERO)
 
+    def test_several_settle_together_each_once(self, desk: Desk) -> None:
+        desk.key(cap="1.00")
+        first, second = desk.granted("0.30"), desk.granted("0.30")
+        ends = [
+            Settlement(hold=hold, kind="settled", spent=usd("0.10"), uncertain=ZERO, usage=Usage())
+            for hold in (first, second, first)
+        ]
+        assert desk.ledger.settle_many(ends) == (True, True, False)
+        assert desk.amounts(Scope("key:k1")) == (usd("0.20"), ZERO, ZERO)
+        assert desk.ledger.settle_many(()) == ()
+
     def test_what_a_dead_gateway_lost_cannot_be_settled_after_all(self, desk: Desk) -> None:
         """Two tell of one end, and the second is told that it came too late: no money moves, and nothing is raised."""
         desk.key(cap="1.00")

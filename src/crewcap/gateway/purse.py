@@ -70,7 +70,7 @@ class Purse:
         self._release_s = release_s
         self._releases: dict[HoldId, Money] = {}  # early ones that are not written yet
         self._release_timer: asyncio.TimerHandle | None = None
-        self._writer = Writer(ledger.reserve_many)
+        self._writer = Writer(ledger.reserve_many, ledger.settle_many)
         self._line = Line()
         self._latches = Latches()
         self._bells: dict[int, asyncio.Event] = {}
@@ -161,8 +161,7 @@ class Purse:
         """Close a hold. The future is for whoever wants to know; nobody needs to wait."""
         self._releases.pop(settlement.hold, None)
         self._owed[settlement.hold] = settlement
-        do = self._writer.do if self._line else self._writer.do_quietly
-        future = do(self._ledger.settle, settlement)
+        future = self._writer.settle(settlement, quietly=not self._line)
         future.add_done_callback(lambda done: self._settled(settlement, done))
         return future
 

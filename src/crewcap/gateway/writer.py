@@ -1,10 +1,10 @@
 """One thread that talks to the ledger, so that the event loop never waits for a disk.
 
 Everything that queued up while the disk was busy is done in one round: first what tells of the past, in the order
-in which it came (settlements give money back, so this can only help), then all new holds in one transaction, so
-that the disk is flushed once for all of them. A hold is still on the disk before anybody is told that it is
-granted. The results of a round go back to the event loop together; those that nobody waits for do not wake it by
-themselves.
+in which it came (settlements give money back, so this can only help; those that come together are one transaction),
+then all new holds in one transaction, so that the disk is flushed once for all of them. A hold is still on the disk
+before anybody is told that it is granted. The results of a round go back to the event loop together; those that nobody
+waits for do not wake it by themselves.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from crewcap.core.budget import Decision
-from crewcap.stores import HoldOrder
+from crewcap.stores import HoldOrder, Settlement
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A call and whoever waits for it; a new hold is an order and no call of its own."""
+    """A call and whoever waits for it; a new hold and the end of one are no calls of their own."""
 
-    call: Callable[[], Any] | None
-    order: HoldOrder | None
     future: asyncio.Future[Any]
+    call: Callable[[], Any] | None = None
+    order: HoldOrder | None = None
+    end: Settlement | None = None
     is_quiet: bool = False
 
 
@@ -45,8 +47,13 @@ class _Done:
 class Writer:
     """A thread with a queue; `do` and `reserve` hand in a job and return a future of this event loop."""
 
-    def __init__(self, reserve_many: Callable[[Sequence[HoldOrder]], tuple[Decision, ...]]) -> None:
+    def __init__(
+        self,
+        reserve_many: Callable[[Sequence[HoldOrder]], tuple[Decision, ...]],
+        settle_many: Callable[[Sequence[Settlement]], tuple[bool, ...]],
+    ) -> None:
         self._reserve_many = reserve_many
+        self._settle_many = settle_many
         self.took: Callable[[float], None] = lambda _seconds: None  # told on the thread how long each round was
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -56,19 +63,22 @@ class Writer:
     def do(self, call: Callable[..., T], *arguments: Any, **named: Any) -> asyncio.Future[T]:
         """Run `call` after every other call that was handed in before."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(partial(call, *arguments, **named), None, future))
+        self._jobs.put(_Job(future, call=partial(call, *arguments, **named)))
         return future
 
-    def do_quietly(self, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """The same, where nobody is in a hurry to hear of it; a failure is told at once."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(partial(call, *arguments), None, future, is_quiet=True))
+    def settle(self, end: Settlement, *, quietly: bool = False) -> asyncio.Future[bool]:
+        """Close a hold, together with all others that end by then; `quietly` where nobody is in a hurry to hear of it.
+
+        A failure is told at once.
+        """
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._jobs.put(_Job(future, end=end, is_quiet=quietly))
         return future
 
     def reserve(self, order: HoldOrder) -> asyncio.Future[Decision]:
         """Ask for a hold, together with all others that are asked for by then."""
         future: asyncio.Future[Decision] = self._loop.create_future()
-        self._jobs.put(_Job(None, order, future))
+        self._jobs.put(_Job(future, order=order))
         return future
 
     async def stop(self) -> None:
@@ -82,7 +92,10 @@ class Writer:
             jobs = self._queued()
             is_over, began = jobs[-1] is None, time.perf_counter()
             round_ = [job for job in jobs if job is not None]
-            done += [_run(job) for job in round_ if job.call is not None]
+            past = [job for job in round_ if job.order is None]
+            for is_end, alike in groupby(past, key=lambda job: job.end is not None):
+                together = list(alike)
+                done += self._settled(together) if is_end else [_run(job) for job in together]
             done += self._reserved([job for job in round_ if job.order is not None])
             self.took(time.perf_counter() - began)
             if is_over or not all(each.is_quiet for each in done):
@@ -98,6 +111,16 @@ class Writer:
             except Empty:
                 break
         return jobs
+
+    def _settled(self, jobs: list[_Job]) -> list[_Done]:
+        """Ends that came together in one transaction; one by one where that failed."""
+        try:
+            closed = self._settle_many([job.end for job in jobs if job.end is not None])
+        except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
+            if len(jobs) == 1:
+                return [_Done(jobs[0].future, error=error)]
+            return [done for job in jobs for done in self._settled([job])]
+        return [_Done(job.future, job.is_quiet, result) for job, result in zip(jobs, closed, strict=True)]
 
     def _reserved(self, jobs: list[_Job]) -> list[_Done]:
         """All new holds in one transaction; one by one where that failed, so that one order cannot spoil others."""

@@ -186,6 +186,10 @@ class Ledger(Protocol):
         """Close a hold. False (and no money moved) when it was closed before: settling twice is settling once."""
         ...
 
+    def settle_many(self, settlements: Sequence[Settlement]) -> tuple[bool, ...]:
+        """The same for several, one after the other in one transaction."""
+        ...
+
     def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
         """Remember that a request was refused, for the report."""
         ...

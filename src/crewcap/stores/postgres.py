@@ -162,6 +162,8 @@ class PostgresLedger:
 
     def settle_many(self, settlements: Sequence[Settlement]) -> tuple[bool, ...]:
         """Several, one after the other in one transaction."""
+        if not settlements:
+            return ()
         rows = v.as_json([v.end_row(each) for each in settlements])
         return tuple(self._ask(self._writer, "settle_many", rows, again=True))
 

@@ -135,8 +135,12 @@ class SqliteLedger:
 
     def settle(self, settlement: Settlement) -> bool:
         """Close a hold; False when it was closed before."""
+        return self.settle_many((settlement,))[0]
+
+    def settle_many(self, settlements: Sequence[Settlement]) -> tuple[bool, ...]:
+        """Several, one after the other in one transaction."""
         with self._writing(durable=False) as (db, now):
-            return sqlite_holds.settle(db, settlement, now)
+            return tuple(sqlite_holds.settle(db, settlement, now) for settlement in settlements)
 
     def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
         """Remember that a request was refused."""
