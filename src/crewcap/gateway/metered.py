@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 import logging
 import math
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import datetime
+from random import getrandbits
 
 from aiohttp import web
 
@@ -271,7 +271,7 @@ class Metered:
         cards = self._admission.cards(endpoint.provider, ask, at=at)
         limited = self._admission.limited(call.key, ask, cards)
         return Request(
-            hold=HoldId(f"hold-{time.time_ns():016x}{secrets.token_hex(6)}"),
+            hold=HoldId(f"hold-{time.time_ns():016x}{getrandbits(48):012x}"),  # a name, and no secret
             key=call.key,
             endpoint=endpoint,
             path=path,
