@@ -104,6 +104,13 @@ def test_a_model_without_a_price_is_found_before_the_first_request(crewcap: Crew
     assert "sonet-9" in done.stderr
 
 
+@pytest.mark.parametrize("others", ["[providers.openai]\n[providers.gemini]\n", "[providers.openai]\n"])
+def test_a_model_is_priced_where_its_agent_asks_for_it(crewcap: Crewcap, tmp_path: Path, others: str) -> None:
+    """`sonnet` is Anthropic's; that other providers have none is no mistake of a settings file."""
+    for text in (others, f"[providers.anthropic]\n{others}"):
+        assert crewcap("config", "check", "--config", wrote(tmp_path, text)).returncode == 0
+
+
 def test_a_key_file_that_others_can_read_ends_the_check_with_4(crewcap: Crewcap, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("sk-ant-fake-abcdef0123456789")

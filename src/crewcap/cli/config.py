@@ -102,9 +102,14 @@ def _with_repository(call: Call, repo_file: str | None) -> Settings:
 
 
 def check_prices(call: Call, settings: Settings) -> None:
-    """A model without a price would be refused at its first request; say so now."""
-    for provider in settings.providers.values():
-        for where, model in _models(settings):
+    """A model without a price would be refused at its first request; say so now.
+
+    An agent asks the provider that speaks its dialect; where none is set up, it is no agent of this file's.
+    """
+    for where, model, agent in _models(settings):
+        for provider in settings.providers.values():
+            if provider.dialect != _dialect(agent):
+                continue
             try:
                 call.app.book.resolve(provider.prices, model, at=call.clock())
             except UnknownPrice as error:
@@ -113,11 +118,20 @@ def check_prices(call: Call, settings: Settings) -> None:
                 ) from None
 
 
-def _models(settings: Settings) -> Iterator[tuple[str, str]]:
-    yield "defaults.model", settings.defaults.model
-    if settings.defaults.subagent_model:
-        yield "defaults.subagent_model", settings.defaults.subagent_model
+def _models(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Where each model is named, and which agent asks for it."""
+    defaults = settings.defaults
+    yield "defaults.model", defaults.model, defaults.agent
+    if defaults.subagent_model:
+        yield "defaults.subagent_model", defaults.subagent_model, defaults.agent
     for index, rule in enumerate(settings.routes):
         for name, model in (("model", rule.model), ("subagent_model", rule.subagent_model)):
             if model:
-                yield f"routes[{index}].{name}", model
+                yield f"routes[{index}].{name}", model, rule.agent or defaults.agent
+
+
+def _dialect(agent: str) -> str:
+    from crewcap.agents import AGENTS  # noqa: PLC0415  (not for --help)
+
+    make = AGENTS.get(agent)
+    return make().capabilities().dialect if make else ""

@@ -35,7 +35,7 @@ def simulator(call: Call, /, **options: Any) -> None:
 
     It speaks Anthropic's Messages, OpenAI's Responses and Chat Completions, and Gemini's API. Point any agent at it
     by its base URL (ANTHROPIC_BASE_URL, GOOGLE_GEMINI_BASE_URL...), with any key; nothing leaves this machine and
-    nothing is billed.
+    nothing is billed. What things cost is in the price book, with the price files of your settings.
     /_control/stats shows the meter, /_control/log the requests. Ctrl-C ends it and prints what it would have billed.
     """
     from crewcap.simulator.server import Simulator  # noqa: PLC0415  (aiohttp; not for --help)
@@ -50,6 +50,7 @@ def simulator(call: Call, /, **options: Any) -> None:
             host=host,
             port=port,
             log_file=options["log_file"],
+            book=call.app.book,
         )
     except OSError as error:
         raise UsageError(
@@ -85,6 +86,7 @@ def _say_start(call: Call, server: Simulator) -> None:
     call.out(f"listening on {server.url}")
     call.note(f"script: {server.script.title or server.script.name}")
     call.note(f"use it: ANTHROPIC_BASE_URL={server.url} ANTHROPIC_API_KEY=sk-ant-fake-key claude -p hello")
+    call.note(f"        OPENAI_BASE_URL={server.url}/v1   GOOGLE_GEMINI_BASE_URL={server.url}")
 
 
 def _address(text: str) -> tuple[str, int]:
