@@ -31,7 +31,7 @@ def order(output: int) -> HoldOrder:
     )
 
 
-def want(full: int, floor: int = 10) -> Want:
+def want(full: int, floor: int = 10, *, keep: int = 0) -> Want:
     """A prompt of 100 nano and an output of 1 nano a token."""
 
     def clamp(room: Money) -> int | None:
@@ -39,7 +39,14 @@ def want(full: int, floor: int = 10) -> Want:
         return output if output >= floor else None
 
     return Want(
-        key=KEY, full=full, most=Money(100 + full), floor=floor, least=Money(100 + floor), clamp=clamp, order=order
+        key=KEY,
+        full=full,
+        most=Money(100 + full),
+        floor=floor,
+        least=Money(100 + floor),
+        clamp=clamp,
+        order=order,
+        keep=Money(keep),
     )
 
 
@@ -82,6 +89,26 @@ def test_every_limit_counts() -> None:
     step = choose(want(500), [balance(10_000), balance(50, scope=Scope("key:k"))])
     assert isinstance(step, GiveUp)
     assert step.refusal.binding.scope == "key:k"
+
+
+def test_what_is_kept_stays_free_of_the_runs_own_cap_and_of_nothing_else() -> None:
+    """A clamp stops before it; other scopes have no last slice."""
+    run = Scope("run:r")
+    assert choose(want(500, keep=50), [balance(660, scope=run)]) == Take(500)
+    assert choose(want(500, keep=50), [balance(640, scope=run)]) == Take(490)
+    assert choose(want(500, keep=50), [balance(600, scope=Scope("issue:files/x")), balance(900, scope=run)]) == Take(
+        500
+    )
+    step = choose(want(500, keep=50), [balance(159, scope=run)])
+    assert isinstance(step, GiveUp)
+    assert (step.refusal.needed, step.refusal.kept) == (Money(110), Money(50))
+
+
+def test_money_that_is_only_held_is_waited_for_before_the_last_slice_is_thought_of() -> None:
+    """Only what would not fit with everything held come back gives up, and then the slice is opened."""
+    run = Scope("run:r")
+    assert isinstance(choose(want(500, keep=50), [balance(200, held=150, scope=run)]), Wait)
+    assert isinstance(choose(want(500, keep=50), [balance(155, held=100, scope=run)]), GiveUp)
 
 
 money = st.integers(min_value=0, max_value=1_500)
