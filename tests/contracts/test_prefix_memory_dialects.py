@@ -94,7 +94,14 @@ def prompt(body: dict[str, Any], turns: str, seed: int, *, drops: bool) -> int:
     """What a provider may bill; `drops`: thoughts before the last turn that is not a thought are left out."""
     rest = {key: value for key, value in body.items() if key not in {turns, "model", "generationConfig"}}
     kept = [turn for turn in body[turns] if not (drops and _is_thought(turn))]
-    return 200 + _share(rest, seed) + sum(_share(turn, seed) for turn in kept)
+    return 200 + _share(rest, seed) + sum(_share(_in_order(turn), seed) for turn in kept)
+
+
+def _in_order(turn: dict[str, Any]) -> dict[str, Any]:
+    """The order of a message's and its parts' own members means nothing; that inside of a call does."""
+    content = turn.get("content")
+    parts = [dict(sorted(part.items())) for part in content] if isinstance(content, list) else content
+    return dict(sorted({**turn, **({"content": parts} if "content" in turn else {})}.items()))
 
 
 def _is_thought(turn: dict[str, Any]) -> bool:
