@@ -37,7 +37,7 @@ def latched(limit: Balance = LIMIT) -> Latches:
 def test_a_final_refusal_latches_and_is_told_again() -> None:
     latches = latched()
     assert latches.may_hold(KEY, by_bytes=Money(400))
-    again = latches.holds(KEY, [LIMIT])
+    again = latches.holds(KEY, [LIMIT], by_bytes=Money(400))
     assert again is not None
     assert again.needed == Money(100)
 
@@ -54,7 +54,7 @@ def test_a_final_refusal_latches_and_is_told_again() -> None:
 )
 def test_the_latch_falls_when_its_limit_changes(changed: Balance) -> None:
     latches = latched()
-    assert latches.holds(KEY, [changed]) is None
+    assert latches.holds(KEY, [changed], by_bytes=Money(400)) is None
     assert not latches.may_hold(KEY, by_bytes=Money(400))
 
 
@@ -73,6 +73,22 @@ def test_a_large_request_does_not_latch_a_key_that_can_pay_for_a_small_one() -> 
     assert not latches.refused(KEY, refused(needed=500), by_bytes=Money(900))
 
 
-def test_a_smaller_request_than_any_that_was_refused_is_looked_at() -> None:
-    """A refusal must be true: by its bytes this one may fit."""
-    assert not latched().may_hold(KEY, by_bytes=Money(399))
+@pytest.mark.parametrize("by_bytes", [399, 441])
+def test_a_request_of_another_size_is_looked_at(by_bytes: int) -> None:
+    """A refusal must be true: a smaller one may fit, and a larger one needs more than was told."""
+    assert not latched().may_hold(KEY, by_bytes=Money(by_bytes))
+
+
+def test_a_request_that_grew_a_little_is_told_in_proportion() -> None:
+    again = latched().holds(KEY, [LIMIT], by_bytes=Money(440))
+    assert again is not None
+    assert again.needed == Money(110)
+
+
+def test_each_size_is_told_what_it_needs_itself() -> None:
+    latches = latched()
+    latches.refused(KEY, refused(needed=330), by_bytes=Money(900))
+    for by_bytes, needed in ((400, 100), (900, 330)):
+        again = latches.holds(KEY, [LIMIT], by_bytes=Money(by_bytes))
+        assert again is not None
+        assert again.needed == Money(needed)

@@ -79,7 +79,7 @@ def test_a_websocket_is_answered_so_that_codex_goes_on_without_one(tmp_path: Pat
                 assert (answer.status, answer.headers["upgrade"]) == (426, "HTTP/1.1")
                 assert (await answer.json())["error"]["type"] == "invalid_request_error"
             async with t.http.get(t.gateway.url + "/v1/responses") as answer:
-                assert answer.status == 404
+                assert (answer.status, answer.headers["allow"]) == (405, "POST")
             assert not t.provider.asked
 
     asyncio.run(main())

@@ -55,7 +55,7 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
         keys |= process.forget(key_variables(call.app.settings))
         secrets.know(keys.values())
         address = ("127.0.0.1", 0) if child else _address(listen)
-        uvloop.run(_serve(call, {**call.environ, **keys}, address, secrets, child=child))
+        uvloop.run(_serve(call, {**call.environ, **keys}, address, secrets, child=child, is_plain=log_format == "text"))
     except CrewcapError as error:
         if not child:
             raise
@@ -64,7 +64,13 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
 
 
 async def _serve(
-    call: Call, environ: Mapping[str, str], address: tuple[str, int], secrets: logs.Secrets, *, child: bool
+    call: Call,
+    environ: Mapping[str, str],
+    address: tuple[str, int],
+    secrets: logs.Secrets,
+    *,
+    child: bool,
+    is_plain: bool,
 ) -> None:
     from crewcap.gateway.assemble import assemble  # noqa: PLC0415
 
@@ -87,7 +93,7 @@ async def _serve(
         gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request
         gc.set_threshold(20_000, 20, 50)  # an answer makes thousands of small values and no cycles
         gc.enable()
-        _say(call, running, child=child)
+        _say(call, running, child=child, is_plain=is_plain)
         await _until_told(running, child=child)
         if telemetry is not None:
             await telemetry.stop()
@@ -121,13 +127,14 @@ def _watch_settings(call: Call, running: Gateway, environ: Mapping[str, str], se
     running.watch(Reloader(now=now, files=files.of, load=files.load, renew=renew))
 
 
-def _say(call: Call, running: Gateway, *, child: bool) -> None:
+def _say(call: Call, running: Gateway, *, child: bool, is_plain: bool) -> None:
     if child or call.as_json:
         status = running.status()
         call.emit({name: status[name] for name in ("url", "control", "pid", "boot")})
         return
     call.out(f"gateway listens on {running.url}")
-    call.note(f"make a key: crewcap key create --cap 1.00 --shell   (state in {call.home.root})")
+    if is_plain:  # a log that programs read has no lines for people
+        call.note(f"make a key: crewcap key create --cap 1.00 --shell   (state in {call.home.root})")
 
 
 async def _until_told(running: Gateway, *, child: bool) -> None:

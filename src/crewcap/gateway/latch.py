@@ -5,12 +5,14 @@ below the cheapest useful request ever seen on the key. It remembers that limit'
 was left, and falls as soon as one of them changes (another day, another amount, money given back). Only limits
 of the key's or the run's own latch: a shortage in a scope that is shared may pass with its other users.
 
-A refusal must be true, so a latch never answers a request that is smaller, by its bytes, than every one that was
-refused in full: that one gets its own count call and its own answer.
+A refusal must be true, and it names what the request needs. So a latch answers only requests that are as large, by
+their bytes, as one that was refused in full, or up to a tenth larger (an agent that asks again has a little more to
+say), with what that one needs in the same proportion; any other gets its own count call and its own answer.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,14 +20,15 @@ from crewcap.core.budget import Balance, KeyId, Refused, admit
 from crewcap.core.money import ZERO, Money
 
 OWN_SCOPES = ("key:", "run:")
+SIZES_KEPT = 64  # of the requests that one latch answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latch:
-    """A limit as it stood at a final refusal, and the smallest request (by bytes) that was refused."""
+    """A limit as it stood at a final refusal, and what each size of request (by its bytes) was found to need."""
 
     limit: Balance
-    by_bytes: Money
+    needs: OrderedDict[Money, Money]
 
 
 @dataclass(slots=True)
@@ -46,23 +49,38 @@ class Latches:
             return False
         if limit.left >= self._cheapest.get(key, ZERO):
             return False
-        self._latched[key] = Latch(limit=limit, by_bytes=by_bytes)
+        latch = self._latched.get(key)
+        needs = latch.needs if latch is not None and _is_unchanged(latch.limit, limit) else OrderedDict()
+        needs[by_bytes] = refusal.needed
+        if len(needs) > SIZES_KEPT:
+            needs.popitem(last=False)
+        self._latched[key] = Latch(limit=limit, needs=needs)
         return True
 
     def may_hold(self, key: KeyId, *, by_bytes: Money) -> bool:
         """Whether there is a latch for a request of this size, to be checked against the balances."""
         latch = self._latched.get(key)
-        return latch is not None and by_bytes >= latch.by_bytes
+        return latch is not None and _needed(latch, by_bytes) is not None
 
-    def holds(self, key: KeyId, balances: Sequence[Balance]) -> Refused | None:
-        """The refusal, if the latch still stands; else the latch falls."""
+    def holds(self, key: KeyId, balances: Sequence[Balance], *, by_bytes: Money) -> Refused | None:
+        """The refusal of a request of this size, if the latch still stands; else the latch falls."""
         latch = self._latched.get(key)
         if latch is None:
             return None
         if not any(_is_unchanged(latch.limit, balance) for balance in balances):
             del self._latched[key]
             return None
-        return admit(self._cheapest[key], balances)
+        needed = _needed(latch, by_bytes)
+        return admit(needed, balances) if needed is not None else None
+
+
+def _needed(latch: Latch, by_bytes: Money) -> Money | None:
+    """What a request of this size needs, by the largest that was refused and is about as large."""
+    alike = [size for size in latch.needs if size.nano <= by_bytes.nano <= size.nano * 11 // 10]
+    if not alike:
+        return None
+    size = max(alike)
+    return Money(-(-latch.needs[size].nano * by_bytes.nano // size.nano)) if size.nano else latch.needs[size]
 
 
 def _is_unchanged(then: Balance, now: Balance) -> bool:

@@ -236,7 +236,7 @@ class Purse:
         """The refusal of a key that can never pay again, if it still cannot."""
         if not self._latches.may_hold(key, by_bytes=by_bytes):
             return None
-        return self._latches.holds(key, await self.do(self._ledger.balances, key))
+        return self._latches.holds(key, await self.do(self._ledger.balances, key), by_bytes=by_bytes)
 
     async def _turn(self, place: Waiter, deadline: float, seen: int) -> bool:
         """Wait until it may be this one's turn; False when its time is over."""

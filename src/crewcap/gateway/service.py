@@ -39,7 +39,7 @@ METRICS = "/metrics"
 STAYS = frozenset({"/healthz", METRICS})  # what a gateway that is ending still answers
 ENDING_S = 5
 MODELS = re.compile(r"/v1(?:beta)?/models(?:/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127}))?")
-WEBSOCKET = ("GET", "/v1/responses")
+WEBSOCKETS = frozenset({"/v1/responses", "/v1/chat/completions"})  # paths that clients may try to upgrade
 
 Route = Callable[[Door, web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -110,8 +110,10 @@ class Service:
                 return partial(self._count_tokens, endpoint)
         if http.method == "GET" and (asked := MODELS.fullmatch(path)):
             return partial(self._models, asked["name"])
-        if (http.method, path) == WEBSOCKET and "upgrade" in http.headers:
+        if path in WEBSOCKETS and http.method == "GET" and "upgrade" in http.headers:
             return self._no_websocket
+        if self._endpoints.metered(path) or self._endpoints.counting(path):
+            raise Refusal("method", f"{path} is asked with POST")
         route = self._routes.get((http.method, path))
         if route is None or (path == METRICS and door.key is not None):
             raise paths.nothing_there(path, self._endpoints.families)
@@ -140,6 +142,8 @@ class Service:
             ),
         )
         answer = response(refusal.answer(paths.speaker(family)))
+        if refusal.kind == "method":
+            answer.headers["allow"] = "POST"
         if refusal.kind == "too_large":
             answer.force_close()  # what is still to come would only be read to be thrown away
         return answer

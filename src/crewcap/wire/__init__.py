@@ -102,6 +102,7 @@ RefusalKind = Literal[
     "wait",  # the money is held by others and did not come back in time; 429 with retry-after
     "malformed",  # 400
     "not_found",  # no such path or model here; 404
+    "method",  # the path is served, by another method; 405
     "not_allowed",  # a feature, model or price that capped keys may not use; final
     "key",  # no, unknown, expired or revoked key; 401
     "frozen",  # the provider or its key is out of order; final for this run

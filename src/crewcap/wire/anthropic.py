@@ -34,6 +34,7 @@ _REFUSALS: Mapping[RefusalKind, tuple[int, str, bool | None]] = {
     "wait": (429, "rate_limit_error", None),
     "malformed": (400, "invalid_request_error", False),
     "not_found": (404, "not_found_error", False),
+    "method": (405, "invalid_request_error", False),
     "not_allowed": (400, "invalid_request_error", False),
     "key": (401, "authentication_error", False),
     "frozen": (402, "billing_error", False),

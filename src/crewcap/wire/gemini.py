@@ -35,6 +35,7 @@ _REFUSALS: Mapping[RefusalKind, tuple[int, str, str]] = {
     "wait": (429, "RESOURCE_EXHAUSTED", "budget_held"),
     "malformed": (400, "INVALID_ARGUMENT", "malformed"),
     "not_found": (404, "NOT_FOUND", "not_found"),
+    "method": (405, "INVALID_ARGUMENT", "method_not_allowed"),
     "not_allowed": (400, "INVALID_ARGUMENT", "not_allowed"),
     "key": (401, "UNAUTHENTICATED", "key_refused"),
     "frozen": (400, "FAILED_PRECONDITION", "provider_frozen"),

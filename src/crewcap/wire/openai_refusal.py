@@ -18,6 +18,7 @@ _REFUSALS: Mapping[RefusalKind, tuple[int, str, str, bool | None]] = {
     "wait": (429, "rate_limit_error", "rate_limit_exceeded", None),
     "malformed": (400, "invalid_request_error", "malformed_request", False),
     "not_found": (404, "invalid_request_error", "not_found", False),
+    "method": (405, "invalid_request_error", "method_not_allowed", False),
     "not_allowed": (400, "invalid_request_error", "not_allowed", False),
     "key": (401, "invalid_request_error", "invalid_api_key", False),
     "frozen": (400, "invalid_request_error", "provider_frozen", False),
