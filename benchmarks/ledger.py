@@ -1,10 +1,12 @@
 """How fast the books are: durable reserve + settle pairs, beside the least that any durable ledger must do.
 
-    python benchmarks/ledger.py [--pairs 2000] [--folder DIR]
+    python benchmarks/ledger.py [--pairs 2000] [--folder DIR] [--no-postgres]
 
-The floor is a table of one column: insert one row with `synchronous=FULL`, then another with NORMAL, as a reserve
-and a settlement commit. Everything runs in one process and one thread, in turns, so that a busy machine slows both;
-ratios are what to look at. The ledger's request has five scopes, all of them limited: eight balances each time.
+SQLite's floor is a table of one column: insert one row with `synchronous=FULL`, then another with NORMAL, as a reserve
+and a settlement commit. PostgreSQL's is one durable update of one row, in one session. The ledger's request has five
+scopes, all of them limited: eight balances each time. With several clients, what they ask for at once is one group, as
+the gateway's ledger thread hands it in; several gateways are threads, each with sessions and a boot of its own. All of
+it runs on this machine, server and clients, in turns: a busy machine slows them all, and ratios are what to look at.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -25,13 +29,16 @@ from crewcap.core.limits import COUNT_KINDS, CountLimit, RateLimit
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.home import Home
-from crewcap.stores import HoldOrder, Limit, Settlement
+from crewcap.stores import HoldOrder, Ledger, Limit, Settlement
 from crewcap.stores.sqlite import SqliteLedger
 
 ROUNDS = 5
-FLOOR = "raw: insert FULL + insert NORMAL"
+RAW_SQLITE = "raw: insert FULL + insert NORMAL"
+RAW_POSTGRES = "raw: update one row, 1 session"
 SCOPES = (Scope("key:bench"), Scope("run:r1"), Scope("repo:acme/shop"), Scope("team:core"), ALL)
+CLIENTS = (16, 64)
 _names = count()
+Step = Callable[[], int]
 
 
 def main() -> None:
@@ -39,23 +46,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=2_000, help="of each kind")
     parser.add_argument("--folder", type=Path, help="where the files go; by default a temporary folder")
+    parser.add_argument("--no-postgres", action="store_true", help="SQLite alone")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        ledger, boot = _ledger(Path(folder))
-        steps = {
-            FLOOR: _raw(Path(folder)),
-            "ledger: reserve + settle": _pair(ledger, boot),
-            "ledger: the same, 6 rates, 4 counts": _limited_pair(Path(folder)),
-            "ledger: 8 orders in one flush": _group(ledger, boot, 8),
-            "ledger: 32 orders in one flush": _group(ledger, boot, 32),
-        }
-        _print(_measure(steps, options.pairs))
-        _print_latency(ledger, boot, options.pairs)
-        assert ledger.verify().problems == ()
-        ledger.close()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder, ExitStack() as opened:
+        _sqlite(Path(folder), options.pairs)
+        if not options.no_postgres:
+            _postgres(Path(folder), options.folder, options.pairs, opened)
 
 
-def _measure(steps: dict[str, Callable[[], int]], pairs: int) -> dict[str, list[float]]:
+def _sqlite(folder: Path, pairs: int) -> None:
+    ledger, boot = _ledger(folder)
+    steps = {
+        RAW_SQLITE: _raw_sqlite(folder),
+        "SQLite: 1 client": _pair(ledger, boot),
+        "SQLite: 1 client, 6 rates, 4 counts": _limited_pair(folder),
+        **{f"SQLite: {clients} clients": _group(ledger, boot, clients) for clients in CLIENTS},
+    }
+    _print(_measure(steps, pairs), RAW_SQLITE)
+    _print_latency(ledger, boot, pairs)
+    assert ledger.verify().problems == ()
+    ledger.close()
+
+
+def _postgres(folder: Path, parent: Path | None, pairs: int, opened: ExitStack) -> None:
+    from tests.stores.postgres_server import serving  # noqa: PLC0415  (a wheel for developers)
+
+    from crewcap.stores.postgres import PostgresLedger  # noqa: PLC0415
+
+    server = opened.enter_context(serving(parent=parent or Path(tempfile.gettempdir())))
+    url = server.migrated()
+    gateways = [PostgresLedger(Home(folder / f"gateway-{n}"), url, monotonic=time.monotonic) for n in range(3)]
+    boots = [_fill(gateways[0]), *(gateway.start_boot() for gateway in gateways[1:])]
+    alone, boot = gateways[0], boots[0]
+    steps = {
+        RAW_POSTGRES: _raw_postgres(url, 1, opened),
+        "raw: update one row, 16 sessions": _raw_postgres(url, 16, opened),
+        "PostgreSQL: 1 client": _pair(alone, boot),
+        **{f"PostgreSQL: {clients} clients": _group(alone, boot, clients) for clients in CLIENTS},
+        "PostgreSQL: 2 gateways, 16 clients each": _together(gateways[1:], boots[1:], 16),
+    }
+    print()
+    _print(_measure(steps, pairs), RAW_POSTGRES)
+    _print_latency(alone, boot, pairs)
+    assert alone.verify().problems == ()
+    for gateway in gateways:
+        gateway.close()
+
+
+def _measure(steps: dict[str, Step], pairs: int) -> dict[str, list[float]]:
     """Pairs a second of each kind, round by round, the kinds taking turns."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS):
@@ -67,15 +105,14 @@ def _measure(steps: dict[str, Callable[[], int]], pairs: int) -> dict[str, list[
     return found
 
 
-def _print(found: dict[str, list[float]]) -> None:
-    floor = found[FLOOR]
-    print(f"{'':36}{'pairs/s':>10}{'of raw':>9}   (median of {ROUNDS} rounds; ratio round by round)")
+def _print(found: dict[str, list[float]], raw: str) -> None:
+    print(f"{'':42}{'a second':>10}{'of raw':>9}   (median of {ROUNDS} rounds; ratio round by round)")
     for name, rates in found.items():
-        ratio = statistics.median(rate / base for rate, base in zip(rates, floor, strict=True))
-        print(f"{name:36}{statistics.median(rates):>10,.0f}{ratio:>8.2f}x")
+        ratio = statistics.median(rate / base for rate, base in zip(rates, found[raw], strict=True))
+        print(f"{name:42}{statistics.median(rates):>10,.0f}{ratio:>8.2f}x")
 
 
-def _print_latency(ledger: SqliteLedger, boot: BootId, pairs: int) -> None:
+def _print_latency(ledger: Ledger, boot: BootId, pairs: int) -> None:
     reserves, settles = [], []
     for _ in range(pairs):
         order = _order(boot)
@@ -87,23 +124,27 @@ def _print_latency(ledger: SqliteLedger, boot: BootId, pairs: int) -> None:
         settles.append(time.perf_counter() - between)
     for name, seconds in (("reserve", reserves), ("settle", settles)):
         at = statistics.quantiles(seconds, n=100)
-        print(f"{name + ', ms':36}{at[49] * 1000:>10.2f} p50{at[98] * 1000:>9.2f} p99{max(seconds) * 1000:>9.2f} max")
+        print(f"{name + ', ms':42}{at[49] * 1000:>10.2f} p50{at[98] * 1000:>9.2f} p99{max(seconds) * 1000:>9.2f} max")
 
 
 def _ledger(folder: Path) -> tuple[SqliteLedger, BootId]:
     ledger = SqliteLedger(Home(folder / "home"), clock=lambda: datetime.now(UTC), monotonic=time.monotonic)
-    now = datetime.now(UTC)
-    key = VirtualKey(id=KeyId("bench"), hash="bench", scopes=SCOPES, created_at=now, run="r1")
+    return ledger, _fill(ledger)
+
+
+def _fill(ledger: Ledger) -> BootId:
+    """A key with five scopes, all of them limited, one of them by day and one by day and month as well."""
+    key = VirtualKey(id=KeyId("bench"), hash="bench", scopes=SCOPES, created_at=datetime.now(UTC), run="r1")
     ledger.add_key(key, cap=Money.usd(1_000_000))
     for scope in SCOPES[1:]:
         ledger.set_limit(Limit(scope=scope, window="total", amount=Money.usd(1_000_000), source="command"))
     windows: tuple[tuple[Scope, Window], ...] = ((ALL, "day"), (ALL, "month"), (SCOPES[3], "day"))
     for scope, window in windows:
         ledger.set_limit(Limit(scope=scope, window=window, amount=Money.usd(1_000_000), source="command"))
-    return ledger, ledger.start_boot()
+    return ledger.start_boot()
 
 
-def _raw(folder: Path) -> Callable[[], int]:
+def _raw_sqlite(folder: Path) -> Step:
     db = sqlite3.connect(folder / "raw.db", isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("CREATE TABLE row (it INTEGER) STRICT")
@@ -119,7 +160,27 @@ def _raw(folder: Path) -> Callable[[], int]:
     return step
 
 
-def _pair(ledger: SqliteLedger, boot: BootId) -> Callable[[], int]:
+def _raw_postgres(url: str, sessions: int, opened: ExitStack) -> Step:
+    """Durable updates of one row, each in one round trip of a prepared statement; ten by each session at a time."""
+    from crewcap.stores.postgres_session import Session  # noqa: PLC0415
+
+    found = [Session(url, lock_s=30.0) for _ in range(sessions)]
+    for session in found:
+        opened.callback(session.close)
+    table = f"raw_{sessions}"
+    for statement in (f"CREATE TABLE {table} (it bigint)", f"INSERT INTO {table} VALUES (0)"):
+        found[0].run(lambda db, statement=statement: db.execute(statement), again=False)  # type: ignore[misc]  # a default
+    pool = opened.enter_context(ThreadPoolExecutor(sessions))
+
+    def ten(session: Session) -> int:
+        for _ in range(10):
+            session.run(lambda db: db.fetchval(f"UPDATE {table} SET it = it + 1 RETURNING it"), again=True)
+        return 10
+
+    return (lambda: ten(found[0])) if sessions == 1 else (lambda: sum(pool.map(ten, found)))
+
+
+def _pair(ledger: Ledger, boot: BootId) -> Step:
     def step() -> int:
         order = _order(boot)
         _granted(ledger, order)
@@ -143,18 +204,28 @@ def _limited_pair(folder: Path) -> Callable[[], int]:
     return _pair(ledger, boot)
 
 
-def _group(ledger: SqliteLedger, boot: BootId, size: int) -> Callable[[], int]:
+def _group(ledger: Ledger, boot: BootId, size: int) -> Step:
     def step() -> int:
         orders = [_order(boot) for _ in range(size)]
         assert all(isinstance(decision, Granted) for decision in ledger.reserve_many(orders))
-        for order in orders:
-            ledger.settle(_end(order.hold))
+        assert all(ledger.settle_many([_end(order.hold) for order in orders]))
         return size
 
     return step
 
 
-def _granted(ledger: SqliteLedger, order: HoldOrder) -> None:
+def _together(ledgers: Sequence[Ledger], boots: Sequence[BootId], size: int) -> Step:
+    """Groups of several gateways at the same time."""
+    groups = [_group(ledger, boot, size) for ledger, boot in zip(ledgers, boots, strict=True)]
+
+    def step() -> int:
+        with ThreadPoolExecutor(len(groups)) as pool:
+            return sum(pool.map(lambda group: sum(group() for _ in range(5)), groups))
+
+    return step
+
+
+def _granted(ledger: Ledger, order: HoldOrder) -> None:
     decision = ledger.reserve(order)
     if not isinstance(decision, Granted):
         raise SystemExit(f"not granted: {decision}")

@@ -119,9 +119,10 @@ def shared() -> Server:
 
 
 @contextmanager
-def serving(*, port: int = 0) -> Iterator[Server]:
-    """A server for as long as the block lasts; `port` = 0 listens on no network."""
-    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+def serving(*, port: int = 0, parent: Path | None = None) -> Iterator[Server]:
+    """A server for as long as the block lasts; `port` = 0 listens on no network. `parent` is where its files go."""
+    if parent is None:
+        parent = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     folder = Path(tempfile.mkdtemp(prefix="crewcap-pg-", dir=parent))
     try:
         programs = _programs(folder)

@@ -488,9 +488,10 @@ BEGIN
     RETURN beside;
 END $$;
 
--- Several orders, decided one after the other, on the disk together. The book's lock is given back by the first commit;
--- the second waits for the disk, so that others decide meanwhile and one flush serves all who wait for it. Nothing is
--- promised before it: whoever sees a hold that is not on the disk yet writes behind it, and is on the disk after it.
+-- Several orders, decided one after the other, on the disk together. The book's lock is given back by the commit, which
+-- does not wait for the disk; `flush` does, so that others decide meanwhile and one flush serves all who wait for it.
+-- Nothing is promised before it: whoever sees a hold that is not on the disk yet writes behind it in the log, and is on
+-- the disk after it.
 CREATE PROCEDURE crewcap.reserve_many(orders jsonb, asked jsonb, INOUT answer text) LANGUAGE plpgsql AS $$
 DECLARE
     clock crewcap.moment;
@@ -511,6 +512,18 @@ BEGIN
     answer := crewcap.told(clock, CASE WHEN clock.is_stale THEN NULL ELSE decisions END);
     COMMIT;
     IF is_written THEN
+        PERFORM crewcap.flush();
+    END IF;
+END $$;
+
+-- Wait until all that this session committed is on the disk, and on the standbys' where the server has such as must
+-- confirm: a message in the log, committed with a wait. From PostgreSQL 17 on, the flush alone is enough without them.
+CREATE FUNCTION crewcap.flush() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('server_version_num')::integer >= 170000
+        AND current_setting('synchronous_standby_names') = '' THEN
+        PERFORM pg_logical_emit_message(false, 'crewcap', '', true);
+    ELSE
         PERFORM pg_logical_emit_message(true, 'crewcap', '');
     END IF;
 END $$;
