@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -265,6 +266,20 @@ def test_after_our_own_attempts_the_clients_library_is_told_not_to_begin() -> No
         refusal, _ = await Bench(policy=Policy(attempts=2, backoff_s=0.001)).run(told, told)
         assert isinstance(refusal, Refusal)
         assert refusal.should_retry is False
+
+    asyncio.run(main())
+
+
+def test_who_waited_for_the_breaker_is_told_not_to_begin_either() -> None:
+    """Others asked in its place."""
+
+    async def main() -> None:
+        breakers = Breakers(time.monotonic, Rules(failures=1, open_s=0.01))
+        for advice in (None, "false"):
+            bench = Bench(policy=Policy(attempts=1), breakers=breakers)
+            answer, _ = await bench.run(failure(529))
+            assert isinstance(answer, web.Response)
+            assert answer.headers.get("x-should-retry") == advice
 
     asyncio.run(main())
 

@@ -153,6 +153,7 @@ class Attempts:
     ending: asyncio.Event  # of the gateway
     look_s: float  # a client that is sent nothing is looked after this often
     schedule: Schedule
+    _has_waited: bool = False  # for the breaker: others were asking in our place
 
     async def run(self, send: Send, *, is_gone: Callable[[], bool], is_repeatable: bool) -> web.StreamResponse:
         """Send until there is an answer for the client, or no other attempt."""
@@ -205,6 +206,7 @@ class Attempts:
                 said = f"provider {self.provider} failed again and again and is left alone for a while"
                 refusal = Refusal("provider", said, retry_after_s=math.ceil(wait_s), should_retry=False)
                 raise refusal from before
+            self._has_waited = True
             await self._pause(wait_s, is_gone)
 
     async def _pause(self, wait_s: float, is_gone: Callable[[], bool]) -> None:
@@ -212,7 +214,7 @@ class Attempts:
 
     def _give_up(self, failure: TryAgain) -> web.Response:
         """The last attempt's answer; the client's library is not to begin where this one ended."""
-        is_used_up = self.schedule.attempt > 1
+        is_used_up = self.schedule.attempt > 1 or self._has_waited
         if isinstance(failure.answer, Refusal):
             if is_used_up:
                 failure.answer.should_retry = False

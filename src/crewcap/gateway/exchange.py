@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
 EVENT_STREAM = "text/event-stream"
 FIRST_BYTES = 2**16
+NO_WORD = "the provider closed the connection without an answer"
 
 
 class Surroundings(Protocol):
@@ -175,8 +176,8 @@ class Exchange:
             reason = f"the provider could not be reached: {unsent}"
             raise TryAgain(Refusal("provider", reason), status=0, reason=reason, is_failure=True) from unsent
         except BROKEN as error:
-            self._settle("no_answer", status=0, reason=self._expired_why(type(error).__name__))
-            raise self._unsure("the provider closed the connection without an answer", forwarding.body) from error
+            self._settle("no_answer", status=0, reason=self._expired_why(NO_WORD))
+            raise self._unsure(NO_WORD, forwarding.body) from error
         self._upstream_answer = answer
         self._clocks.last = asyncio.get_running_loop().time()
         self._first_byte = time.monotonic()

@@ -245,7 +245,7 @@ def read_store_url(value: Any) -> str:
         raise Wrong(f"{quoted(scheme)} is not a store", 'write it as "postgresql://host/database", or leave it out')
     parts = _split_url(value, schemes=("postgresql", "postgres"), wants_host="host=" not in value)
     words = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.password is not None or {"password", "sslpassword"} & words.keys():
+    if parts.password or {"password", "sslpassword"} & words.keys():
         raise Wrong("the store's address carries a password", "keep it in ~/.pgpass or $PGPASSWORD")
     for word in words:
         if word not in STORE_WORDS:
