@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crewcap.core.budget import HoldId
 from crewcap.core.money import ZERO, Money, total
 from crewcap.core.pricing import Modifiers, RateCard, Rates, Tier, UnknownPrice, Usage
-from crewcap.core.reconcile import Billed, Booked, Closing, Kept, Plan, Report, divide, plan
+from crewcap.core.reconcile import Billed, Booked, Closing, Plan, Report, divide, plan
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 RATES = Rates(input=3_000_000, cache_read=300_000, write_5m=3_750_000, write_1h=6_000_000, output=15_000_000)
