@@ -17,7 +17,7 @@ from crewcap.core.runs import Issue, Run, RunState
 from crewcap.runner.plan import Asked, make_plan
 from crewcap.runner.start import Order
 from crewcap.settings.models import Settings
-from crewcap.stores.sqlite_runs import AlreadyOpen
+from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.trackers.prompts import Prompts
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import LeftOut, parse_address

@@ -141,6 +141,16 @@ def test_a_count_is_not_asked_for_where_it_could_say_no_less() -> None:
         assert found[1] is is_enough
 
 
+def test_a_name_that_may_mean_several_models_is_bounded_by_its_bytes() -> None:
+    """Another model cuts the same text into other tokens."""
+    prefixes = Prefixes()
+    prefixes.ended(ended(request(body(model="sonnet"), model="claude-sonnet-5-5"), USAGE, model="claude-sonnet-5-5"))
+    asked = request(body("well", model="sonnet"), model="claude-sonnet-5-5")
+    assert rules(prefixes).want(asked).refine is None
+    prefixes.ended(ended(request(body()), USAGE))
+    assert rules(prefixes).want(request(body("well"))).refine is not None
+
+
 def test_a_turn_that_does_not_fit_by_its_bytes_is_served_by_what_was_settled(rig: RigMaker) -> None:
     """No count call; the ledger's note says what bound it."""
 

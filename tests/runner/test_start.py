@@ -28,7 +28,7 @@ from crewcap.gateway.client import GatewayHandle
 from crewcap.runner.moments import Moment
 from crewcap.runner.start import Order, adapter_of, carry_out, find_agent, guard_keys, write_down
 from crewcap.settings.models import Settings
-from crewcap.stores.sqlite_runs import AlreadyOpen
+from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.workspaces.bubblewrap import Bubblewrap
 from crewcap.workspaces.landlock import Landlock
 from crewcap.workspaces.unconfined import Unconfined

@@ -263,12 +263,12 @@ class Admission:
         return holding.hold_for(request.ask, request.cards, output, prompt_tokens=request.prompt_tokens)
 
     def _closers(self, request: Request) -> tuple[Closer, ...]:
-        """The ways to a closer bound, the free one first: for one run of the model, over a prompt that is worth it."""
+        """The ways to a closer bound, the free one first: for one run of one model, over a prompt that is worth it."""
         ask, models = request.ask, {card.model for card in request.cards}
-        if ask.samplings != 1 or request.prompt_bound <= SMALL_PROMPT:
+        if ask.samplings != 1 or len(models) != 1 or request.prompt_bound <= SMALL_PROMPT:
             return ()
         recalls = (self.recalled,) if self.memory is not None and self.memory.knows(request) else ()
-        counts = (_counted,) if ask.is_countable and len(models) == 1 else ()
+        counts = (_counted,) if ask.is_countable else ()
         return (*recalls, *counts)
 
     async def _refined(self, request: Request, closers: tuple[Closer, ...]) -> Want:

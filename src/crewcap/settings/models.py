@@ -222,7 +222,9 @@ class StoreFile(Part):
     """Where the ledger is kept."""
 
     url: StoreUrl | None = Field(
-        None, description="A PostgreSQL database; by default ledger.db in the state directory."
+        None,
+        description="A PostgreSQL database that gateways share, made by `crewcap ledger migrate`; its password is in"
+        " `$PGPASSWORD` or `~/.pgpass`. By default `ledger.db` in the state directory.",
     )
 
 
