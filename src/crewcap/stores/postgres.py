@@ -345,11 +345,13 @@ class PostgresLedger:
 
     def close(self) -> None:
         """End our boots, write the marker and close."""
-        for boot in self._boots.boots:
-            self.stop_boot(boot)
-        with suppress(LedgerError):  # an older marker is a true one, too
-            self.beat()
-        self._close_sessions()
+        try:
+            for boot in self._boots.boots:
+                self.stop_boot(boot)
+            with suppress(LedgerError):  # an older marker is a true one, too
+                self.beat()
+        finally:
+            self._close_sessions()
 
     # calls
 
