@@ -370,3 +370,23 @@ def test_a_subscriptions_token_is_looked_for_where_claude_code_has_it() -> None:
     assert (plan.billing, str(plan.key)) == ("subscription", "$CLAUDE_CODE_OAUTH_TOKEN")
     named = read('[providers.anthropic]\nbilling = "subscription"\nkey = { env = "MINE" }').providers["anthropic"]
     assert str(named.key) == "$MINE"
+
+
+@pytest.mark.parametrize(
+    ("keys", "served"),
+    [
+        (["ANTHROPIC_API_KEY"], ["anthropic"]),
+        (["OPENAI_API_KEY"], ["openai"]),
+        (["GEMINI_API_KEY", "ANTHROPIC_API_KEY"], ["anthropic", "gemini"]),
+        ([], ["anthropic"]),
+    ],
+)
+def test_without_settings_every_vendor_is_served_whose_usual_key_is_set(
+    tmp_path: Path, keys: list[str], served: list[str]
+) -> None:
+    """Any program of any family runs with no file at all; where no key is set, the first one is asked for."""
+    environ = {"HOME": str(tmp_path), **dict.fromkeys(keys, "sk-fake")}
+    assert list(load.load(None, environ).providers) == served
+    file = tmp_path / "c.toml"
+    file.write_text("[providers.openai]\n")
+    assert list(load.load(file, environ).providers) == ["openai"]

@@ -131,11 +131,11 @@ def _faults(faults: Iterable[tuple[str, str]], *, level: Level) -> Iterator[Find
 def look_at_agent(call: Call) -> Iterator[Finding]:
     """The agent's command line that runs would start."""
     from crewcap.agents import AGENTS  # noqa: PLC0415
-    from crewcap.agents.find import find  # noqa: PLC0415
+    from crewcap.runner.start import find_agent  # noqa: PLC0415
 
-    defaults = call.app.settings.defaults
-    adapter = AGENTS[defaults.agent]()
-    found = find(adapter, setting=defaults.agent_path.get(defaults.agent, ""), path=call.environ.get("PATH", ""))
+    settings = call.app.settings
+    adapter = AGENTS[settings.defaults.agent]()
+    found = find_agent(settings, adapter, call.environ)
     yield Finding(name="agent", level="ok", text=f"{adapter.title} {found.version} ({found.origin}: {found.path})")
     for note in found.notes:
         yield Finding(name="agent", level="warn", text=f"passed over: {note}", help="update it, or take it off PATH")

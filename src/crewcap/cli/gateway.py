@@ -51,6 +51,7 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
     logs.set_up(log_format, log_level or ("info" if call.verbose else "warning"), secrets=secrets)
     try:
         keys = _keys_from_stdin() if child else {}
+        call.environ = {**call.environ, **keys}  # which providers there are may rest on which keys there are
         require_room(call.home)
         keys |= process.forget(key_variables(call.app.settings))
         secrets.know(keys.values())

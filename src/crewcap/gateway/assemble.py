@@ -73,11 +73,28 @@ def basis(settings: Settings, book: Prices, environ: Mapping[str, str], *, told:
 
 
 def terms(settings: Settings) -> str:
-    """Short hash of what decides where money goes and what may be bought; two that differ are not for each other."""
+    """Short hashes of what decides where money goes and what may be bought: one for each seller, one for the rest.
+
+    A gateway is for everybody whose `terms_needed` are among its own; it may have more sellers.
+    """
+    return " ".join(_terms(settings))
+
+
+def terms_needed(settings: Settings) -> frozenset[str]:
+    """Of these terms, those that another gateway must have to be ours as well.
+
+    Where no settings name the providers, they are whatever this shell has keys for, and only the first must be there.
+    """
+    rules, *sellers = _terms(settings)
+    is_said = any(place.startswith("providers") for place in settings.origins)
+    return frozenset({rules, *(sellers if is_said else sellers[:1])})
+
+
+def _terms(settings: Settings) -> tuple[str, ...]:
     gateway = settings.gateway
     sellers = [(one.name, one.dialect, one.base_url, one.prices, one.key, one.billing) for one in _served(settings)]
-    said = (sellers, sorted(gateway.allow), gateway.geo, gateway.strict_betas)
-    return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
+    rules = (sorted(gateway.allow), gateway.geo, gateway.strict_betas)
+    return tuple(hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest() for said in (rules, *sellers))
 
 
 def key_variables(settings: Settings) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from crewcap import errors
 from crewcap.config import Settings
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment
-from crewcap.gateway.assemble import key_variables, terms
+from crewcap.gateway.assemble import key_variables, terms_needed
 from crewcap.gateway.fanout import Seen
 from crewcap.home import Home
 
@@ -190,7 +190,7 @@ def _differs(found: GatewayHandle, settings: Settings, book: Callable[[], str] |
 
     Its providers would be sent our requests, and its prices would hold for them: last month's, if it is that old.
     """
-    if found.terms != terms(settings):
+    if not terms_needed(settings) <= set(found.terms.split()):
         return "settings for its providers"
     return "prices" if book is not None and found.book != book() else ""
 

@@ -77,8 +77,18 @@ def adapter_of(plan: Plan) -> AgentAdapter:
 
 
 def find_agent(settings: Settings, adapter: AgentAdapter, environ: Mapping[str, str]) -> Found:
-    """The agent's program: by setting, PATH, or the wheel that carries it."""
+    """The agent's program: by setting, PATH, or the wheel that carries it; of use only with a provider to ask."""
+    spoken = adapter.capabilities().dialect
+    if not any(provider.dialect == spoken for provider in settings.providers.values()):
+        raise UnsafeEnvironment(
+            f"{adapter.title} asks a provider that speaks {spoken}, and there is none: {_known(settings)}",
+            help=f"export {spoken.upper()}_API_KEY=..., or add [providers.{spoken}] to the settings",
+        )
     return find(adapter, setting=settings.defaults.agent_path.get(adapter.name, ""), path=environ.get("PATH", ""))
+
+
+def _known(settings: Settings) -> str:
+    return f"only {', '.join(settings.providers)}" if settings.providers else "no provider is set up"
 
 
 def guard_keys(settings: Settings, sandbox: Sandbox, *, is_spoken: bool) -> None:

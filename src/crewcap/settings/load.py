@@ -24,7 +24,7 @@ from crewcap.settings import locate
 from crewcap.settings.keysource import refuse_shared_file
 from crewcap.settings.locate import dotted
 from crewcap.settings.models import Part, Settings, SettingsFile
-from crewcap.settings.resolve import Misplaced, resolve
+from crewcap.settings.resolve import Misplaced, resolve, usual_providers
 from crewcap.settings.values import SOURCE_HELP, Written, Wrong, looks_secret, nearest, quoted
 
 LARGEST_FILE = 1 << 20
@@ -73,8 +73,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """The settings of a file that was named, of `~/.config/crewcap/config.toml`, or the defaults of no file at all."""
     found = find(path, environ)
     if found is None:
-        return settings_of(Document(name="", values={}, places={}))
-    settings = settings_of(parse(_read(found), name=str(found)))
+        return settings_of(Document(name="", values={}, places={}), environ)
+    settings = settings_of(parse(_read(found), name=str(found)), environ)
     _refuse_shared_keys(settings, environ)
     return settings
 
@@ -95,9 +95,11 @@ def usual_path(environ: Mapping[str, str]) -> Path:
     return (Path(home) if home else Path("~").expanduser()) / ".config" / "crewcap" / "config.toml"
 
 
-def settings_of(document: Document) -> Settings:
-    """What a parsed file means."""
+def settings_of(document: Document, environ: Mapping[str, str] | None = None) -> Settings:
+    """What a parsed file means; the environment says which providers there are, where the file says none."""
     written = validate(SettingsFile, document)
+    if written.providers is None:
+        written = written.model_copy(update={"providers": usual_providers(environ or {})})
     try:
         return resolve(written, source=document.name, origin=document.origin, said=set(document.places))
     except Misplaced as error:

@@ -128,8 +128,14 @@ def _origins(said: Collection[Place], origin: Callable[[Place], str]) -> dict[st
     return {dotted(path): origin(path) for path in said}
 
 
+def usual_providers(environ: Mapping[str, str]) -> dict[str, ProviderFile]:
+    """The vendors whose usual key variable is set; Anthropic, where none is."""
+    found = {name: ProviderFile() for name, vendor in VENDORS.items() if environ.get(vendor.variable)}
+    return found or {"anthropic": ProviderFile()}
+
+
 def _providers(written: SettingsFile) -> dict[str, ProviderSettings]:
-    files = {"anthropic": ProviderFile()} if written.providers is None else written.providers
+    files = written.providers if written.providers is not None else usual_providers({})
     providers = {name: _provider(name, file) for name, file in files.items()}
     spoken: dict[str, str] = {}
     for name, provider in providers.items():
