@@ -119,6 +119,17 @@ def test_real_keys_and_ways_around_are_taken_out_of_its_environment_alone(shell:
     assert seen["CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST"] == "1"
 
 
+def test_a_key_under_a_name_of_the_users_own_is_taken_out_too(shell: Shell) -> None:
+    """With it CMD could spend past every cap."""
+    config = shell.home.root.parent / "config.toml"
+    config.write_text(config.read_text().replace("ANTHROPIC_API_KEY", "SHOP_KEY"))
+    shell.environ["SHOP_KEY"] = shell.environ.pop("ANTHROPIC_API_KEY")
+    ended = shell.run("--", sys.executable, "-c", "import os; print(*os.environ.values(), *os.environ)")
+    assert ended.returncode == 0
+    assert PROVIDER_KEY not in ended.stdout + ended.stderr
+    assert "SHOP_KEY" not in ended.stdout
+
+
 def test_what_it_reads_writes_and_ends_with_passes_through(shell: Shell) -> None:
     echo = "import sys; sys.stdout.write(sys.stdin.read().upper()); sys.stderr.write('own\\n'); sys.exit(7)"
     ended = shell.run("-q", "--", sys.executable, "-c", echo, text="abc")

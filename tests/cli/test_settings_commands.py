@@ -111,6 +111,13 @@ def test_a_model_is_priced_where_its_agent_asks_for_it(crewcap: Crewcap, tmp_pat
         assert crewcap("config", "check", "--config", wrote(tmp_path, text)).returncode == 0
 
 
+def test_a_price_list_that_is_not_there_is_found_before_the_first_request(crewcap: Crewcap, tmp_path: Path) -> None:
+    text = '[providers.acme]\ndialect = "openai"\nkey = { env = "X" }\nbase_url = "https://a.b"\nprices = "zzz"\n'
+    done = crewcap("config", "check", "--config", wrote(tmp_path, text))
+    assert done.returncode == 2
+    assert "providers.acme.prices: there is no price list 'zzz'" in done.stderr
+
+
 def test_a_key_file_that_others_can_read_ends_the_check_with_4(crewcap: Crewcap, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("sk-ant-fake-abcdef0123456789")

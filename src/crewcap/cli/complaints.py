@@ -91,9 +91,9 @@ def _of_click(error: click.ClickException) -> tuple[str, str]:
     where = f"{ctx.command_path} --help" if ctx is not None else "crewcap --help"
     text = _one_line(error.format_message())
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
-        text = f"{_name(error)}: {_one_line(error.message)}"
+        text = f"{_name(error)}: {_small(_one_line(error.message))}"
         text, _, better = text.partition("; ")
-        return _small(text.removesuffix(".")), better or where
+        return text.removesuffix(".").replace("valid integer range", "whole number of at least 1"), better or where
     if isinstance(error, click.NoSuchOption) and _NEGATIVE.match(error.option_name):
         return (
             f"{error.option_name} stands where an amount belongs, and reads like an option",

@@ -106,6 +106,13 @@ def check_prices(call: Call, settings: Settings) -> None:
 
     An agent asks the provider that speaks its dialect; where none is set up, it is no agent of this file's.
     """
+    for provider in settings.providers.values():
+        if provider.prices not in call.app.book.providers:
+            raise SettingsError(
+                f"{settings.source or 'defaults'}: providers.{provider.name}.prices: there is no price list"
+                f" {provider.prices!r}",
+                help="crewcap price list shows those there are; [prices] overrides = FILE adds your own",
+            )
     for where, model, agent in _models(settings):
         for provider in settings.providers.values():
             if provider.dialect != _dialect(agent):

@@ -102,6 +102,7 @@ def exec_(
 async def _run(
     call: Call, environ: Mapping[str, str], *, key: VirtualKey, secret: str, cap: Money, command: tuple[str, ...]
 ) -> int:
+    from crewcap.gateway.assemble import key_variables  # noqa: PLC0415
     from crewcap.gateway.client import attached  # noqa: PLC0415
 
     found = attached(call.home, call.app.settings, call.config_path, environ, book=lambda: call.app.book.hash)
@@ -109,7 +110,8 @@ async def _run(
         name = command[0].rpartition("/")[2]
         call.note(f"crewcap: {name} may spend {cap.show()} (key {key.id}); money is capped, nothing is sandboxed")
         try:
-            return await _watch(command, environment(environ, gateway.url, secret))
+            own = {name: value for name, value in environ.items() if name not in key_variables(call.app.settings)}
+            return await _watch(command, environment(own, gateway.url, secret))
         finally:
             await _say_cost(call, gateway, key, cap)
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from crewcap.core.limits import COUNT_KINDS
 from crewcap.errors import SettingsError, UnsafeEnvironment
 from crewcap.settings import locate
 from crewcap.settings.keysource import refuse_shared_file
@@ -245,6 +246,10 @@ def _explain(model: type[Part], document: Document, error: ValidationError) -> N
         raise document.wrong(path[:-1], f"`{path[-1]}` is missing", "")
     if kind == "literal_error":
         raise _not_one_of(document, path, str(context["expected"]), value)
+    if kind in {"frozen_set_type", "list_type", "set_type"} or (kind == "tuple_type" and not isinstance(value, dict)):
+        raise document.wrong(path, f"{quoted(value)} stands where a list is wanted", f"write it as [{quoted(value)}]")
+    if kind in {"model_type", "model_attributes_type"} and path[-1] in COUNT_KINDS:
+        raise document.wrong(path, f"{quoted(value)} is for no window", f"write it as {path[-1]} = {{ day = {value} }}")
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         raise document.wrong(path, f"{quoted(value)} stands where a table is wanted", f"write it as [{dotted(path)}]")
     if kind == "tuple_type" and isinstance(value, dict):

@@ -151,15 +151,19 @@ RETURNS TABLE (
         AND b.ends_at > clock.at AND b.starts_at <= clock.at
     WHERE of_scopes IS NULL OR l.scope = ANY (of_scopes)
     UNION ALL
-    SELECT l.scope, l."window", c.label, l.limit_nano, s.spent, s.uncertain, s.held, c.starts_at, c.ends_at, l.source,
-        l.version, false
-    FROM crewcap.limit_in_force AS l
-    JOIN crewcap.calendar(clock) AS c ON c."window" = l."window"
-    CROSS JOIN LATERAL crewcap.sums(l.scope, l."window", c.starts_at, c.ends_at) AS s
-    WHERE (of_scopes IS NULL OR l.scope = ANY (of_scopes)) AND NOT EXISTS (
-        SELECT FROM crewcap.budget AS b
-        WHERE b.scope = l.scope AND b."window" = l."window" AND b.label = c.label
-    )
+    SELECT n.scope, n."window", n.label, n.limit_nano, s.spent, s.uncertain, s.held, n.starts_at, n.ends_at, n.source,
+        n.version, false
+    FROM (
+        SELECT l.scope, l."window", l.limit_nano, l.source, l.version, c.label, c.starts_at, c.ends_at
+        FROM crewcap.limit_in_force AS l
+        JOIN crewcap.calendar(clock) AS c ON c."window" = l."window"
+        WHERE (of_scopes IS NULL OR l.scope = ANY (of_scopes)) AND NOT EXISTS (
+            SELECT FROM crewcap.budget AS b
+            WHERE b.scope = l.scope AND b."window" = l."window" AND b.label = c.label
+        )
+        OFFSET 0  -- sums are dear: only of what has no row
+    ) AS n
+    CROSS JOIN LATERAL crewcap.sums(n.scope, n."window", n.starts_at, n.ends_at) AS s
 $$;
 
 -- Make the rows of windows that have none yet; each begins with what the movements say.
@@ -274,14 +278,18 @@ RETURNS TABLE (
         AND t.ends_at > clock.at AND t.starts_at <= clock.at
     WHERE l."window" <> '' AND (of_scopes IS NULL OR l.scope = ANY (of_scopes))
     UNION ALL
-    SELECT l.scope, l.kind, l."window", l.value, l.source, l.version, c.label, c.starts_at, c.ends_at,
-        crewcap.used(l.kind, l.scope, l."window", c.starts_at, c.ends_at, clock.at), false
-    FROM crewcap.beside_in_force AS l
-    JOIN crewcap.calendar(clock) AS c ON c."window" = l."window"
-    WHERE (of_scopes IS NULL OR l.scope = ANY (of_scopes)) AND NOT EXISTS (
-        SELECT FROM crewcap.tally AS t
-        WHERE t.scope = l.scope AND t.kind = l.kind AND t."window" = l."window" AND t.label = c.label
-    )
+    SELECT n.scope, n.kind, n."window", n.value, n.source, n.version, n.label, n.starts_at, n.ends_at,
+        crewcap.used(n.kind, n.scope, n."window", n.starts_at, n.ends_at, clock.at), false
+    FROM (
+        SELECT l.scope, l.kind, l."window", l.value, l.source, l.version, c.label, c.starts_at, c.ends_at
+        FROM crewcap.beside_in_force AS l
+        JOIN crewcap.calendar(clock) AS c ON c."window" = l."window"
+        WHERE (of_scopes IS NULL OR l.scope = ANY (of_scopes)) AND NOT EXISTS (
+            SELECT FROM crewcap.tally AS t
+            WHERE t.scope = l.scope AND t.kind = l.kind AND t."window" = l."window" AND t.label = c.label
+        )
+        OFFSET 0  -- the same
+    ) AS n
 $$;
 
 -- Make the rows of counts that have none yet: of tokens on first use, of all before the calendar's zone changes.
