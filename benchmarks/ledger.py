@@ -59,7 +59,7 @@ def _sqlite(folder: Path, pairs: int) -> None:
     steps = {
         RAW_SQLITE: _raw_sqlite(folder),
         "SQLite: 1 client": _pair(ledger, boot),
-        "SQLite: 1 client, 6 rates, 4 counts": _limited_pair(folder),
+        "SQLite: 1 client, 6 rates, 4 counts": _limited_pair(*_ledger(folder / "limited")),
         **{f"SQLite: {clients} clients": _group(ledger, boot, clients) for clients in CLIENTS},
     }
     _print(_measure(steps, pairs), RAW_SQLITE)
@@ -76,12 +76,14 @@ def _postgres(folder: Path, parent: Path | None, pairs: int, opened: ExitStack) 
     server = opened.enter_context(serving(parent=parent or Path(tempfile.gettempdir())))
     url = server.migrated()
     gateways = [PostgresLedger(Home(folder / f"gateway-{n}"), url, monotonic=time.monotonic) for n in range(3)]
+    limited = PostgresLedger(Home(folder / "limited-too"), server.migrated(), monotonic=time.monotonic)
     boots = [_fill(gateways[0]), *(gateway.start_boot() for gateway in gateways[1:])]
     alone, boot = gateways[0], boots[0]
     steps = {
         RAW_POSTGRES: _raw_postgres(url, 1, opened),
         "raw: update one row, 16 sessions": _raw_postgres(url, 16, opened),
         "PostgreSQL: 1 client": _pair(alone, boot),
+        "PostgreSQL: 1 client, 6 rates, 4 counts": _limited_pair(limited, _fill(limited)),
         **{f"PostgreSQL: {clients} clients": _group(alone, boot, clients) for clients in CLIENTS},
         "PostgreSQL: 2 gateways, 16 clients each": _together(gateways[1:], boots[1:], 16),
     }
@@ -89,7 +91,7 @@ def _postgres(folder: Path, parent: Path | None, pairs: int, opened: ExitStack) 
     _print(_measure(steps, pairs), RAW_POSTGRES)
     _print_latency(alone, boot, pairs)
     assert alone.verify().problems == ()
-    for gateway in gateways:
+    for gateway in (*gateways, limited):
         gateway.close()
 
 
@@ -190,9 +192,8 @@ def _pair(ledger: Ledger, boot: BootId) -> Step:
     return step
 
 
-def _limited_pair(folder: Path) -> Callable[[], int]:
+def _limited_pair(ledger: Ledger, boot: BootId) -> Step:
     """Reserve + settle in books of their own, where rates and counts are in force beside the money."""
-    ledger, boot = _ledger(folder / "limited")
     kinds: tuple[RateKind, ...] = ("tpm", "rpm", "concurrent")
     for scope in (SCOPES[3], ALL):
         for kind in kinds:

@@ -199,13 +199,17 @@ END $$;
 
 -- RATES AND COUNTS ----------------------------------------------------------------------------------------------------
 
--- Requests of a scope that are in flight.
-CREATE FUNCTION crewcap.in_flight(of_scope text) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT count(*)
-    FROM crewcap.open_hold AS o
-    JOIN crewcap.hold AS h ON h.seq = o.hold
-    JOIN crewcap.virtual_key AS k ON k.id = h.key
-    WHERE NOT o.closed AND of_scope = ANY (k.scopes)
+-- Holds of a scope that are in flight: looked up from those that are open, never from all that ever were. (OFFSET 0 keeps
+-- the planner from turning this round.)
+CREATE FUNCTION crewcap.open_in(of_scope text) RETURNS TABLE (hold bigint) LANGUAGE sql STABLE AS $$
+    SELECT f.hold FROM (
+        SELECT o.hold, (
+            SELECT k.scopes FROM crewcap.hold AS h JOIN crewcap.virtual_key AS k ON k.id = h.key WHERE h.seq = o.hold
+        ) AS scopes
+        FROM crewcap.open_hold AS o WHERE NOT o.closed
+        OFFSET 0
+    ) AS f
+    WHERE of_scope = ANY (f.scopes)
 $$;
 
 -- Tokens of a scope in a window, from holds and movements alone.
@@ -222,10 +226,13 @@ $$;
 CREATE FUNCTION crewcap.tokens_in_flight(of_scope text, from_at bigint, to_at bigint) RETURNS bigint
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(t.tokens), 0)::bigint
-    FROM crewcap.open_hold AS o
-    JOIN crewcap.hold_tokens AS t ON t.hold = o.hold
-    JOIN crewcap.virtual_key AS k ON k.id = t.key
-    WHERE NOT o.closed AND of_scope = ANY (k.scopes) AND t.booked_at >= from_at AND t.booked_at < to_at
+    FROM crewcap.open_in(of_scope) AS o
+    CROSS JOIN LATERAL (
+        SELECT crewcap.tokens(h.prompt_bound + h.output_limit, NULL, 0, 0, NULL) AS tokens
+        FROM crewcap.hold AS h
+        WHERE h.seq = o.hold AND h.booked_at >= from_at AND h.booked_at < to_at
+        OFFSET 0
+    ) AS t
 $$;
 
 -- Whether a run was counted in a scope and a window: those that a key was made for in it.
@@ -315,7 +322,7 @@ RETURNS TABLE (
     scope text, kind text, value bigint, source text, version bigint, level bigint, flying bigint, at bigint
 ) LANGUAGE sql STABLE AS $$
     SELECT l.scope, l.kind, l.value, l.source, l.version, crewcap.filled(b.value, b.level, b.at, clock.wall),
-        CASE WHEN b.scope IS NULL THEN crewcap.in_flight(l.scope) END, b.at
+        CASE WHEN b.scope IS NULL THEN (SELECT count(*) FROM crewcap.open_in(l.scope)) END, b.at
     FROM crewcap.beside_in_force AS l
     LEFT JOIN crewcap.bucket AS b ON b.scope = l.scope AND b.kind = l.kind
     WHERE l."window" = '' AND (of_scopes IS NULL OR l.scope = ANY (of_scopes))
