@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from crewcap.core.money import ZERO, Money
 from crewcap.gateway.breaker import Rules
+from crewcap.gateway.exchange import Exchange
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.troubles import TROUBLES
 
@@ -298,5 +300,28 @@ def test_redirects_are_not_followed(rig: RigMaker) -> None:
             assert len(asked) == 1
             assert r.charged() == ZERO
         server.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_nothing_of_a_request_waits_for_the_garbage_collector(rig: RigMaker, stream: bool) -> None:  # noqa: FBT001  (a parameter of the test)
+    """Bodies are large: one that is held by a circle of references stays in memory long after its answer."""
+
+    def alive() -> list[Exchange]:
+        return [each for each in gc.get_objects() if isinstance(each, Exchange)]
+
+    async def main() -> None:
+        async with rig() as r:
+            gc.collect()
+            gc.disable()
+            try:
+                before = alive()
+                status, _, _ = await r.post(r.request(stream=stream))
+                assert status == 200
+                await r.settled()
+                assert len(alive()) == len(before)
+            finally:
+                gc.enable()
 
     asyncio.run(main())

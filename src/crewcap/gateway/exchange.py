@@ -150,6 +150,7 @@ class Exchange:
         finally:
             if self._clocks is not None:
                 self._clocks.stop()
+                self._clocks = None  # they know us: without this, a request's body waits for the garbage collector
             if not self._settled:
                 self._settle("no_answer", status=0, reason="the gateway stopped in the middle")
             self.over.set()
