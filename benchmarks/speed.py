@@ -12,8 +12,8 @@ ledger, a key with a cap and six scopes above it, each request held on the disk 
     large    64 streams at once with prompts of 200 kB each, for the memory
 
 "added" is the time above the bare provider's in the same run. CPU is user and system time of the gateway with all its
-children. "req/s a core" is how many requests one second of its CPU serves. Compare the rows of a table with each
-other; absolute figures are this machine's.
+children. "req/s a core" is how many requests one second of its CPU serves. Each figure is the median of the rounds.
+Compare the rows of a table with each other; absolute figures are this machine's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import statistics
 import sys
 import tempfile
 import time
@@ -68,28 +69,44 @@ class Load:
         return f"{self.kind} x{self.clients}"
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a load made of a gateway once."""
+
+    timings: Sequence[Timing]
+    cpu_s: float
+    wall_s: float
+
+    def quantile_s(self, part: float, of: Callable[[Timing], float]) -> float:
+        """So large a part of the requests took at most this long."""
+        values = sorted(of(each) for each in self.timings)
+        return values[min(len(values) - 1, int(part * len(values)))]
+
+
 @dataclass
 class Found:
-    """What a load made of a gateway, over all rounds."""
+    """What a load made of a gateway; each figure is the median of its rounds."""
 
-    timings: list[Timing] = field(default_factory=list)
-    cpu_s: float = 0
-    wall_s: float = 0
+    rounds: list[Round] = field(default_factory=list)
 
     def quantile_ms(self, part: float, of: Callable[[Timing], float]) -> float:
         """So large a part of the requests took at most this long."""
-        values = sorted(of(each) for each in self.timings)
-        return values[min(len(values) - 1, int(part * len(values)))] * 1_000
+        return statistics.median(each.quantile_s(part, of) for each in self.rounds) * 1_000
+
+    @property
+    def requests(self) -> int:
+        """How many there were."""
+        return sum(len(each.timings) for each in self.rounds)
 
     @property
     def cpu_ms(self) -> float:
         """CPU for each request."""
-        return self.cpu_s / len(self.timings) * 1_000
+        return statistics.median(each.cpu_s / len(each.timings) for each in self.rounds) * 1_000
 
     @property
     def rate(self) -> float:
         """Requests for each second on the clock."""
-        return len(self.timings) / self.wall_s
+        return statistics.median(len(each.timings) / each.wall_s for each in self.rounds)
 
 
 @dataclass
@@ -146,10 +163,7 @@ async def play(subject: Subject, load: Load) -> None:
         return
     wall = time.perf_counter() - began
     await asyncio.sleep(SETTLE_S)
-    found = subject.found[load]
-    found.timings += timings
-    found.wall_s += wall
-    found.cpu_s += subject.peer.process.cpu_s() - cpu
+    subject.found[load].rounds.append(Round(timings, subject.peer.process.cpu_s() - cpu, wall))
 
 
 async def measure(subjects: Sequence[Subject], loads: Sequence[Load], rounds: int) -> None:
@@ -396,7 +410,7 @@ def tell(told: Report, subjects: Sequence[Subject], counts: Sequence[int]) -> No
         {
             "gateway": subject.name,
             "load": load.name,
-            "requests": len(found.timings),
+            "requests": found.requests,
             "p50_ms": round(found.quantile_ms(0.5, whole), 3),
             "p99_ms": round(found.quantile_ms(0.99, whole), 3),
             "first_byte_p50_ms": round(found.quantile_ms(0.5, first), 3),

@@ -17,6 +17,7 @@ from benchmarks.speed import (
     Figures,
     Found,
     Load,
+    Round,
     Subject,
     aims_table,
     requests_table,
@@ -30,7 +31,7 @@ def measured(name: str, *, whole_ms: float, cpu_ms: float) -> Subject:
     subject = Subject(Bare(name=name, process=process), "key", start_s=[0.5], idle_mb=50, large_mb=[80, 100, 100, 100])
     timing = Timing(200, whole_ms / 2_000, whole_ms / 1_000, 1)
     for load in (Load(CALL, 1, 4), Load(CALL, 16, 4), Load(PACED, 16, 4)):
-        subject.found[load] = Found([timing] * 4, cpu_s=4 * cpu_ms / 1_000, wall_s=1)
+        subject.found[load] = Found([Round([timing] * 4, cpu_s=4 * cpu_ms / 1_000, wall_s=1)])
     return subject
 
 
@@ -67,7 +68,15 @@ def test_an_aim_is_a_ratio_of_the_same_run() -> None:
 
 def test_quantiles_are_of_what_was_measured() -> None:
     """The 99th of four is the slowest."""
-    found = Found([Timing(200, 0.001, number / 1_000, 1) for number in (4, 1, 3, 2)], cpu_s=0.01, wall_s=2)
+    timings = [Timing(200, 0.001, number / 1_000, 1) for number in (4, 1, 3, 2)]
+    found = Found([Round(timings, cpu_s=0.01, wall_s=2)])
     assert found.quantile_ms(0.5, whole) == 3
     assert found.quantile_ms(0.99, whole) == 4
-    assert (found.cpu_ms, found.rate) == (2.5, 2)
+    assert (found.cpu_ms, found.rate, found.requests) == (2.5, 2, 4)
+
+
+def test_one_bad_round_of_three_changes_nothing() -> None:
+    """The machine is shared; a figure is the median of its rounds."""
+    good, bad = ([Timing(200, 0.001, seconds, 1)] for seconds in (0.002, 0.5))
+    found = Found([Round(good, cpu_s=0.001, wall_s=1), Round(bad, cpu_s=1, wall_s=9), Round(good, 0.001, 1)])
+    assert (found.quantile_ms(0.99, whole), found.cpu_ms, found.rate) == (2, 1, 1)
