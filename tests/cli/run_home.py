@@ -122,7 +122,9 @@ class RunHome:
             **fields,
         )
 
-    def spend(self, run: Run, amount: str, *, uncertain: str = "0", usage: Usage = USAGE, **scopes: str) -> None:
+    def spend(
+        self, run: Run, amount: str, *, uncertain: str = "0", notional: str = "0", usage: Usage = USAGE, **scopes: str
+    ) -> None:
         """A request of the run that was settled at this."""
         hold = self.hold(run, "1.50", **scopes)
         end = Settlement(
@@ -130,6 +132,7 @@ class RunHome:
             kind="settled",
             spent=Money.usd(amount),
             uncertain=Money.usd(uncertain),
+            notional=Money.usd(notional),
             usage=usage,
             model=MODEL,
         )

@@ -29,6 +29,7 @@ def test_machines_get_every_sum(books: RunHome) -> None:
         "spent_usd": "0.500000000",
         "uncertain_usd": "0.050000000",
         "held_usd": "0.400000000",
+        "notional_usd": "0.000000000",
         "requests": 2,
         "tokens": {
             "input": 105,
@@ -50,6 +51,18 @@ def test_people_read_the_number_first_and_then_who_made_it(books: RunHome) -> No
         "  requests   2",
         f"  {MODEL:<24}     $0.55   input 105, cache_read 900, write_5m 9,000, output 407, thinking 50",
     ]
+
+
+def test_what_a_plan_paid_stands_beside_and_is_never_summed(home: RunHome) -> None:
+    run = home.add("fix")
+    home.spend(run, "0.20", usage=Usage(output=10))
+    home.spend(run, "0", notional="0.70", usage=Usage(output=90))
+    said = home.json("cost", "fix.1")
+    assert (said["cost_usd"], said["notional_usd"]) == ("0.200000000", "0.700000000")
+    lines = home.out("cost").splitlines()
+    assert "  notional   $0.70 beside it, paid by a subscription" in lines
+    assert f"  {MODEL:<24}     $0.20   output 10" in lines
+    assert f"  {MODEL + ', by plan':<24} {'$0.70':>9}   output 90" in lines
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from crewcap.core.money import Money
 from crewcap.core.runs import RunState, Verdict
 
 EVERYTHING = {
-    *("since", "waiting", "live", "ended", "ended_cost_usd", "worst_case_usd", "uncertain_holds", "budgets"),
+    *("since", "waiting", "live", "ended", "ended_cost_usd", "worst_case_usd", "uncertain_holds", "frozen", "budgets"),
 }
 
 
@@ -42,6 +42,16 @@ def test_machines_get_the_whole_picture(night: RunHome) -> None:
     assert said["budgets"] == [
         {"scope": "all", "window": "day", "limit_usd": "25.000000000", "left_usd": "23.450000000"}
     ]
+
+
+def test_a_provider_that_is_frozen_is_the_first_thing_said(night: RunHome) -> None:
+    """Every request is refused meanwhile."""
+    night.ledger.freeze("anthropic", reason="an answer broke what holds rest on: it came from another model")
+    first = night.out("status").splitlines()[0]
+    assert first.startswith("FROZEN anthropic: an answer broke what holds rest on")
+    assert first.endswith("crewcap ledger thaw anthropic")
+    (stop,) = night.json("status")["frozen"]
+    assert (stop["provider"], stop["help"]) == ("anthropic", "crewcap ledger thaw anthropic")
 
 
 def test_people_read_the_most_urgent_first(night: RunHome) -> None:

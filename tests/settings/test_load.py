@@ -378,6 +378,7 @@ def test_a_subscriptions_token_is_looked_for_where_claude_code_has_it() -> None:
         (["ANTHROPIC_API_KEY"], ["anthropic"]),
         (["OPENAI_API_KEY"], ["openai"]),
         (["GEMINI_API_KEY", "ANTHROPIC_API_KEY"], ["anthropic", "gemini"]),
+        (["GOOGLE_API_KEY"], ["gemini"]),
         ([], ["anthropic"]),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -71,13 +71,33 @@ def _lines(asked: Question, entries: Sequence[Entry], held: Money) -> list[str]:
         lines.append(f"  of it      {uncertain.show()} uncertain: sent, and no answer told its cost")
     if held:
         lines.append(f"  held       {held.show()} promised to requests in flight; what they do not use comes back")
+    billed, planned = _apart(entries)
+    if planned:
+        lines.append(f"  notional   {_notional(planned).show()} beside it, paid by a subscription")
     lines.append(f"  requests   {len(entries)}")
-    for model in dict.fromkeys(entry.model for entry in entries):
-        mine = [entry for entry in entries if entry.model == model]
-        tokens = _tokens(mine)
-        words = ", ".join(f"{kind} {tokens[kind]:,}" for kind in KINDS if tokens[kind])
-        lines.append(f"  {model:<24} {sum(_sums(mine), ZERO).show():>9}   {words}")
+    lines += [_row(model, mine, sum(_sums(mine), ZERO)) for model, mine in _by_model(billed)]
+    lines += [_row(f"{model}, by plan", mine, _notional(mine)) for model, mine in _by_model(planned)]
     return lines
+
+
+def _apart(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """What was billed, and what a subscription paid for: two kinds of money that are never summed."""
+    return [entry for entry in entries if not entry.notional], [entry for entry in entries if entry.notional]
+
+
+def _by_model(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Entry]]]:
+    for model in dict.fromkeys(entry.model for entry in entries):
+        yield model, [entry for entry in entries if entry.model == model]
+
+
+def _row(name: str, entries: Sequence[Entry], money: Money) -> str:
+    tokens = _tokens(entries)
+    words = ", ".join(f"{kind} {tokens[kind]:,}" for kind in KINDS if tokens[kind])
+    return f"  {name:<24} {money.show():>9}   {words}"
+
+
+def _notional(entries: Sequence[Entry]) -> Money:
+    return total([entry.notional for entry in entries])
 
 
 def _sums(entries: Sequence[Entry]) -> tuple[Money, Money]:
@@ -97,6 +117,7 @@ def _object(asked: Question, entries: Sequence[Entry], held: Money) -> dict[str,
         "spent_usd": spent.exact(),
         "uncertain_usd": uncertain.exact(),
         "held_usd": held.exact(),
+        "notional_usd": _notional(entries).exact(),
         "requests": len(entries),
         "tokens": _tokens(entries),
     }

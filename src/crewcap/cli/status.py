@@ -13,6 +13,7 @@ import click
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import cost_of, is_cut_short, totals_of
 from crewcap.cli.screen import NARROW, Screen, fit, many, wrap
+from crewcap.cli.troubles import Stop, troubles
 from crewcap.core.budget import Balance
 from crewcap.core.harmless import one_line
 from crewcap.core.money import ZERO, Money, total
@@ -34,6 +35,7 @@ class Picture:
     worst_case: Money = ZERO  # what the open runs may still cost, all together
     uncertain: int = 0
     balances: Sequence[Balance] = ()
+    stops: Sequence[Stop] = ()  # providers that are not asked now
 
 
 @click.command(epilog="Example: crewcap status --since 12h")
@@ -78,6 +80,7 @@ def _look(call: Call, since: datetime) -> Picture:
         ended_cost=total([cost_of(totals_of(call, run)) for run in ended]),
         worst_case=total([_still(call, run) for run in live]),
         uncertain=len(call.app.ledger.uncertain_holds()),
+        stops=troubles(call),
         balances=[
             one for one in call.app.ledger.all_balances() if not one.scope.startswith(("run:", "key:", "issue:"))
         ],
@@ -91,7 +94,7 @@ def _still(call: Call, run: Run) -> Money:
 
 def _lines(call: Call, seen: Picture) -> list[str]:
     """The picture in words, the most urgent first."""
-    lines = []
+    lines = [f"FROZEN {stop.provider}: {stop.why}; {stop.help}" for stop in seen.stops]
     if seen.waiting:
         lines.append(f"NEEDS YOU {len(seen.waiting)}")
         lines += [f"  {run.name:<22} {_why(run)}; crewcap show {run.name}" for run in seen.waiting]
@@ -131,6 +134,7 @@ def _object(seen: Picture) -> dict[str, object]:
         "ended_cost_usd": seen.ended_cost.exact(),
         "worst_case_usd": seen.worst_case.exact(),
         "uncertain_holds": seen.uncertain,
+        "frozen": [stop.as_json() for stop in seen.stops],
         "budgets": [
             {"scope": one.scope, "window": one.window, "limit_usd": one.limit.exact(), "left_usd": one.left.exact()}
             for one in seen.balances

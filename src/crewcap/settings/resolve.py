@@ -128,9 +128,14 @@ def _origins(said: Collection[Place], origin: Callable[[Place], str]) -> dict[st
     return {dotted(path): origin(path) for path in said}
 
 
+GOOGLES_OWN = "GOOGLE_API_KEY"  # what Google's SDK looks for as well
+
+
 def usual_providers(environ: Mapping[str, str]) -> dict[str, ProviderFile]:
     """The vendors whose usual key variable is set; Anthropic, where none is."""
     found = {name: ProviderFile() for name, vendor in VENDORS.items() if environ.get(vendor.variable)}
+    if "gemini" not in found and environ.get(GOOGLES_OWN):
+        found["gemini"] = ProviderFile(key=KeySource("env", GOOGLES_OWN))
     return found or {"anthropic": ProviderFile()}
 
 
