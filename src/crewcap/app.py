@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crewcap.prices import Book
     from crewcap.stores import Ledger
     from crewcap.stores.postgres_runs import PostgresRuns
+    from crewcap.stores.postgres_savings import PostgresCacheTurns
     from crewcap.stores.sqlite_runs import SqliteRuns
     from crewcap.stores.sqlite_savings import SqliteCacheTurns
     from crewcap.workspaces.mirrors import Mirrors
@@ -82,11 +83,13 @@ class App:
         return SqliteRuns(self.home, clock=self.clock)
 
     @cached_property
-    def cache_turns(self) -> SqliteCacheTurns | None:
-        """What was seen of prompt caches; a shared database keeps none."""
+    def cache_turns(self) -> SqliteCacheTurns | PostgresCacheTurns:
+        """What was seen of prompt caches, beside the books."""
         _ = self.ledger
         if self.settings.store_url:
-            return None
+            from crewcap.stores.postgres_savings import PostgresCacheTurns  # noqa: PLC0415
+
+            return PostgresCacheTurns(self.settings.store_url)
         from crewcap.stores.sqlite_savings import SqliteCacheTurns  # noqa: PLC0415
 
         return SqliteCacheTurns(self.home)
@@ -142,5 +145,5 @@ class App:
     def close(self) -> None:
         """Close what was opened."""
         for name in ("cache_turns", "ledger", "runs"):
-            if self.__dict__.get(name) is not None:
+            if name in self.__dict__:
                 self.__dict__[name].close()

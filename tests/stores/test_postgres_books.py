@@ -55,7 +55,7 @@ def test_a_database_without_books_is_made_by_word_alone(postgres: Server, tmp_pa
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
     made = bring_up_to_date(desk.url, desk.home, zone="Europe/Berlin")
-    assert [name[:4] for name in made] == ["0001", "0002", "0003", "0004"]
+    assert [name[:4] for name in made] == ["0001", "0002", "0003", "0004", "0005"]
     assert bring_up_to_date(desk.url, desk.home, zone="UTC") == []
     ledger, _ = desk.filled()
     assert any(it.label.endswith("@Europe/Berlin") for it in ledger.all_balances())
@@ -138,12 +138,12 @@ def test_a_newer_schema_and_an_edited_one_are_refused(desk: Shelf) -> None:
 
 def test_an_older_schema_is_brought_up_to_date_by_word_alone(postgres: Server, tmp_path: Path) -> None:
     desk = Shelf(postgres, tmp_path)
-    desk.sql("DROP TABLE crewcap.run_event, crewcap.run")
-    desk.sql("DELETE FROM crewcap.migration WHERE number = 4")
-    with pytest.raises(LedgerError, match="has schema 3, this crewcap needs 4") as caught:
+    desk.sql("DROP TABLE crewcap.cache_turn")
+    desk.sql("DELETE FROM crewcap.migration WHERE number = 5")
+    with pytest.raises(LedgerError, match="has schema 4, this crewcap needs 5") as caught:
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
-    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0004_runs.sql"]
+    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0005_savings.sql"]
     assert desk.open().verify().problems == ()
     desk.end()
 

@@ -86,8 +86,7 @@ async def _serve(
         listen=address,
         told=secrets.know,
     ) as running:
-        if app.cache_turns is not None:
-            running.watch_caches(app.cache_turns)
+        running.watch_caches(app.cache_turns)
         _watch_settings(call, running, environ, secrets)
         telemetry = _begin_telemetry(call, running, secrets)
         gc.collect()
