@@ -1,9 +1,11 @@
 """The price book: what a name means, what it costs at a time, and everything that a request may meet."""
 
+import pickle
 import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -476,3 +478,41 @@ def test_a_card_is_compiled_once(book: Book, now: datetime) -> None:
     for model in book.models("anthropic"):
         book.card("anthropic", model, at=now)
     assert book.compiled == ready
+
+
+def test_a_book_that_is_handed_to_another_process_answers_there_without_the_library(book: Book, tmp_path: Path) -> None:
+    """Every card that is compiled, what is not sold, and an unknown name: with the same words and no import."""
+    (tmp_path / "book").write_bytes(pickle.dumps(book))
+    script = (
+        "import pickle, sys\n"
+        "from datetime import UTC, datetime\n"
+        "from crewcap.core.pricing import Modifiers, UnknownPrice\n"
+        "book = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "at = datetime(2026, 11, 22, tzinfo=UTC)\n"
+        "def ask(name, **when):\n"
+        "    try: return book.card('anthropic', name, at=at, modifiers=Modifiers(**when)).id\n"
+        "    except UnknownPrice as error: return str(error)\n"
+        "print(book.hash, *(ask(*each) for each in [('claude-opus-5-5',), ('claude-opus-9',)]))\n"
+        "print(ask('claude-opus-4-7', speed='fast'), ask('claude-opus-5-5', geo='us'))\n"
+        "print([name for name in sys.modules if name.startswith(('genai_prices', 'pydantic'))])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "book")], check=True, capture_output=True, text=True, timeout=60
+    )
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    card, us = (
+        book.card("anthropic", "claude-opus-5-5", at=at, modifiers=Modifiers(geo=geo)) for geo in ("global", "us")
+    )
+    first, second, imported = done.stdout.splitlines()
+    assert first.startswith(f"{book.hash} {card.id} a price for anthropic/claude-opus-9 is not in the price book")
+    assert second == f"a price at fast on 2026-11-22 for anthropic/claude-opus-4-7 is not in the price book {us.id}"
+    assert imported == "[]"
+
+
+def test_a_provider_that_is_prepared_needs_the_library_no_more_and_the_hash_stays(book: Book) -> None:
+    """The hash is of what every book has, whoever asks."""
+    mine = load()
+    before = mine.compiled
+    mine.prepare(["deepseek", "nobody", "anthropic"])
+    assert mine.compiled > before
+    assert mine.hash == book.hash

@@ -5,6 +5,9 @@ counts. The cards of the large providers are compiled when the book is made, tho
 asked for; a request only looks a card up. Prices change at known moments, so time is cut into *epochs* (see
 `Listing.epoch`) and a card belongs to one epoch.
 
+What is compiled needs the library no more, so a book can be handed to a process that never reads that. Asked for
+something else, it reads it there too.
+
 What has no price is refused by name: an unknown model, a modifier that nobody priced for it, a fee. Nothing is ever
 priced at one times the standard rate because nobody knew better.
 """
@@ -21,8 +24,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from crewcap.core.pricing import Modifiers, RateCard, Rates, UnknownPrice
-from crewcap.prices import genai
-from crewcap.prices.genai import Listing
+from crewcap.prices.listing import Listing, Silence
 from crewcap.prices.names import Directory, plain
 from crewcap.prices.overrides import AliasLine, Overrides, matches
 from crewcap.prices.sheet import Compiled, Sheet, Sizes, compile_card
@@ -32,6 +34,7 @@ COMPILED_AT_START = ("anthropic", "openai", "google")
 SPEEDS = ("standard", "fast")
 TIERS = ("standard", "batch", "flex", "priority")
 _REMEMBERED_NAMES = 4_096  # names come from clients: what is remembered of them is bounded
+_REMEMBERED_SILENCES = 65_536
 _ONE = Decimal(1)
 
 
@@ -80,14 +83,19 @@ class Book:
     """Implements `crewcap.core.pricing.PriceBook`."""
 
     def __init__(self, overrides: Overrides) -> None:
+        from crewcap.prices import genai  # noqa: PLC0415  (not in a process that is handed a book)
+
         self._overrides = overrides
+        self._version = genai.VERSION
+        self._library_providers = genai.provider_ids()
+        self._silences: dict[tuple[str, str, str, str, tuple[int, int]], Silence] = {}
         self._shelves: dict[str, _Shelf] = {}
         self._cards: dict[tuple[str, str, Modifiers, tuple[int, int], Decimal], Compiled] = {}
         self._meanings: dict[tuple[str, str] | AliasLine, tuple[_Meaning, ...]] = {}
         self._aliases: dict[tuple[str, str], tuple[AliasLine, ...]] = {}  # that a name fits, whenever they count
         for provider in COMPILED_AT_START:
             self._compile(provider)
-        said = (genai.VERSION, repr(overrides), sorted(each.card.id for each in self._cards.values()))
+        said = (self._version, repr(overrides), sorted(each.card.id for each in self._cards.values()))
         self._hash = hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
 
     @property
@@ -98,7 +106,7 @@ class Book:
     @property
     def source_version(self) -> str:
         """Where the prices come from."""
-        return genai.VERSION
+        return self._version
 
     @property
     def overrides(self) -> Overrides:
@@ -109,6 +117,12 @@ class Book:
     def compiled(self) -> int:
         """Rate cards that are ready."""
         return len(self._cards)
+
+    def prepare(self, providers: Iterable[str]) -> None:
+        """Compile these providers' cards as well; the hash stays, it is of what every book has."""
+        for provider in providers:
+            if provider in self.providers and provider not in COMPILED_AT_START:
+                self._compile(provider)
 
     @property
     def checked(self) -> date | None:
@@ -123,7 +137,7 @@ class Book:
     def providers(self) -> tuple[str, ...]:
         """Every provider that has a price."""
         ours = [line.provider for line in self._overrides.prices]
-        return tuple(dict.fromkeys([*genai.provider_ids(), *ours]))
+        return tuple(dict.fromkeys([*self._library_providers, *ours]))
 
     def models(self, provider: str) -> tuple[str, ...]:
         """Every model of a provider, by the id of its listing."""
@@ -197,6 +211,8 @@ class Book:
 
     def _listings(self, provider: str) -> Iterator[Listing]:
         """The library's listings with our figures and dates, then the models that only we price."""
+        from crewcap.prices import genai  # noqa: PLC0415  (as above)
+
         known = genai.listings(provider)
         ids = {listing.id for listing in known}
         for listing in known:
@@ -287,11 +303,10 @@ class Book:
 
     def _compile(self, provider: str) -> None:
         """Compile every card of a provider: each model, epoch and set of modifiers that has a price."""
-        before = datetime(1970, 1, 1, tzinfo=UTC)
         geos = {line.geo for line in self._overrides.factors} - {STANDARD.geo}
         own = {line.when.geo for line in self._overrides.prices}  # may be sold there and nowhere else
         for listing in self._shelf(provider).listings.values():
-            for moment, speed, tier in product((before, *listing.changes), SPEEDS, TIERS):
+            for moment, speed, tier in product(listing.epochs(), SPEEDS, TIERS):
                 plainly = Modifiers(speed=speed, tier=tier)
                 is_sold = self._attempt(_Meaning(listing), plainly, moment) is not None
                 for geo in geos if is_sold else geos & own:
@@ -329,7 +344,21 @@ class Book:
             return exact, _ONE
         factor = self._geo_factor(listing, modifiers.geo, at)
         ours = self._our_sheet(listing, replace(modifiers, geo=STANDARD.geo), at)
-        return ours or genai.sheet_at(listing, speed=modifiers.speed, tier=modifiers.tier, at=at), factor
+        return ours or self._library_sheet(listing, modifiers, at), factor
+
+    def _library_sheet(self, listing: Listing, modifiers: Modifiers, at: datetime) -> Sheet:
+        """What the library says; what it does not say is remembered, so that it need not be read for that."""
+        key = (listing.provider, listing.id, modifiers.speed, modifiers.tier, listing.epoch(at))
+        found: Sheet | Silence | None = self._silences.get(key)
+        if found is None:
+            from crewcap.prices import genai  # noqa: PLC0415  (as above)
+
+            found = genai.sheet_at(listing, speed=modifiers.speed, tier=modifiers.tier, at=at)
+        if isinstance(found, Sheet):
+            return found
+        if len(self._silences) < _REMEMBERED_SILENCES:
+            self._silences[key] = found
+        raise UnknownPrice(found.model, found.words(at))
 
     def _our_sheet(self, listing: Listing, modifiers: Modifiers, at: datetime) -> Sheet | None:
         lines = (line for line in self._overrides.prices if line.when == modifiers and line.span.holds(at))

@@ -12,11 +12,10 @@ calculator is never called (the tests do, to compare). What this file guards aga
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -37,7 +36,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from crewcap.core.pricing import UnknownPrice
+from crewcap.prices.listing import Listing, Silence
 from crewcap.prices.sheet import Price, Sheet
 
 VERSION = f"genai-prices {version('genai-prices')}"
@@ -57,34 +56,6 @@ _OTHER_INPUT = tuple(f"{head}_{what}_" for head in ("input", "cache") for what i
 _CONDITION_KEYS = ("speed", "processing", "service_tier")  # where the library tells one condition from another
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """One model as a source lists it: how its name is written, and when its prices change."""
-
-    provider: str
-    id: str
-    spellings: tuple[str, ...]
-    context_window: int | None = None
-    changes: tuple[datetime, ...] = ()  # rising; each is the first moment of another price
-    daily: tuple[time, ...] = ()  # times of day (UTC) at which the price changes every day
-    info: ModelInfo | None = None  # the library's own record; None for a model that only we price
-
-    def epoch(self, at: datetime) -> tuple[int, int]:
-        """Moments of the same epoch have the same prices."""
-        moment = at.astimezone(UTC)
-        return bisect_right(self.changes, moment), bisect_right(self.daily, moment.time())
-
-    def moments(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        """One moment of each epoch that begins or goes on between two moments, both included."""
-        yield start
-        yield from (change for change in self.changes if start < change <= end)
-        day = start.astimezone(UTC).date() if self.daily else end.astimezone(UTC).date()
-        while self.daily and day <= end.astimezone(UTC).date():
-            turns = (datetime.combine(day, turn, UTC) for turn in self.daily)
-            yield from (turn for turn in turns if start < turn <= end)
-            day += timedelta(days=1)
-
-
 def provider_ids() -> tuple[str, ...]:
     """Every provider that the library has a price for."""
     return tuple(provider.id for provider in _shipped)
@@ -96,17 +67,23 @@ def listings(provider: str) -> tuple[Listing, ...]:
     return tuple(_listing(found, info) for info in found.models) if found else ()
 
 
-def sheet_at(listing: Listing, *, speed: str, tier: str, at: datetime) -> Sheet:
-    """What the library says; `UnknownPrice` where it says nothing, or nothing that can be held."""
-    info = listing.info
+def sheet_at(listing: Listing, *, speed: str, tier: str, at: datetime) -> Sheet | Silence:
+    """What the library says of a model, or that it says nothing, or nothing that can be held."""
+    info = _records().get((listing.provider, listing.id))
     name = f"{listing.provider}/{listing.id}"
     conditions = [word for word in (speed, tier) if word != "standard"]
     if info is None or len(conditions) > 1:
-        raise UnknownPrice(name, f"a price at {' and '.join(conditions) or 'standard'}")
+        return Silence(name, f"a price at {' and '.join(conditions) or 'standard'}")
     context = _context(info, conditions[0], at) if conditions else {}
     if context is None:
-        raise UnknownPrice(name, f"a price at {conditions[0]} on {at:%Y-%m-%d}")
+        return Silence(name, f"a price at {conditions[0]}", is_dated=True)
     return _sheet(name, info.get_prices(at, context))
+
+
+@cache
+def _records() -> Mapping[tuple[str, str], ModelInfo]:
+    """The library's own record of each model."""
+    return {(provider.id, info.id): info for provider in _shipped for info in provider.models}
 
 
 def _listing(provider: Provider, info: ModelInfo) -> Listing:
@@ -121,7 +98,6 @@ def _listing(provider: Provider, info: ModelInfo) -> Listing:
         context_window=info.context_window,
         changes=tuple(datetime.combine(start, time(), UTC) for start in sorted(starts)),
         daily=tuple(sorted({_utc(turn) for each in clocks for turn in (each.start_time, each.end_time)})),
-        info=info,
     )
 
 
@@ -152,12 +128,12 @@ def _context(info: ModelInfo, word: str, at: datetime) -> Mapping[str, str] | No
     return None
 
 
-def _sheet(name: str, prices: ModelPrice) -> Sheet:
+def _sheet(name: str, prices: ModelPrice) -> Sheet | Silence:
     said = {key: value for key, value in vars(prices).items() if value is not None}
     kinds = {kind: _price(said[key]) for key, kind in _OWN_KINDS.items() if key in said}
     rest = {key: value for key, value in said.items() if key not in _OWN_KINDS}
     if "input" not in kinds or "output" not in kinds:
-        raise UnknownPrice(name, "a price per token of input and output")
+        return Silence(name, "a price per token of input and output")
     pieces: dict[str, Decimal] = {}
     for key, value in rest.items():
         usage_key, unit = _UNITS[key]
@@ -166,7 +142,7 @@ def _sheet(name: str, prices: ModelPrice) -> Sheet:
         elif unit["dimensions"]["family"] == "tool_calls" or usage_key.startswith(_OTHER_INPUT):
             pieces[_singular(usage_key)] = _dearest(_price(value)) / unit["per"]
         else:
-            raise UnknownPrice(name, f"a way to hold {usage_key.replace('_', ' ')}, which is billed apart,")
+            return Silence(name, f"a way to hold {usage_key.replace('_', ' ')}, which is billed apart,")
     return Sheet(kinds=kinds, pieces=pieces, source=VERSION)
 
 
