@@ -15,7 +15,7 @@ from torture.points import POINTS
 from torture.table import Row
 from torture.talk import TALKS
 
-MOST_TRIES = 5  # for one that strikes: money may be gone before the point is passed
+MOST_TRIES = 8  # for one that strikes: money may be gone before the point is passed
 
 
 class Part(Protocol):
@@ -34,7 +34,9 @@ def _kills(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[R
             for number in range(MOST_TRIES * wanted):
                 if row.struck >= wanted:
                     break
-                trial = kills.Trial(seed=chance.randrange(2**32), point=point, talk=TALKS[number % len(TALKS)])
+                seed, talk, is_late = chance.randrange(2**32), TALKS[number % len(TALKS)], number > wanted
+                is_sure = is_late and point != "refusal"  # which comes where there is no money
+                trial = kills.Trial(seed=seed, point=point, talk=talk, is_sure=is_sure)
                 row.add(trial.seed, kills.run(trial, simulator, folder))
             yield row
 

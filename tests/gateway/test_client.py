@@ -69,9 +69,8 @@ def test_two_commands_share_one_gateway_and_the_last_one_ends_it(
         assert await ask(other.url, key.secret) == 200
         await asyncio.wait_for(second.__aexit__(None, None, None), 20)
         async with asyncio.timeout(20):
-            while await find(given[0]) is not None:  # noqa: ASYNC110  (another process ends)
+            while await find(given[0]) is not None or ledger.open_holds():  # noqa: ASYNC110  (another process ends)
                 await asyncio.sleep(0.02)
-        assert ledger.open_holds() == ()
         ledger.close()
 
     asyncio.run(main())

@@ -93,7 +93,8 @@ def _seconds_until(said: str, now: datetime) -> float | None:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if _SECONDS.fullmatch(text.strip()) else None
+    digits = text.strip()
+    return float(digits) if _SECONDS.fullmatch(digits) else None
 
 
 @dataclass(slots=True, kw_only=True)
