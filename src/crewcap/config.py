@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from crewcap.settings.keysource import KeySource
-from crewcap.settings.load import find, load, usual_path
-from crewcap.settings.models import (
-    BudgetLine,
-    Defaults,
-    GatewaySettings,
-    LimitLine,
-    ProviderSettings,
-    RepoSettings,
-    Settings,
-)
+from crewcap.settings.load import load
+from crewcap.settings.models import Defaults, RepoSettings, Settings
+from crewcap.settings.place import find, usual_path
+from crewcap.settings.served import BudgetLine, GatewaySettings, LimitLine, ProviderSettings
 
 __all__ = [
     "BudgetLine",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_what_is_shown_can_be_read_back(text: str) -> None:
     """Every row is a line of a settings file that means the same."""
     before = read(text)
     after = read(_as_file(before))
-    assert after.model_copy(update={"origins": {}}) == before.model_copy(update={"origins": {}})
+    assert replace(after, origins={}) == replace(before, origins={})
 
 
 def _as_file(settings: Settings) -> str:

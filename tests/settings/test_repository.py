@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from crewcap.config import Settings
@@ -62,7 +64,7 @@ def test_the_users_word_stands_above_it() -> None:
 def test_other_repositories_and_everything_else_stay() -> None:
     before = ours()
     after = merged('setup = "x"', before)
-    assert after.model_copy(update={"repos": before.repos, "origins": before.origins}) == before
+    assert replace(after, repos=before.repos, origins=before.origins) == before
 
 
 @pytest.mark.parametrize("text", ["cap = 2.00", "[defaults]\ncap = 2.00"])

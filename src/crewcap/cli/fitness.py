@@ -19,7 +19,7 @@ from crewcap.cli.room import shown as size
 from crewcap.errors import CrewcapError
 
 if TYPE_CHECKING:
-    from crewcap.settings.models import ProviderSettings
+    from crewcap.settings.served import ProviderSettings
 
 Level = Literal["ok", "warn", "fail"]
 

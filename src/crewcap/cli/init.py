@@ -17,9 +17,9 @@ from crewcap.errors import UnsafeEnvironment, UsageError
 @with_call
 def init(call: Call, *, for_repo: bool) -> None:
     """Write a commented settings file, and with --repo a repository's own."""
-    from crewcap.settings import load, starter  # noqa: PLC0415  (pydantic is not for --help)
+    from crewcap.settings import place, starter  # noqa: PLC0415  (pydantic is not for --help)
 
-    target = call.config_path or load.usual_path(call.environ)
+    target = call.config_path or place.usual_path(call.environ)
     top = _top(Path.cwd()) if for_repo else None  # first of all: what is refused writes nothing
     written = []
     if not (for_repo and target.exists()):

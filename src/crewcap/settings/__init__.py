@@ -3,6 +3,8 @@
     values.py      how one value is written: money, durations, scopes, addresses, key sources
     keysource.py   where a secret comes from, and reading it
     models.py      what a file may say, and the frozen `Settings` that everything else reads
+    served.py      the part of `Settings` that a gateway goes by; needs no models
+    place.py       which file counts
     locate.py      the line on which a key stands, for messages
     load.py        the user's file -> `Settings`, or one clear `SettingsError`
     repository.py  a repository's own `.crewcap.toml`: policy from strangers, merged under the user's

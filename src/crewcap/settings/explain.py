@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +13,8 @@ from crewcap.core.money import Money
 from crewcap.settings.hosts import named_lists
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import Path, dotted
-from crewcap.settings.models import DEFAULT, BudgetLine, Settings, SettingsFile
+from crewcap.settings.models import GatewayFile, ProviderFile, Settings, SettingsFile
+from crewcap.settings.served import DEFAULT, BudgetLine, GatewaySettings, ProviderSettings
 from crewcap.settings.values import show_duration, show_money, show_share
 
 HIDDEN = {
@@ -84,7 +85,7 @@ def unserved(settings: Settings) -> tuple[str, ...]:
 
 
 def _leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
-    for name, value in settings:
+    for name, value in ((each.name, getattr(settings, each.name)) for each in fields(settings)):
         if name not in HIDDEN and value != ():
             yield from _walk(("defaults",) if name == "defaults" else (name,), value)
         if name == "defaults":
@@ -113,9 +114,9 @@ def _walk(path: Path, value: object, *, only_said: bool = False) -> Iterator[tup
                 inner = getattr(value, name)
                 skip = (only_said or inner in (None, "", (), {})) and name not in value.model_fields_set
                 if (not skip and inner is not None and name != "name") or (name == "name" and only_said and inner):
-                    shown = show_duration(inner) if name.endswith("_s") and isinstance(inner, int) else inner
-                    shown = show_share(inner) if name == "share" else shown
-                    yield from _walk((*path, field.alias or name), shown, only_said=only_said)
+                    yield from _walk((*path, field.alias or name), _shown(name, inner), only_said=only_said)
+        case ProviderSettings() | GatewaySettings():
+            yield from _said(path, value)
         case Mapping():
             for key, inner in value.items():
                 yield from _walk((*path, str(key)), inner, only_said=only_said)
@@ -124,6 +125,23 @@ def _walk(path: Path, value: object, *, only_said: bool = False) -> Iterator[tup
                 yield from _walk((*path, index), inner, only_said=True)
         case _:
             yield path, value
+
+
+def _said(path: Path, value: ProviderSettings | GatewaySettings) -> Iterator[tuple[Path, object]]:
+    """What was made of a table, under the names that the file has for it."""
+    written = ProviderFile if isinstance(value, ProviderSettings) else GatewayFile
+    for name in (each.name for each in fields(value) if each.name != "name"):
+        if (inner := getattr(value, name)) is not None:
+            yield (*path, written.model_fields[name].alias or name), _shown(name, inner)
+
+
+def _shown(name: str, value: object) -> object:
+    """A value whose unit is in its field's name, as a file has it."""
+    if not isinstance(value, int):
+        return value
+    if name == "share":
+        return show_share(value)
+    return show_duration(value) if name.endswith("_s") else value
 
 
 def spelled(value: object) -> str:

@@ -25,6 +25,7 @@ from crewcap.settings import locate
 from crewcap.settings.keysource import refuse_shared_file
 from crewcap.settings.locate import dotted
 from crewcap.settings.models import Part, Settings, SettingsFile
+from crewcap.settings.place import find
 from crewcap.settings.resolve import Misplaced, resolve, usual_providers
 from crewcap.settings.values import SOURCE_HELP, Written, Wrong, looks_secret, nearest, quoted
 
@@ -78,22 +79,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     settings = settings_of(parse(_read(found), name=str(found)), environ)
     _refuse_shared_keys(settings, environ)
     return settings
-
-
-def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file that counts: the one named, else $CREWCAP_CONFIG, else the usual one if it exists."""
-    if path is None and environ.get("CREWCAP_CONFIG"):
-        path = Path(environ["CREWCAP_CONFIG"]).expanduser()
-    if path is not None:
-        return path
-    usual = usual_path(environ)
-    return usual if usual.exists() else None
-
-
-def usual_path(environ: Mapping[str, str]) -> Path:
-    """Where settings are looked for when no file is named."""
-    home = environ.get("HOME")
-    return (Path(home) if home else Path("~").expanduser()) / ".config" / "crewcap" / "config.toml"
 
 
 def settings_of(document: Document, environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,27 +1,24 @@
 """What a settings file may say, and the frozen `Settings` that everything else reads.
 
-`SettingsFile` is the file as written (its keys are the promise to users); `Settings` is what it means, with every
-default filled in. Unknown keys are refused by both. A field whose unit is in its name (`timeout_s`) is written
+`SettingsFile` is the file as written (its keys are the promise to users, others are refused); `Settings` is what it
+means, with every default filled in. A field whose unit is in its name (`timeout_s`) is written
 without it (`timeout = "45m"`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StrictBool, WithJsonSchema
 
-from crewcap.core.budget import CountKind, RateKind, Scope, Window
-from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
 from crewcap.settings import values
 from crewcap.settings.hosts import read_hosts
 from crewcap.settings.keysource import KeySource
-from crewcap.stores import Ledger, Limit, LimitSource
-
-DEFAULT = "default"
+from crewcap.settings.served import DialectName, Served
 
 _TEXT = {"type": "string"}
 _TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -75,8 +72,6 @@ Hours = Annotated[str, PlainValidator(values.read_hours), WithJsonSchema({**_TEX
 
 Effort = Literal["", "low", "medium", "high", "xhigh", "max"]
 SandboxChoice = Literal["auto", "bubblewrap", "landlock", "unconfined"]
-LimitKind = RateKind | CountKind
-DialectName = Literal["anthropic", "openai", "gemini"]
 
 
 class Part(BaseModel):
@@ -199,7 +194,7 @@ class RepoSettings(Part):
     issue_cap: Cap | None = Field(None, description="The most that one issue may cost here; only ever lowers.")
 
 
-class GatewaySettings(Part):
+class GatewayFile(Part):
     """The metering gateway."""
 
     allow: frozenset[str] = Field(frozenset(), description="Fields, tools and betas that capped keys may use, by name.")
@@ -269,7 +264,7 @@ class SettingsFile(Part):
     users: dict[str, Texts] = Field(default_factory=dict, description='User -> names elsewhere: "github:ana-dev".')
     repos: dict[str, RepoSettings] = Field(default_factory=dict, description="Repositories by name.")
     routes: tuple[RouteFile, ...] = Field((), description="Which agent, model and cap; the first match wins.")
-    gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The metering gateway.")
+    gateway: GatewayFile = Field(default_factory=GatewayFile, description="The metering gateway.")
     prices: PricesFile = Field(default_factory=PricesFile, description="What models cost.")
     store: StoreFile = Field(default_factory=StoreFile, description="Where the ledger is kept.")
     schedules: tuple[ScheduleFile, ...] = Field((), description="Runs that start by the clock.")
@@ -279,89 +274,19 @@ class SettingsFile(Part):
     notify: tuple[NotifyFile, ...] = Field((), description="Who is told about what.")
 
 
-class ProviderSettings(Part):
-    """One provider, everything said."""
-
-    name: str
-    dialect: DialectName
-    key: KeySource | None = None
-    base_url: str
-    billing: Literal["metered", "subscription"] = "metered"
-    share: int = 100  # per cent
-    prices: str  # the provider's name in the price book
-
-
-class BudgetLine(Part):
-    """Money for a scope and a window."""
-
-    scope: Scope
-    window: Window
-    amount: Money
-
-
-class LimitLine(Part):
-    """A rate or a count for a scope; a rate has no window."""
-
-    scope: Scope
-    kind: LimitKind
-    window: Window | None = None
-    count: int
-
-
-class Settings(Part):
+@dataclass(frozen=True, kw_only=True)
+class Settings(Served):
     """Everything that was set, and what holds where nothing was."""
 
-    providers: Mapping[str, ProviderSettings]
-    defaults: Defaults = Defaults()
-    budgets: tuple[BudgetLine, ...]
-    rates: tuple[LimitLine, ...] = ()  # rates and counts; money is in `budgets`
-    timezone: str = "UTC"
-    teams: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    users: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    repos: Mapping[str, RepoSettings] = Field(default_factory=dict)
+    defaults: Defaults = field(default_factory=Defaults)
+    teams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    repos: Mapping[str, RepoSettings] = field(default_factory=dict)
     routes: tuple[Rule, ...] = ()
-    gateway: GatewaySettings = GatewaySettings()
-    price_overrides: str = ""  # a price file of the user's own; empty = none
-    store_url: str = ""  # empty = ledger.db in the state directory
     schedules: tuple[ScheduleFile, ...] = ()
-    triggers: Mapping[str, TriggerFile] = Field(default_factory=dict)
+    triggers: Mapping[str, TriggerFile] = field(default_factory=dict)
     notify: tuple[NotifyFile, ...] = ()
-    source: str = ""  # the file that was read; empty = none
-    origins: Mapping[str, str] = Field(default_factory=dict)  # dotted key -> where its value was said
     written_routes: tuple[RouteFile, ...] = ()
-
-    def limits(self) -> tuple[Limit, ...]:
-        """The budgets as the ledger takes them."""
-        source: LimitSource = "file" if self.origins.get("budgets") != DEFAULT else "default"
-        return tuple(
-            Limit(scope=line.scope, window=line.window, amount=line.amount, source=source) for line in self.budgets
-        )
-
-    def rate_limits(self) -> tuple[RateLimit, ...]:
-        """The rates as the ledger takes them."""
-        return tuple(
-            RateLimit(scope=line.scope, kind=line.kind, value=line.count, source="file")
-            for line in self.rates
-            if line.kind in ("tpm", "rpm", "concurrent")
-        )
-
-    def count_limits(self) -> tuple[CountLimit, ...]:
-        """The counts as the ledger takes them."""
-        return tuple(
-            CountLimit(scope=line.scope, kind=line.kind, window=line.window, value=line.count, source="file")
-            for line in self.rates
-            if line.kind in ("runs", "tokens", "hours") and line.window is not None
-        )
-
-    def bring_limits(self, ledger: Ledger) -> None:
-        """Make these limits those of a ledger, in one transaction; what was set by command outranks them."""
-        ledger.sync_file_limits(
-            self.limits(),
-            zone=self.timezone,
-            has_file=bool(self.source),
-            rates=self.rate_limits(),
-            counts=self.count_limits(),
-        )
 
     def team_of(self, user: str) -> tuple[str, ...]:
         """The teams that a user is in."""

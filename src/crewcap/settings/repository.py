@@ -9,6 +9,7 @@ user's own file says about the repository stands above it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -118,12 +119,11 @@ def _merged(settings: Settings, repo: str, file: RepositoryFile, document: Docum
     check_repo(theirs, settings.providers, here=())
     said = {name: getattr(ours, name) for name in ours.model_fields_set if not _is_lower(name, ours, lowered)}
     rules = tuple(_rule(settings, route, index) for index, route in enumerate(file.routes))
-    return settings.model_copy(
-        update={
-            "repos": {**settings.repos, repo: theirs.model_copy(update=said)},
-            "routes": (*settings.routes, *rules),
-            "origins": _origins(settings, repo, document, {name for name in lowered if name not in said}),
-        }
+    return replace(
+        settings,
+        repos={**settings.repos, repo: theirs.model_copy(update=said)},
+        routes=(*settings.routes, *rules),
+        origins=_origins(settings, repo, document, {name for name in lowered if name not in said}),
     )
 
 

@@ -16,18 +16,14 @@ from crewcap.settings.hosts import refuse_providers
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import dotted
 from crewcap.settings.models import (
-    DEFAULT,
     BudgetFile,
-    BudgetLine,
-    DialectName,
-    LimitLine,
     ProviderFile,
-    ProviderSettings,
     RepoSettings,
     RouteFile,
     Settings,
     SettingsFile,
 )
+from crewcap.settings.served import DEFAULT, BudgetLine, DialectName, GatewaySettings, LimitLine, ProviderSettings
 from crewcap.settings.values import Wrong, nearest, quoted, read_scope
 
 Place = tuple[str | int, ...]
@@ -83,7 +79,7 @@ def resolve(written: SettingsFile, *, source: str, origin: Callable[[Place], str
         users=written.users,
         repos=written.repos,
         routes=tuple(rule_of(route) for route in _named_once(written.routes)),
-        gateway=written.gateway,
+        gateway=GatewaySettings(**dict(written.gateway)),
         price_overrides=written.prices.overrides or "",
         store_url=written.store.url or "",
         schedules=written.schedules,
