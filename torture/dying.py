@@ -80,9 +80,9 @@ class _Watching:
         super().shrink(hold, to)  # type: ignore[misc]  # a ledger's
         self.fate.at("shrink.after")
 
-    def settle(self, settlement: Settlement) -> bool:
+    def settle_many(self, settlements: Sequence[Settlement]) -> tuple[bool, ...]:
         self.fate.at("settle.before")
-        done: bool = super().settle(settlement)  # type: ignore[misc]  # a ledger's
+        done: tuple[bool, ...] = super().settle_many(settlements)  # type: ignore[misc]  # a ledger's
         self.fate.at("settle.after")
         return done
 
@@ -189,7 +189,7 @@ def gateway_for(home: Home, ledger: Ledger, orders: Orders) -> Gateway:
         Endpoint(provider=provider, dialect=speak(), template=template)
         for template, speak in ENDPOINTS[orders.family].items()
     ]
-    policy = Policy(release_s=0.005, drain_s=5, idle_s=10, wait_s=5, beat_s=0.05)
+    policy = Policy(release_s=0.005, drain_s=5, idle_s=10, wait_s=5, beat_s=0.05, backoff_s=0.001)
     return Gateway(home=home, ledger=ledger, book=load(), endpoints=endpoints, policy=policy, clock=now)
 
 

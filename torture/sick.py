@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crewcap.core.budget import ALL, BootId, HoldId
+from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.errors import CrewcapError, LedgerError
@@ -110,6 +111,17 @@ CALLS: Mapping[str, Callable[[Filled], object]] = {
     "shrink": lambda f: f.ledger.shrink(HoldId("open"), Money.usd("0.002")),
     "settle": lambda f: f.ledger.settle(_end("open")),
     "settle as uncertain": lambda f: f.ledger.settle(_end("open", kind="uncertain", uncertain=Money.usd("0.01"))),
+    "settle_many": lambda f: f.ledger.settle_many((_end("open"), _end("open"))),
+    "set_rate": lambda f: f.ledger.set_rate(RateLimit(scope=ALL, kind="rpm", value=9, source="command")),
+    "set_count": lambda f: f.ledger.set_count(
+        CountLimit(scope=ALL, kind="runs", window="day", value=9, source="command")
+    ),
+    "rates": lambda f: f.ledger.rates(),
+    "counts": lambda f: f.ledger.counts(),
+    "freeze": lambda f: f.ledger.freeze("anthropic", reason="x" * 20_000),
+    "frozen": lambda f: f.ledger.frozen(),
+    "thaw": lambda f: f.ledger.thaw("anthropic", word="x" * 20_000),
+    "has_answer": lambda f: f.ledger.has_answer(f.key.id, "msg-1"),
     "note_refusal": lambda f: f.ledger.note_refusal(f.key.id, model="m", needed=ZERO, message="x" * 20_000),
     "open_holds": lambda f: f.ledger.open_holds(),
     "uncertain_holds": lambda f: f.ledger.uncertain_holds(),
@@ -224,7 +236,8 @@ def _state(ledger: SqliteLedger) -> object:
     holds = tuple((each.hold, each.held) for each in ledger.open_holds())
     lost = tuple((each.hold, each.uncertain) for each in ledger.uncertain_holds())
     keys = tuple((key.id, key.revoked_at) for key in ledger.keys())  # noqa: SIM118  (a ledger is no dictionary)
-    return limits, holds, lost, keys, ledger.totals(ALL)
+    beside = (ledger.rates(), ledger.counts(), ledger.frozen())
+    return limits, holds, lost, keys, beside, ledger.totals(ALL)
 
 
 def _close(ledger: SqliteLedger, faults: list[str], *, struck: bool) -> Verdict:
