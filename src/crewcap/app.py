@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from crewcap.config import Settings
     from crewcap.core.money import Money
     from crewcap.prices import Book
+    from crewcap.settings.served import Served
     from crewcap.stores import Ledger
     from crewcap.stores.postgres_runs import PostgresRuns
     from crewcap.stores.postgres_savings import PostgresCacheTurns
@@ -47,16 +48,25 @@ class App:
         return config.load(self.config_path, self.environ)
 
     @cached_property
+    def served(self) -> Served:
+        """The part of the settings that a gateway goes by; a gateway is handed it, and never reads the whole."""
+        return self.settings
+
+    def take(self, served: Served, book: Book) -> None:
+        """Go by settings and prices that another process has read."""
+        self.served, self.book = served, book
+
+    @cached_property
     def book(self) -> Book:
         """The price book."""
         from crewcap import prices  # noqa: PLC0415  (a third of a second)
 
-        return prices.load(self.settings.price_overrides or None)
+        return prices.load(self.served.price_overrides or None)
 
     @property
     def is_new(self) -> bool:
         """Whether there are no books yet: then nothing is made only to be looked at."""
-        return self.home.is_new and not self.settings.store_url
+        return self.home.is_new and not self.served.store_url
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -64,7 +74,7 @@ class App:
         self.home.make()
         ledger = self._open_ledger()
         try:
-            self.settings.bring_limits(ledger)
+            self.served.bring_limits(ledger)
         except BaseException:
             ledger.close()
             raise
@@ -74,10 +84,10 @@ class App:
     def runs(self) -> SqliteRuns | PostgresRuns:
         """The runs of this home; the ledger is opened first, because it knows where they are kept, and guards it."""
         _ = self.ledger
-        if self.settings.store_url:
+        if self.served.store_url:
             from crewcap.stores.postgres_runs import PostgresRuns  # noqa: PLC0415
 
-            return PostgresRuns(self.home, self.settings.store_url, clock=self.clock)
+            return PostgresRuns(self.home, self.served.store_url, clock=self.clock)
         from crewcap.stores.sqlite_runs import SqliteRuns  # noqa: PLC0415
 
         return SqliteRuns(self.home, clock=self.clock)
@@ -86,10 +96,10 @@ class App:
     def cache_turns(self) -> SqliteCacheTurns | PostgresCacheTurns:
         """What was seen of prompt caches, beside the books."""
         _ = self.ledger
-        if self.settings.store_url:
+        if self.served.store_url:
             from crewcap.stores.postgres_savings import PostgresCacheTurns  # noqa: PLC0415
 
-            return PostgresCacheTurns(self.settings.store_url)
+            return PostgresCacheTurns(self.served.store_url)
         from crewcap.stores.sqlite_savings import SqliteCacheTurns  # noqa: PLC0415
 
         return SqliteCacheTurns(self.home)
@@ -97,28 +107,28 @@ class App:
     @property
     def ledger_name(self) -> str:
         """Where the books are, as people are told."""
-        if not self.settings.store_url:
+        if not self.served.store_url:
             return str(self.home.ledger)
         from crewcap.stores.postgres_errors import shown  # noqa: PLC0415
 
-        return shown(self.settings.store_url)
+        return shown(self.served.store_url)
 
     def migrate(self) -> Sequence[str]:
         """Bring the books' schema up to date; what was run. A file does so whenever it is opened."""
         self.home.make()
-        if not self.settings.store_url:
+        if not self.served.store_url:
             _ = self.ledger
             return ()
         from crewcap.stores.postgres_setup import bring_up_to_date  # noqa: PLC0415
 
-        return bring_up_to_date(self.settings.store_url, self.home, zone=self.settings.timezone)
+        return bring_up_to_date(self.served.store_url, self.home, zone=self.served.timezone)
 
     def accept_restored(self, *, cost: Money, word: str) -> None:
         """Take books that were restored as the ledger from now on."""
-        if self.settings.store_url:
+        if self.served.store_url:
             from crewcap.stores import postgres_setup  # noqa: PLC0415
 
-            url = self.settings.store_url
+            url = self.served.store_url
             postgres_setup.accept(url, self.home, monotonic=self.monotonic, cost=cost, word=word)
         else:
             from crewcap.stores import sqlite_copies  # noqa: PLC0415
@@ -126,13 +136,13 @@ class App:
             sqlite_copies.accept(self.home, at=self.clock(), cost=cost, word=word)
 
     def _open_ledger(self) -> Ledger:
-        if self.settings.store_url:
+        if self.served.store_url:
             from crewcap.stores.postgres import PostgresLedger  # noqa: PLC0415
 
-            return PostgresLedger(self.home, self.settings.store_url, monotonic=self.monotonic)
+            return PostgresLedger(self.home, self.served.store_url, monotonic=self.monotonic)
         from crewcap.stores.sqlite import SqliteLedger  # noqa: PLC0415
 
-        return SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.settings.timezone)
+        return SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.served.timezone)
 
     @cached_property
     def mirrors(self) -> Mirrors:

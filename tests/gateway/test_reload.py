@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from tests.gateway.conftest import MODEL, PROVIDER_KEY, Key, add_key, says, scri
 from tests.gateway.test_server import gateway as process
 
 from crewcap import config, prices
+from crewcap.config import Settings
 from crewcap.core.budget import ALL
 from crewcap.core.money import Money
 from crewcap.errors import SettingsError
@@ -79,6 +80,12 @@ def keep(folder: Path, key: str) -> None:
     path.write_text(key)
 
 
+def read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings, prices.Book]:
+    """Here, in place of the process that a gateway starts for it."""
+    settings = config.load(path, environ)
+    return settings, prices.load(settings.price_overrides or None)
+
+
 DeskMaker = Callable[..., AbstractAsyncContextManager[Desk]]
 
 
@@ -92,7 +99,7 @@ def desk(tmp_path: Path) -> DeskMaker:
         home.make()
         keep(tmp_path, PROVIDER_KEY)
         ledger = SqliteLedger(home, clock=lambda: datetime.now(UTC), monotonic=time.monotonic)
-        files = Files(config_path=tmp_path / "config.toml", environ=environ)
+        files = Files(config_path=tmp_path / "config.toml", environ=environ, read=read)
         async with Simulator(answers or script(says())) as simulator, aiohttp.ClientSession() as http:
             write(tmp_path, simulator, text)
             settings = config.load(files.config_path, environ)

@@ -18,6 +18,7 @@ import uvloop
 
 from crewcap import logs
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.handover import Handover, read
 from crewcap.cli.room import require_room
 from crewcap.errors import CrewcapError, UsageError
 
@@ -44,7 +45,6 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
     """
     gc.disable()  # until the start is done: what it makes is there to stay, and looking through it takes a tenth of it
     from crewcap.gateway import process  # noqa: PLC0415  (only here)
-    from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy; not for --help)
 
     process.make_unreadable()
     secrets = logs.Secrets()
@@ -53,7 +53,11 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
         keys = _keys_from_stdin() if child else {}
         call.environ = {**call.environ, **keys}  # which providers there are may rest on which keys there are
         require_room(call.home)
-        keys |= process.forget(key_variables(call.app.settings))
+        handover = Handover(call.config_path, call.environ)
+        from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy; while the other process reads)
+
+        call.app.take(*handover.read())
+        keys |= process.forget(key_variables(call.app.served))
         secrets.know(keys.values())
         address = ("127.0.0.1", 0) if child else _address(listen)
         uvloop.run(_serve(call, {**call.environ, **keys}, address, secrets, child=child, is_plain=log_format == "text"))
@@ -78,7 +82,7 @@ async def _serve(
     app = call.app
     async with assemble(
         home=call.home,
-        settings=app.settings,
+        settings=app.served,
         ledger=app.ledger,
         book=app.book,
         environ=environ,
@@ -115,7 +119,7 @@ def _watch_settings(call: Call, running: Gateway, environ: Mapping[str, str], se
     from crewcap.gateway.assemble import basis  # noqa: PLC0415
     from crewcap.gateway.reload import Files, Loaded, Reloader  # noqa: PLC0415
 
-    app, files = call.app, Files(config_path=call.config_path, environ=environ)
+    app, files = call.app, Files(config_path=call.config_path, environ=environ, read=read)
 
     async def renew(loaded: Loaded) -> None:
         settings = loaded.settings
@@ -123,7 +127,7 @@ def _watch_settings(call: Call, running: Gateway, environ: Mapping[str, str], se
             basis(settings, loaded.book, environ, told=secrets.know), sync=lambda: settings.bring_limits(app.ledger)
         )
 
-    now = Loaded(settings=app.settings, book=app.book)
+    now = Loaded(settings=app.served, book=app.book)
     running.watch(Reloader(now=now, files=files.of, load=files.load, renew=renew))
 
 

@@ -6,11 +6,10 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
-from crewcap.config import ProviderSettings, Settings
 from crewcap.errors import UnsafeEnvironment
 from crewcap.gateway.admission import Prices
 from crewcap.gateway.endpoints import Endpoint
@@ -22,6 +21,9 @@ from crewcap.gateway.upstream import KEY_HEADERS, PROBES, Provider
 from crewcap.home import Home
 from crewcap.stores import Ledger
 from crewcap.wire import ENDPOINTS
+
+if TYPE_CHECKING:
+    from crewcap.settings.served import ProviderSettings, Served
 
 _REGIONAL = re.compile(r"([a-z]{2})\.api\.openai\.com")
 
@@ -37,7 +39,7 @@ def nobody(secrets: Iterable[str]) -> None:
 def assemble(
     *,
     home: Home,
-    settings: Settings,
+    settings: Served,
     ledger: Ledger,
     book: Prices,
     environ: Mapping[str, str],
@@ -62,7 +64,7 @@ def assemble(
     )
 
 
-def basis(settings: Settings, book: Prices, environ: Mapping[str, str], *, told: Told = nobody) -> Basis:
+def basis(settings: Served, book: Prices, environ: Mapping[str, str], *, told: Told = nobody) -> Basis:
     """What a gateway goes by when these settings hold."""
     return Basis(
         endpoints=tuple(each for one in _served(settings) for each in _endpoints(one, settings, environ, told)),
@@ -72,7 +74,7 @@ def basis(settings: Settings, book: Prices, environ: Mapping[str, str], *, told:
     )
 
 
-def terms(settings: Settings) -> str:
+def terms(settings: Served) -> str:
     """Short hashes of what decides where money goes and what may be bought: one for each seller, one for the rest.
 
     A gateway is for everybody whose `terms_needed` are among its own; it may have more sellers.
@@ -80,7 +82,7 @@ def terms(settings: Settings) -> str:
     return " ".join(_terms(settings))
 
 
-def terms_needed(settings: Settings) -> frozenset[str]:
+def terms_needed(settings: Served) -> frozenset[str]:
     """Of these terms, those that another gateway must have to be ours as well.
 
     Where no settings name the providers, they are whatever this shell has keys for, and only the first must be there.
@@ -90,25 +92,25 @@ def terms_needed(settings: Settings) -> frozenset[str]:
     return frozenset({rules, *(sellers if is_said else sellers[:1])})
 
 
-def _terms(settings: Settings) -> tuple[str, ...]:
+def _terms(settings: Served) -> tuple[str, ...]:
     gateway = settings.gateway
     sellers = [(one.name, one.dialect, one.base_url, one.prices, one.key, one.billing) for one in _served(settings)]
     rules = (sorted(gateway.allow), gateway.geo, gateway.strict_betas)
     return tuple(hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest() for said in (rules, *sellers))
 
 
-def key_variables(settings: Settings) -> tuple[str, ...]:
+def key_variables(settings: Served) -> tuple[str, ...]:
     """Names of the environment variables that hold providers' keys."""
     sources = [one.key for one in settings.providers.values() if one.key is not None]
     return tuple(str(source.value) for source in sources if source.kind == "env")
 
 
-def _served(settings: Settings) -> list[ProviderSettings]:
+def _served(settings: Served) -> list[ProviderSettings]:
     """The providers that the gateway speaks for."""
     return [one for one in settings.providers.values() if one.dialect in ENDPOINTS and one.dialect in KEY_HEADERS]
 
 
-def _endpoints(one: ProviderSettings, settings: Settings, environ: Mapping[str, str], told: Told) -> list[Endpoint]:
+def _endpoints(one: ProviderSettings, settings: Served, environ: Mapping[str, str], told: Told) -> list[Endpoint]:
     """Every path of a provider, each with its dialect."""
     provider, options = _provider(one, environ, told), _options(one, settings)
     return [
@@ -117,7 +119,7 @@ def _endpoints(one: ProviderSettings, settings: Settings, environ: Mapping[str, 
     ]
 
 
-def _options(one: ProviderSettings, settings: Settings) -> Mapping[str, Any]:
+def _options(one: ProviderSettings, settings: Served) -> Mapping[str, Any]:
     """What a dialect has to know of the settings."""
     gateway = settings.gateway
     match one.dialect:
@@ -159,7 +161,7 @@ def _provider(one: ProviderSettings, environ: Mapping[str, str], told: Told) -> 
     )
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: Served) -> Policy:
     gateway = settings.gateway
     return Policy(
         allow=gateway.allow,

@@ -20,12 +20,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crewcap import config
-from crewcap.config import Settings
 from crewcap.errors import CrewcapError, SettingsError
 from crewcap.gateway.admission import Prices
+from crewcap.settings import place
+
+if TYPE_CHECKING:
+    from crewcap.settings.served import Served
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ Look = tuple[tuple[str, int, int, int], ...]
 class Loaded:
     """What a gateway goes by, as it was read."""
 
-    settings: Settings
+    settings: Served
     book: Prices
 
 
@@ -124,21 +126,20 @@ class Files:
 
     config_path: Path | None
     environ: Mapping[str, str] = field(repr=False)
+    read: Callable[[Path | None, Mapping[str, str]], tuple[Served, Prices]]
+    """Settings and prices as the files have them now."""
 
     def of(self, loaded: Loaded) -> tuple[Path, ...]:
         """The settings file, or where one would be found, and the price file that the settings name."""
-        found = config.find(self.config_path, self.environ) or config.usual_path(self.environ)
+        found = place.find(self.config_path, self.environ) or place.usual_path(self.environ)
         prices = loaded.settings.price_overrides
         return (found, *((Path(prices).expanduser(),) if prices else ()))
 
     def load(self, before: Loaded) -> Loaded:
         """Read both again; prices only where their file is another one, or another text."""
-        from crewcap import prices  # noqa: PLC0415  (heavy)
-
-        settings = config.load(self.config_path, self.environ)
+        settings, book = self.read(self.config_path, self.environ)
         if before.settings.source and not settings.source:
             raise SettingsError(f"{before.settings.source} is gone", help="put it back, or stop the gateway")
         if settings.store_url != before.settings.store_url:
             raise SettingsError("the ledger's place has changed", help="a gateway keeps its ledger; start another one")
-        book = prices.load(settings.price_overrides or None)
         return Loaded(settings=settings, book=before.book if book.hash == before.book.hash else book)
