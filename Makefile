@@ -16,6 +16,7 @@ check: ## everything that the CI runs: format, lint, types, floors, docs, tests
 torture: ## the long form of what the books must live through; writes docs/torture.md
 	@sh scripts/setup.sh dev
 	@.venv/bin/python -m torture --write docs/torture.md
+	@CREWCAP_TIMES=40 .venv/bin/python -m pytest -n 2 --timeout 3600 tests/contracts -k "cost or cut"
 
 docs: ## write the reference pages again, from the code
 	@sh scripts/setup.sh dev

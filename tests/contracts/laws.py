@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -13,6 +14,9 @@ from crewcap.core.asks import Ask
 from crewcap.core.holding import clamp_for, hold_for, least_output
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard, Rates, Tier
+
+TIMES = int(os.environ.get("CREWCAP_TIMES", "1"))
+"""How often the proofs are tried, in times of what one `make test` does; `make torture` says 40."""
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TEXT = st.one_of(st.text('aé漢🙂\\"\n\x00', max_size=40), st.sampled_from(["", "word " * 500, "漢" * 300, "\n" * 200]))

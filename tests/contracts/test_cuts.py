@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contracts.laws import NOW, book
+from tests.contracts.laws import NOW, TIMES, book
 from tests.contracts.recorded_streams import ANTHROPIC, CHAT, GEMINI, GEMINI_LIST, RESPONSES, Stream
 
 from crewcap.core import holding
@@ -246,7 +246,7 @@ def _openai(traffic: Traffic, usage: Usage) -> bytes:
     return b"data: " + json.dumps(event).encode() + b"\n\n" + (b"data: [DONE]\n\n" if is_chat else b"")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120 * TIMES, deadline=None)
 @given(data=st.data())
 def test_of_what_agents_send_every_answer_is_booked_at_its_bill_and_every_cut_one_at_no_less(
     data: st.DataObject,

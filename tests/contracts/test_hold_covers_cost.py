@@ -15,7 +15,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contracts.laws import NOW, TEXT, book, clamped, price_lists
+from tests.contracts.laws import NOW, TEXT, TIMES, book, clamped, price_lists
 
 from crewcap.core.asks import Ask
 from crewcap.core.holding import hold_for
@@ -223,7 +223,7 @@ def _ask(built: Built) -> Ask:
     return ask
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), data=st.data())
 def test_no_legal_answer_costs_more_than_was_held(built: Built, data: st.DataObject) -> None:
     """For every legal request and every usage that the providers' law allows, hold >= cost."""
@@ -236,7 +236,7 @@ def test_no_legal_answer_costs_more_than_was_held(built: Built, data: st.DataObj
     assert cost <= held
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), room=st.integers(0, 3_000_000_000), data=st.data())
 def test_a_clamped_request_costs_no_more_than_the_room_that_it_was_clamped_to(
     built: Built, room: int, data: st.DataObject
@@ -252,7 +252,7 @@ def test_a_clamped_request_costs_no_more_than_the_room_that_it_was_clamped_to(
     assert total([card.cost(usage) for usage in data.draw(answers(built, card, limit))]) <= Money(room)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), card=price_lists({"web_search": 10_000_000_001}), data=st.data())
 def test_the_hold_covers_the_cost_on_any_price_list(built: Built, card: RateCard, data: st.DataObject) -> None:
     """No order among prices is assumed: a read may be dearer than a write, a tier cheaper than the base."""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contracts.laws import NOW, TEXT, book, clamped, price_lists
+from tests.contracts.laws import NOW, TEXT, TIMES, book, clamped, price_lists
 
 from crewcap.core.asks import Ask
 from crewcap.core.holding import hold_for, most_output
@@ -188,7 +188,7 @@ def _ask(built: Built) -> Ask:
     return ask
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), data=st.data())
 def test_no_legal_answer_costs_more_than_was_held(built: Built, data: st.DataObject) -> None:
     """For every legal request and every usage that the provider's law allows, hold >= cost."""
@@ -200,7 +200,7 @@ def test_no_legal_answer_costs_more_than_was_held(built: Built, data: st.DataObj
     assert card.cost(usage) <= held
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), room=st.integers(0, 6_000_000_000), data=st.data())
 def test_a_clamped_request_costs_no_more_than_the_room_that_it_was_clamped_to(
     built: Built, room: int, data: st.DataObject
@@ -215,7 +215,7 @@ def test_a_clamped_request_costs_no_more_than_the_room_that_it_was_clamped_to(
     assert card.cost(data.draw(answers(built, card))) <= Money(room)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100 * TIMES, deadline=None)
 @given(built=requests(), limit=st.integers(1, LARGEST))
 def test_the_forwarded_bytes_ask_for_what_was_held(built: Built, limit: int) -> None:
     """The limit that the provider reads is the one that was held, wherever the client had put its own."""
@@ -232,7 +232,7 @@ SOUND = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), sound=SOUND, data=st.data())
 def test_the_hold_covers_the_cost_on_any_price_list(built: Built, sound: dict[str, int], data: st.DataObject) -> None:
     """No order among prices is assumed: a read may be dearer than fresh input, sound cheaper than text."""

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contracts.laws import NOW, TEXT, book, clamped, price_lists
+from tests.contracts.laws import NOW, TEXT, TIMES, book, clamped, price_lists
 
 from crewcap.core.asks import Ask
 from crewcap.core.holding import hold_for
@@ -287,7 +287,7 @@ def _billed(built: Built, reading: Reading, card: RateCard | None = None) -> Mon
     return (card or _card(built.body["model"], reading.modifiers)).cost(reading.usage)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), data=st.data())
 def test_no_legal_answer_costs_more_than_was_held(built: Built, data: st.DataObject) -> None:
     """For every legal request and every usage that the provider's law allows, hold >= cost."""
@@ -297,7 +297,7 @@ def test_no_legal_answer_costs_more_than_was_held(built: Built, data: st.DataObj
     assert _billed(built, data.draw(answers(built, card, built.limit))) <= held
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(built=requests(), room=st.integers(0, 3_000_000_000), data=st.data())
 def test_a_clamped_request_costs_no_more_than_the_room_that_it_was_clamped_to(
     built: Built, room: int, data: st.DataObject
@@ -314,7 +314,7 @@ def test_a_clamped_request_costs_no_more_than_the_room_that_it_was_clamped_to(
     assert _billed(built, data.draw(answers(built, card, limit))) <= Money(room)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(
     built=requests(),
     card=price_lists({"web_search": 10_000_000_001, "storage_search": 2_500_000_001}),

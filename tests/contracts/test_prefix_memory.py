@@ -20,6 +20,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contracts.laws import TIMES
 from tests.gateway.ended import MODEL, ended, request, rules
 
 from crewcap.core.money import Money
@@ -242,7 +243,7 @@ def _dearest(asked: Request, usage: Usage) -> Money:
     return max(card.cost(dear) for card in asked.cards)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * TIMES, deadline=None)
 @given(body=bodies(), seed=st.integers(0, 9), own=st.integers(0, 256), data=st.data())
 def test_no_conversation_costs_more_than_was_held_for_it_by_prefix_memory(
     body: dict[str, Any], seed: int, own: int, data: st.DataObject
@@ -269,7 +270,7 @@ def test_no_conversation_costs_more_than_was_held_for_it_by_prefix_memory(
     assert _dearest(closer, Usage(input=prompt, output=limit)) <= admission.amount(closer, limit)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100 * TIMES, deadline=None)
 @given(body=bodies(), data=st.data())
 def test_an_honest_turn_is_bounded_by_what_was_settled(body: dict[str, Any], data: st.DataObject) -> None:
     """Marks that move and texts that become blocks change nothing: the bound is the settled bill and the new bytes."""

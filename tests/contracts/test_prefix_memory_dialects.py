@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contracts.laws import TIMES
 
 from crewcap.wire import ENDPOINTS
 from crewcap.wire.outline import grown
@@ -131,7 +132,7 @@ def _swapped(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("api", API)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120 * TIMES, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 9))
 def test_no_prompt_is_larger_than_what_was_settled_and_what_is_new(api: str, data: st.DataObject, seed: int) -> None:
     """Whatever was taken away, put in, swapped or spelled otherwise; where it is not bounded, bytes bound it."""
