@@ -9,6 +9,7 @@ That process is told where the settings are and *which* variables are set, never
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -73,6 +74,7 @@ def read(config_path: Path | None, environ: Mapping[str, str]) -> tuple[Served, 
 
 def answer() -> None:
     """What the process does: a question on stdin, the answer on stdout."""
+    gc.disable()  # what is made here goes with the process
     question = json.load(sys.stdin)
     config = question["config"]
     found: tuple[Served, Book] | CrewcapError

@@ -29,6 +29,7 @@ from crewcap.prices.names import Directory, plain
 from crewcap.prices.overrides import AliasLine, Overrides, matches
 from crewcap.prices.sheet import Compiled, Sheet, Sizes, compile_card
 
+_Condition = tuple[str, str, str, str, tuple[int, int]]  # provider, model, speed, tier, epoch
 STANDARD = Modifiers()
 COMPILED_AT_START = ("anthropic", "openai", "google")
 SPEEDS = ("standard", "fast")
@@ -88,7 +89,8 @@ class Book:
         self._overrides = overrides
         self._version = genai.VERSION
         self._library_providers = genai.provider_ids()
-        self._silences: dict[tuple[str, str, str, str, tuple[int, int]], Silence] = {}
+        self._silences: dict[_Condition, Silence] = {}
+        self._latest: tuple[_Condition, Sheet] | None = None  # one sheet makes the cards of all geos
         self._shelves: dict[str, _Shelf] = {}
         self._cards: dict[tuple[str, str, Modifiers, tuple[int, int], Decimal], Compiled] = {}
         self._meanings: dict[tuple[str, str] | AliasLine, tuple[_Meaning, ...]] = {}
@@ -305,12 +307,17 @@ class Book:
         """Compile every card of a provider: each model, epoch and set of modifiers that has a price."""
         geos = {line.geo for line in self._overrides.factors} - {STANDARD.geo}
         own = {line.when.geo for line in self._overrides.prices}  # may be sold there and nowhere else
+        conditions = [
+            (Modifiers(speed=speed, tier=tier), [Modifiers(speed=speed, tier=tier, geo=geo) for geo in geos])
+            for speed, tier in product(SPEEDS, TIERS)
+        ]
         for listing in self._shelf(provider).listings.values():
-            for moment, speed, tier in product(listing.epochs(), SPEEDS, TIERS):
-                plainly = Modifiers(speed=speed, tier=tier)
-                is_sold = self._attempt(_Meaning(listing), plainly, moment) is not None
-                for geo in geos if is_sold else geos & own:
-                    self._attempt(_Meaning(listing), replace(plainly, geo=geo), moment)
+            meaning = _Meaning(listing)
+            for moment, (plainly, elsewhere) in product(listing.epochs(), conditions):
+                is_sold = self._attempt(meaning, plainly, moment) is not None
+                for modifiers in elsewhere:
+                    if is_sold or modifiers.geo in own:
+                        self._attempt(meaning, modifiers, moment)
 
     def _attempt(self, meaning: _Meaning, modifiers: Modifiers, at: datetime) -> Compiled | None:
         """The compiled card, or None where nobody priced it."""
@@ -343,18 +350,20 @@ class Book:
         if exact is not None:
             return exact, _ONE
         factor = self._geo_factor(listing, modifiers.geo, at)
-        ours = self._our_sheet(listing, replace(modifiers, geo=STANDARD.geo), at)
+        is_plain = modifiers.geo == STANDARD.geo
+        ours = None if is_plain else self._our_sheet(listing, replace(modifiers, geo=STANDARD.geo), at)
         return ours or self._library_sheet(listing, modifiers, at), factor
 
     def _library_sheet(self, listing: Listing, modifiers: Modifiers, at: datetime) -> Sheet:
         """What the library says; what it does not say is remembered, so that it need not be read for that."""
         key = (listing.provider, listing.id, modifiers.speed, modifiers.tier, listing.epoch(at))
-        found: Sheet | Silence | None = self._silences.get(key)
+        found = self._silences.get(key) or (self._latest[1] if self._latest and self._latest[0] == key else None)
         if found is None:
             from crewcap.prices import genai  # noqa: PLC0415  (as above)
 
             found = genai.sheet_at(listing, speed=modifiers.speed, tier=modifiers.tier, at=at)
         if isinstance(found, Sheet):
+            self._latest = (key, found)
             return found
         if len(self._silences) < _REMEMBERED_SILENCES:
             self._silences[key] = found
