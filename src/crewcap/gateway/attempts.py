@@ -215,7 +215,7 @@ class Attempts:
 
     def _give_up(self, failure: TryAgain) -> web.Response:
         """The last attempt's answer; the client's library is not to begin where this one ended."""
-        is_used_up = self.schedule.attempt > 1 or self._has_waited
+        is_used_up = self.schedule.attempt > 1 or self._has_waited or not self.schedule.left_s
         if isinstance(failure.answer, Refusal):
             if is_used_up:
                 failure.answer.should_retry = False

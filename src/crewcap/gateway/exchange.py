@@ -141,6 +141,7 @@ class Exchange:
         self._expired = ""
         self._limit = asyncio.timeout(None)  # of the time until the answer's head; `_expire` ends it
         self._clocks: Watch | None = None
+        self._pinging: asyncio.Future[None] | None = None
         self.over = asyncio.Event()
 
     async def run(self, forwarding: Forwarding) -> web.StreamResponse:
@@ -205,6 +206,7 @@ class Exchange:
                 write = writer.write  # what `response.write` would call, once for each chunk of each stream
         except OSError:  # aiohttp raises here when the client left before the first byte
             self._leave()
+        self._keep_alive(write)
         is_broken = await self._pump(answer, write, first)
         self._reading = self._meter.close()
         end = end_of_stream(self._sent.dialect, self._reading, is_broken=is_broken)
@@ -214,6 +216,21 @@ class Exchange:
         else:
             self._drop_client()
         return response
+
+    def _keep_alive(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """While the provider is silent the client hears that it is waited for: between two events, and nowhere else."""
+        word, watch = self._request.dialect.ping, self._watch()
+
+        async def say() -> None:
+            is_between = watch.tail.endswith((b"\n\n", b"\r\n\r\n"))
+            if is_between and not (watch.writing or self._is_gone or self._settled):
+                with suppress(OSError):
+                    await write(word)
+
+        def ping() -> None:
+            self._pinging = asyncio.ensure_future(say())
+
+        watch.ping = ping if word else None
 
     async def _first_event(self, answer: aiohttp.ClientResponse, sent: bytes) -> bytes:
         """Everything up to the end of the first event; `TryAgain` where there is none, or it is an error."""
@@ -281,6 +298,7 @@ class Exchange:
                     except OSError:
                         self._leave()
                     watch.writing = False
+                    watch.tail = chunk
                 chunk = await read()
         except BROKEN:
             return True

@@ -18,6 +18,7 @@ class Policy:
     release_s: float = 2  # after its first event a hold is lowered by then, at once where somebody is short
     drain_s: float = 120  # an answer is read on after its client left
     idle_s: float = 300  # a provider may be silent inside a stream; twice that before a whole answer
+    ping_s: float = 15  # a stream in which the provider is silent for so long is kept alive with pings
     look_s: float = 5  # a client that is sent nothing is looked after this often
     attempts: int = 6  # of one request, where the provider fails before the client has seen anything
     unsure_attempts: int = 2  # of these, that may have been billed

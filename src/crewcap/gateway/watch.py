@@ -25,9 +25,12 @@ class Watch:
         "_idle_s",
         "_is_gone",
         "_loop",
+        "_pinged",
         "_policy",
         "_timer",
         "last",
+        "ping",
+        "tail",
         "writing",
     )
 
@@ -41,6 +44,9 @@ class Watch:
         self._is_gone = is_gone
         self.last = self._loop.time()  # when a chunk last moved
         self.writing = False  # whether it is the client that is waited for
+        self.tail = b""  # what the client was sent last
+        self.ping: Callable[[], None] | None = None  # tells a client that its answer is still waited for
+        self._pinged = self.last
         self._ends_at = self.last + policy.longest_s
         self._drain_until = NEVER
         self._timer: asyncio.TimerHandle | None = None
@@ -59,14 +65,23 @@ class Watch:
 
     def stop(self) -> None:
         """It is over."""
+        self.ping = None
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _keep_alive(self, now: float) -> None:
+        if self.ping is not None and now - max(self.last, self._pinged) >= self._policy.ping_s:
+            self._pinged = now
+            self.ping()
 
     def _due(self) -> float:
         return min(self.last + self._idle_s, self._ends_at, self._drain_until)
 
     def _arm(self) -> None:
-        self.stop()
+        self._cancel()
         self._timer = self._loop.call_at(min(self._due(), self._loop.time() + self._policy.look_s), self._look)
 
     def _look(self) -> None:
@@ -75,6 +90,7 @@ class Watch:
             if self._drain_until == NEVER and self._is_gone():
                 self.drain()
             else:
+                self._keep_alive(now)
                 self._arm()
         elif now >= self._drain_until:
             self._expire("drain")

@@ -116,6 +116,7 @@ class Dialect(Protocol):
     """One provider family's way of speaking."""
 
     name: str  # "anthropic"
+    ping: bytes  # an event that means nothing, for a stream that is silent; none where clients do not expect one
     streams_json: bool  # where a client did not ask for events, its streams are one JSON list
     has_count: bool  # the provider has a free count call for these requests; else the two methods for it are not used
 

@@ -51,6 +51,7 @@ class Anthropic:
     """Claude's own protocol, and that of everything that speaks it."""
 
     name = "anthropic"
+    ping = b'event: ping\ndata: {"type": "ping"}\n\n'
     streams_json = False
     has_count = True
 

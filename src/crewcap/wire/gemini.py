@@ -55,6 +55,7 @@ class Gemini:
     """Gemini's own protocol, as the Gemini CLI and Google's SDKs speak it."""
 
     name = "gemini"
+    ping = b""  # Google's SDK takes a comment for a piece of JSON
     streams_json = True
     has_count = True
 

@@ -43,6 +43,7 @@ class Chat:
     """Chat Completions, streamed or not."""
 
     name = "openai"
+    ping = b": ping\n\n"
     streams_json = False
     has_count = False
 

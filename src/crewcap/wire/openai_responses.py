@@ -41,6 +41,7 @@ class Responses:
     """The Responses API, streamed or not."""
 
     name = "openai"
+    ping = b": ping\n\n"
     streams_json = False
 
     def __init__(
