@@ -49,12 +49,8 @@ class App:
 
     @cached_property
     def served(self) -> Served:
-        """The part of the settings that a gateway goes by; a gateway is handed it, and never reads the whole."""
+        """The part that a gateway goes by; it is handed that, with its book, and never reads the whole."""
         return self.settings
-
-    def take(self, served: Served, book: Book) -> None:
-        """Go by settings and prices that another process has read."""
-        self.served, self.book = served, book
 
     @cached_property
     def book(self) -> Book:

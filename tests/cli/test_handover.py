@@ -43,13 +43,14 @@ def test_the_process_that_reads_is_given_no_key(tmp_path: Path, monkeypatch: pyt
     seen = Path(f"/proc/{handover.pid}/environ").read_bytes()
     assert b"PATH=" in seen
     assert SECRET.encode() not in seen
-    assert next(iter(handover.read()[0].providers)) == "anthropic"
+    assert next(iter(handover.settings().providers)) == "anthropic"
+    assert handover.book().compiled
 
 
 def test_a_gateway_imports_neither_models_of_settings_nor_the_library_of_prices() -> None:
     script = (
         "import sys\n"
-        "import crewcap.cli.gateway, crewcap.gateway.assemble, crewcap.gateway.reload, crewcap.gateway.telemetry\n"
+        "import crewcap.cli.serving, crewcap.gateway.assemble, crewcap.gateway.reload, crewcap.gateway.telemetry\n"
         "import crewcap.app, crewcap.stores.sqlite, crewcap.stores.sqlite_savings, crewcap.prices\n"
         "print([name for name in sys.modules if name in ('pydantic', 'genai_prices', 'httpx2', 'rich')])\n"
     )

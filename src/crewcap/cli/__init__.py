@@ -6,7 +6,6 @@ called, so `crewcap --help` reads this table and nothing else.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
@@ -83,6 +82,8 @@ class Commands(click.Group):
         """Name the nearest command for one that is not known."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib  # noqa: PLC0415  (as slow to import as all of this)
+
             near = difflib.get_close_matches(name, [*COMMANDS, *PLURALS], n=1)
             hint = f"; did you mean `crewcap {PLURALS.get(near[0], near[0])}`?" if near else ""
             raise click.UsageError(f"there is no command {name!r}{hint}", ctx)

@@ -15,9 +15,9 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from crewcap.errors import CrewcapError, InternalError
 
@@ -31,7 +31,7 @@ _START = "from crewcap.cli.handover import answer; answer()"
 
 
 class Handover:
-    """A process that reads settings and prices; what it read is asked for once."""
+    """A process that reads settings and prices; each thing that it read is asked for once."""
 
     def __init__(self, config_path: Path | None, environ: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603  (our own code, in this interpreter)
@@ -53,44 +53,67 @@ class Handover:
         """Which process reads."""
         return self._process.pid
 
-    def read(self) -> tuple[Served, Book]:
-        """Settings and prices, or the error that they are."""
+    def settings(self) -> Served:
+        """The settings, which come first, or the error that they are."""
+        return cast("Served", self._next())
+
+    def book(self) -> Book:
+        """The prices, which come second; then there is nothing more to come."""
+        try:
+            return cast("Book", self._next())
+        finally:
+            self._end()
+
+    def _next(self) -> object:
         assert self._process.stdout is not None  # noqa: S101  (it is a pipe)
-        with self._process.stdout as pipe:
-            answer = pipe.read()
-        if self._process.wait() != 0:
-            raise InternalError("the settings could not be read: the process that reads them ended")
-        found = pickle.loads(answer)  # noqa: S301  (our own process wrote it)
+        try:
+            found = pickle.load(self._process.stdout)  # noqa: S301  (our own process wrote it)
+        except (EOFError, pickle.UnpicklingError):
+            found = InternalError("the settings could not be read: the process that reads them ended")
         if isinstance(found, CrewcapError):
+            self._end()
             raise found
-        settings, book = found
-        return settings, book
+        return found
+
+    def _end(self) -> None:
+        """Leave nothing behind; whatever it still writes is for nobody."""
+        assert self._process.stdout is not None  # noqa: S101  (it is a pipe)
+        self._process.stdout.close()
+        self._process.wait()
 
 
 def read(config_path: Path | None, environ: Mapping[str, str]) -> tuple[Served, Book]:
     """Read settings and prices now."""
-    return Handover(config_path, environ).read()
+    handover = Handover(config_path, environ)
+    return handover.settings(), handover.book()
 
 
 def answer() -> None:
-    """What the process does: a question on stdin, the answer on stdout."""
+    """What the process does: a question on stdin, the answers on stdout, the last of them perhaps an error."""
     gc.disable()  # what is made here goes with the process
     question = json.load(sys.stdin)
     config = question["config"]
-    found: tuple[Served, Book] | CrewcapError
     try:
-        found = _read(Path(config) if config else None, question["environ"])
+        for found in _read(Path(config) if config else None, question["environ"]):
+            _hand_over(found)
     except CrewcapError as error:
-        found = error
+        _hand_over(error)
     except Exception as error:  # noqa: BLE001  (a defect is told where the commands of ours tell theirs)
-        found = InternalError(f"the settings could not be read: {type(error).__name__}: {error}")
+        _hand_over(InternalError(f"the settings could not be read: {type(error).__name__}: {error}"))
+
+
+def _hand_over(found: object) -> None:
     sys.stdout.buffer.write(pickle.dumps(found, protocol=pickle.HIGHEST_PROTOCOL))
+    sys.stdout.buffer.flush()
 
 
-def _read(config_path: Path | None, environ: Mapping[str, str]) -> tuple[Served, Book]:
-    from crewcap import config, prices  # noqa: PLC0415  (for this process alone)
+def _read(config_path: Path | None, environ: Mapping[str, str]) -> Iterator[object]:
+    from crewcap import config  # noqa: PLC0415  (for this process alone)
 
     settings = config.load(config_path, environ).served()
+    yield settings
+    from crewcap import prices  # noqa: PLC0415  (as above; after the settings, that nobody waits for it)
+
     book = prices.load(settings.price_overrides or None)
     book.prepare(one.prices for one in settings.providers.values())
-    return settings, book
+    yield book
