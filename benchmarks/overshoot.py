@@ -45,7 +45,7 @@ from benchmarks.peers import (
     rates,
 )
 from benchmarks.processes import Process, free_port, running
-from benchmarks.results import FOLDER, Report, Table
+from benchmarks.report import FOLDER, Report, Table
 
 from crewcap.core.money import Money
 

@@ -8,7 +8,9 @@ ledger, a key with a cap and six scopes above it, each request held on the disk 
 
     call     one JSON answer, a body of 2 kB
     burst    a stream of 60 events, all at once, a body of 2 kB
-    paced    a stream of 60 events 20 ms apart, a body of 20 kB: what agents really do
+    paced    a stream of 60 events 20 ms apart, a body of 20 kB: what agents really do. They do not start in the same
+             instant: the first ones are spread over the length of a stream, for events that come in step cost whoever
+             passes them on much less than others, and a gateway that answers some of them later would lose the step
     large    64 streams at once with prompts of 200 kB each, for the memory
 
 "added" is the time above the bare provider's in the same run. CPU is user and system time of the gateway with all its
@@ -47,10 +49,12 @@ from benchmarks.peers import (
     rates,
 )
 from benchmarks.processes import NotRunning
-from benchmarks.results import FOLDER, Report, Table
+from benchmarks.provider import EVENTS, PACE_S
+from benchmarks.report import FOLDER, Report, Table
 
 from crewcap.core.money import Money
 
+CALL, BURST, PACED = "call", "burst", "paced"
 PLENTY = Money.usd(900_000)
 SETTLE_S = 0.3  # what is booked off the path is a gateway's own work, too
 
@@ -146,8 +150,10 @@ async def play(subject: Subject, load: Load) -> None:
     """Run a load once and add what it found."""
     sent, left, timings = subject.request(load.kind), iter(range(load.requests)), list[Timing]()
 
-    async def client() -> None:
+    async def client(number: int) -> None:
         connection = Client(subject.peer.process.port)
+        if load.kind == PACED:
+            await asyncio.sleep(number / load.clients * EVENTS * PACE_S)
         for _ in left:
             timing = await connection.ask(sent)
             if timing.status != 200:
@@ -157,7 +163,7 @@ async def play(subject: Subject, load: Load) -> None:
 
     cpu, began = subject.peer.process.cpu_s(), time.perf_counter()
     try:
-        await asyncio.gather(*(client() for _ in range(load.clients)))
+        await asyncio.gather(*(client(number) for number in range(load.clients)))
     except (NotRunning, OSError) as error:
         subject.failed[load] = str(error)
         return
@@ -240,7 +246,6 @@ async def first_answer(subject: Subject) -> float:
 
 # --- tables
 
-CALL, BURST, PACED = "call", "burst", "paced"
 UPSTREAM, PASSING, OURS, RIVAL = "bare upstream", "bare pass-through", "crewcap", "LiteLLM"
 
 
@@ -432,7 +437,7 @@ def loads_of(*, quick: bool) -> list[Load]:
         Load(BURST, 16, 160 * few),
         Load(PACED, 1, 2 * few),
         Load(PACED, 16, 32 * few),
-        Load(PACED, 200, 200),
+        Load(PACED, 200, 400),
     ]
 
 

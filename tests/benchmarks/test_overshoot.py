@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.overshoot import Cell, Conversation, tell
-from benchmarks.results import Report, Table
+from benchmarks.report import Report, Table
 
 from crewcap.core.money import Money
 
