@@ -37,11 +37,11 @@ from crewcap.core.budget import ALL, KeyId, Scope
 from crewcap.core.holding import least_hold
 from crewcap.core.keys import VirtualKey, hash_key
 from crewcap.core.money import ZERO, Money
-from crewcap.gateway.admission import Admission
-from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.front.endpoints import Endpoint
+from crewcap.gateway.money.admission import Admission
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.provider.upstream import KEY_HEADERS, Provider
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.upstream import KEY_HEADERS, Provider
 from crewcap.home import Home
 from crewcap.simulator.server import Simulator
 from crewcap.stores.sqlite import SqliteLedger

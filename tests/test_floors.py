@@ -41,7 +41,7 @@ ONLY_IN = {  # a library whose whole use is one part's affair
     "dbos": ("runner/engine",),
     "aiohttp": ("gateway", "simulator", "trackers", "web", "workspaces/egress"),
     "uvloop": ("gateway", "simulator", "web", "cli"),
-    "opentelemetry": ("gateway/telemetry",),
+    "opentelemetry": ("gateway/watching/telemetry",),
     "rich": ("cli",),
     "click": ("cli", "__main__"),
 }

@@ -22,10 +22,10 @@ from yarl import URL
 
 from crewcap.core.budget import BootId, Decision, HoldId, KeyId
 from crewcap.core.money import Money
-from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.provider.upstream import KEY_HEADERS, Provider, Upstream
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.upstream import KEY_HEADERS, Provider, Upstream
 from crewcap.home import Home
 from crewcap.prices import load
 from crewcap.stores import HoldOrder, Ledger, Settlement

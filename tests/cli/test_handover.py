@@ -50,7 +50,8 @@ def test_the_process_that_reads_is_given_no_key(tmp_path: Path, monkeypatch: pyt
 def test_a_gateway_imports_neither_models_of_settings_nor_the_library_of_prices() -> None:
     script = (
         "import sys\n"
-        "import crewcap.cli.serving, crewcap.gateway.assemble, crewcap.gateway.reload, crewcap.gateway.telemetry\n"
+        "import crewcap.cli.serving, crewcap.gateway.assemble, crewcap.gateway.reload\n"
+        "import crewcap.gateway.watching.telemetry\n"
         "import crewcap.app, crewcap.stores.sqlite, crewcap.stores.sqlite_savings, crewcap.prices\n"
         "print([name for name in sys.modules if name in ('pydantic', 'genai_prices', 'httpx2', 'rich')])\n"
     )

@@ -26,7 +26,7 @@ from crewcap.core.asks import Ask
 from crewcap.core.budget import HoldId
 from crewcap.core.money import ZERO
 from crewcap.core.pricing import Usage
-from crewcap.gateway.ends import End, Sent, end_of_stream, settlement
+from crewcap.gateway.money.ends import End, Sent, end_of_stream, settlement
 from crewcap.stores import Settlement
 from crewcap.wire import ENDPOINTS, Dialect
 

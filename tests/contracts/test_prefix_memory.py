@@ -25,8 +25,8 @@ from tests.gateway.ended import MODEL, ended, request, rules
 
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
-from crewcap.gateway.admission import Request
-from crewcap.gateway.prefixes import Prefixes
+from crewcap.gateway.money.admission import Request
+from crewcap.gateway.money.prefixes import Prefixes
 
 TEXT = st.one_of(st.text('aé漢🙂"\n', max_size=30), st.sampled_from(["", "word " * 300, "漢" * 200, "\n" * 100]))
 VALUE = st.one_of(TEXT, st.sampled_from([0, 1, -7, True, False, 1.0, 1.5, None, [1, 1, 1], {"a": 1, "b": True}]))

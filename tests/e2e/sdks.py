@@ -23,7 +23,7 @@ from crewcap.core.budget import Balance, Scope
 from crewcap.core.money import Money
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.watchers import Declined, Ended
+from crewcap.gateway.watching.watchers import Declined, Ended
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.simulator.script import Script

@@ -9,7 +9,7 @@ from tests.e2e.conftest import Setting
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
 from crewcap.core.runs import RunState, Verdict
-from crewcap.gateway.admission import FROM_SLICE
+from crewcap.gateway.money.admission import FROM_SLICE
 
 pytestmark = [pytest.mark.agent, pytest.mark.sandbox]
 

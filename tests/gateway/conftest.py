@@ -19,10 +19,10 @@ import pytest
 from crewcap.core.budget import ALL, Balance, KeyId, Scope
 from crewcap.core.keys import VirtualKey, hash_key
 from crewcap.core.money import Money
-from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.provider.upstream import KEY_HEADERS, Provider
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.upstream import KEY_HEADERS, Provider
 from crewcap.home import Home
 from crewcap.prices import Book, load
 from crewcap.simulator.script import Script, Step, When

@@ -18,10 +18,10 @@ from tests.gateway.conftest import Key, add_key
 
 from crewcap.core.budget import Balance, Scope
 from crewcap.core.money import Money
-from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.provider.upstream import KEY_HEADERS, PROBES, Provider
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.upstream import KEY_HEADERS, PROBES, Provider
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.stores import Entry

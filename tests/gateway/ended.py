@@ -15,11 +15,11 @@ from crewcap.core.budget import ALL, BootId, HoldId, KeyId, Scope
 from crewcap.core.holding import hold_for
 from crewcap.core.keys import VirtualKey
 from crewcap.core.pricing import Usage
-from crewcap.gateway.admission import Admission, Memory, Request
-from crewcap.gateway.endpoints import Endpoint
-from crewcap.gateway.ends import End, Sent, settlement
+from crewcap.gateway.front.endpoints import Endpoint
+from crewcap.gateway.money.admission import Admission, Memory, Request
+from crewcap.gateway.money.ends import End, Sent, settlement
 from crewcap.gateway.policy import Policy
-from crewcap.gateway.watchers import Ended
+from crewcap.gateway.watching.watchers import Ended
 from crewcap.wire import ENDPOINTS, Reading
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

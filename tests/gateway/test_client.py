@@ -19,7 +19,7 @@ from crewcap import config
 from crewcap.config import Settings
 from crewcap.errors import SettingsError, UnsafeEnvironment, UsageError
 from crewcap.gateway.client import attached, find
-from crewcap.gateway.upstream import check_address
+from crewcap.gateway.provider.upstream import check_address
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.simulator.server import Simulator

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crewcap.core.money import ZERO
-from crewcap.gateway.endpoints import Endpoints
+from crewcap.gateway.front.endpoints import Endpoints
 from crewcap.simulator.script import Script, Step
 from crewcap.wire.anthropic import Anthropic
 

@@ -16,8 +16,8 @@ from aiohttp import web
 from tests.gateway.conftest import MODEL, says, script
 
 from crewcap.core.money import ZERO
-from crewcap.gateway.breaker import Rules
-from crewcap.gateway.watchers import Declined, Ended
+from crewcap.gateway.provider.breaker import Rules
+from crewcap.gateway.watching.watchers import Declined, Ended
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.troubles import TROUBLES, Trouble
 

@@ -11,7 +11,7 @@ import pytest
 from tests.gateway.dialects import SSE, Said, three
 
 from crewcap.core.money import ZERO
-from crewcap.gateway.breaker import Rules
+from crewcap.gateway.provider.breaker import Rules
 from crewcap.prices import Book
 
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"

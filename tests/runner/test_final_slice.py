@@ -13,7 +13,7 @@ from tests.runner.rig import Rig, Shop
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
 from crewcap.core.runs import Said
-from crewcap.gateway.admission import FROM_SLICE
+from crewcap.gateway.money.admission import FROM_SLICE
 from crewcap.runner.moments import Heard
 
 ASKING: list[list[Any]] = [["ask", 16_000]] * 6  # four fill the cap but for its slice, and the last is served from it

@@ -16,13 +16,13 @@ from crewcap import logs
 from crewcap.cli.context import Call
 from crewcap.cli.handover import Handover, read
 from crewcap.errors import CrewcapError
-from crewcap.gateway import telemetry
 from crewcap.gateway.assemble import assemble, basis
 from crewcap.gateway.reload import Files, Loaded, Reloader
+from crewcap.gateway.watching import telemetry
 
 if TYPE_CHECKING:
     from crewcap.gateway.server import Gateway
-    from crewcap.gateway.telemetry import Telemetry
+    from crewcap.gateway.watching.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,12 @@
 """Floor 3: the metering gateway, the only process that holds providers' keys.
 
-server.py     the gateway as a whole: what is served, how it starts, drains and ends
-doors.py      where requests come in: loopback, a run's unix socket, a listener handed out of a sandbox
-control.py    what the command line and the runner may ask of a running gateway
-admission.py  may this key ask this, and what is the most that it can cost
-purse.py      money held, waited for, clamped, refused and settled; one writer thread
-waiting.py    who is next when money is only held
-latch.py      a key that can never pay again is told so at once
-exchange.py   one request, forwarded and metered, whatever becomes of the client or the provider
-ends.py       how each way in which a request can end is booked
-freeze.py     a provider's key that is out of order
-upstream.py   the one client to providers
-headers.py    which headers pass, in each direction
-client.py     finding or starting a gateway
+server.py     the gateway as a whole: how it starts, drains and ends       reload.py   settings and prices anew
+service.py    the list of paths                                            assemble.py from settings to a gateway
+metered.py    the way of one metered request through the rooms             client.py   found or started by commands
+control.py    what commands and the runner may ask of a running gateway    process.py  not to be looked into
+
+front/        requests come in: doors, keys, paths, whose agent it is, and answers that are our own
+money/        what a request may cost, whether the money is there, who waits, and how its end is booked
+provider/     the way out and back: attempts, one exchange, a key's troubles, the provider's own limits
+watching/     those who look on: metrics, spans, the log, what caches save
 """

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from yarl import URL
 
 from crewcap.errors import UnsafeEnvironment
-from crewcap.gateway.admission import Prices
-from crewcap.gateway.endpoints import Endpoint
+from crewcap.gateway.front.endpoints import Endpoint
+from crewcap.gateway.money.admission import Prices
+from crewcap.gateway.money.plan import plan_key
 from crewcap.gateway.parts import Basis
-from crewcap.gateway.plan import plan_key
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.provider.upstream import KEY_HEADERS, PROBES, Provider
 from crewcap.gateway.server import Gateway
-from crewcap.gateway.upstream import KEY_HEADERS, PROBES, Provider
 from crewcap.home import Home
 from crewcap.stores import Ledger
 from crewcap.wire import ENDPOINTS

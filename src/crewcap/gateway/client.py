@@ -29,7 +29,7 @@ from crewcap.config import Settings
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment
 from crewcap.gateway.assemble import key_variables, terms_needed
-from crewcap.gateway.fanout import Seen
+from crewcap.gateway.front.fanout import Seen
 from crewcap.home import Home
 
 START_S = 60

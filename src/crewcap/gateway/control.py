@@ -31,7 +31,7 @@ from aiohttp import web
 from crewcap.core.budget import KeyId
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, UsageError
-from crewcap.gateway.answers import as_json
+from crewcap.gateway.front.answers import as_json
 
 if TYPE_CHECKING:
     from crewcap.gateway.server import Gateway

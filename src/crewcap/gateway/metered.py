@@ -19,26 +19,28 @@ from crewcap.core.asks import Ask
 from crewcap.core.budget import Denied, HoldId, Refused
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
-from crewcap.gateway import headers, plan, share
-from crewcap.gateway.admission import Admission, Counts, Prices, Request
-from crewcap.gateway.answers import Refusal, budget_message, retry_after_s, waiting_message
-from crewcap.gateway.attempts import Attempts, Schedule, pause
-from crewcap.gateway.breaker import Breakers
-from crewcap.gateway.callers import Call, Callers
-from crewcap.gateway.choosing import Want
-from crewcap.gateway.doors import Door, Doors
-from crewcap.gateway.endpoints import Endpoint
-from crewcap.gateway.exchange import Exchange, Forwarding, frozen_message, has_left
-from crewcap.gateway.fanout import FanOuts, speaker
-from crewcap.gateway.freeze import Trouble
+from crewcap.gateway.front import headers
+from crewcap.gateway.front.answers import Refusal, budget_message, retry_after_s, waiting_message
+from crewcap.gateway.front.callers import Call, Callers
+from crewcap.gateway.front.doors import Door, Doors
+from crewcap.gateway.front.endpoints import Endpoint
+from crewcap.gateway.front.fanout import FanOuts, speaker
+from crewcap.gateway.money import plan
+from crewcap.gateway.money.admission import Admission, Counts, Prices, Request
+from crewcap.gateway.money.choosing import Want
+from crewcap.gateway.money.prefixes import Prefixes
+from crewcap.gateway.money.purse import Held, Purse, TimedOut, Withdrawn
+from crewcap.gateway.money.slices import Slices
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.policy import Policy
-from crewcap.gateway.prefixes import Prefixes
-from crewcap.gateway.purse import Held, Purse, TimedOut, Withdrawn
-from crewcap.gateway.rates import Failures
-from crewcap.gateway.slices import Slices
-from crewcap.gateway.upstream import Provider, Upstream
-from crewcap.gateway.watchers import Ended, Watcher, tell_ended
+from crewcap.gateway.provider import share
+from crewcap.gateway.provider.attempts import Attempts, Schedule, pause
+from crewcap.gateway.provider.breaker import Breakers
+from crewcap.gateway.provider.exchange import Exchange, Forwarding, frozen_message, has_left
+from crewcap.gateway.provider.freeze import Trouble
+from crewcap.gateway.provider.rates import Failures
+from crewcap.gateway.provider.upstream import Provider, Upstream
+from crewcap.gateway.watching.watchers import Ended, Watcher, tell_ended
 from crewcap.wire import Malformed, RefusalKind
 
 log = logging.getLogger(__name__)

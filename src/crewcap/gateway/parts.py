@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crewcap.core.budget import BootId
-from crewcap.gateway.admission import Prices
-from crewcap.gateway.endpoints import Endpoint
-from crewcap.gateway.freeze import Freezer
-from crewcap.gateway.incidents import Incidents
+from crewcap.gateway.front.endpoints import Endpoint
+from crewcap.gateway.money.admission import Prices
+from crewcap.gateway.money.purse import Purse
 from crewcap.gateway.policy import Policy
-from crewcap.gateway.purse import Purse
-from crewcap.gateway.upstream import Upstream
+from crewcap.gateway.provider.freeze import Freezer
+from crewcap.gateway.provider.incidents import Incidents
+from crewcap.gateway.provider.upstream import Upstream
 from crewcap.stores import Ledger
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from crewcap.gateway.breaker import Rules
+from crewcap.gateway.provider.breaker import Rules
 
 MEBIBYTE = 2**20
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crewcap.errors import CrewcapError, SettingsError
-from crewcap.gateway.admission import Prices
+from crewcap.gateway.money.admission import Prices
 from crewcap.settings import place
 
 if TYPE_CHECKING:

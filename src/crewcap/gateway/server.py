@@ -31,22 +31,22 @@ from crewcap.core.budget import BootId, KeyId
 from crewcap.core.keys import VirtualKey
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, LedgerError, SettingsError, UnsafeEnvironment
-from crewcap.gateway.admission import Prices
-from crewcap.gateway.breaker import as_json
 from crewcap.gateway.control import Control
-from crewcap.gateway.doors import LONGEST_SOCKET_PATH, Mode
-from crewcap.gateway.endpoints import Endpoint, Endpoints
-from crewcap.gateway.exchange import Exchange
-from crewcap.gateway.fanout import Seen
-from crewcap.gateway.freeze import Freezer, Trouble
-from crewcap.gateway.incidents import Incidents
+from crewcap.gateway.front.doors import LONGEST_SOCKET_PATH, Mode
+from crewcap.gateway.front.endpoints import Endpoint, Endpoints
+from crewcap.gateway.front.fanout import Seen
+from crewcap.gateway.money.admission import Prices
+from crewcap.gateway.money.purse import Purse
 from crewcap.gateway.parts import Basis, Parts
 from crewcap.gateway.policy import Policy
-from crewcap.gateway.purse import Purse
-from crewcap.gateway.savings import FLUSH_S, Savings
+from crewcap.gateway.provider.breaker import as_json
+from crewcap.gateway.provider.exchange import Exchange
+from crewcap.gateway.provider.freeze import Freezer, Trouble
+from crewcap.gateway.provider.incidents import Incidents
+from crewcap.gateway.provider.upstream import Provider, Upstream, check_address
 from crewcap.gateway.service import Service
-from crewcap.gateway.upstream import Provider, Upstream, check_address
-from crewcap.gateway.watchers import Watcher
+from crewcap.gateway.watching.savings import FLUSH_S, Savings
+from crewcap.gateway.watching.watchers import Watcher
 from crewcap.home import Home
 from crewcap.stores import CacheTurns, Ledger
 

@@ -16,22 +16,22 @@ from aiohttp import web
 
 from crewcap.core.keys import VirtualKey
 from crewcap.errors import LedgerError
-from crewcap.gateway import headers, listing, paths
-from crewcap.gateway.answers import Refusal, as_json, response
-from crewcap.gateway.callers import Callers
-from crewcap.gateway.doors import Door, Doors
-from crewcap.gateway.endpoints import Endpoint, Endpoints
-from crewcap.gateway.exchange import Exchange
-from crewcap.gateway.exposition import CONTENT_TYPE
-from crewcap.gateway.freeze import diagnose
-from crewcap.gateway.journal import Journal
+from crewcap.gateway.front import headers, listing, paths
+from crewcap.gateway.front.answers import Refusal, as_json, response
+from crewcap.gateway.front.callers import Callers
+from crewcap.gateway.front.doors import Door, Doors
+from crewcap.gateway.front.endpoints import Endpoint, Endpoints
 from crewcap.gateway.metered import Metered
-from crewcap.gateway.metrics import Held, Metrics, Snapshot, model_of
+from crewcap.gateway.money.purse import Purse
 from crewcap.gateway.parts import Parts
-from crewcap.gateway.purse import Purse
-from crewcap.gateway.rates import PerMinute
-from crewcap.gateway.upstream import PROBE_S, Unsent
-from crewcap.gateway.watchers import Declined, Watcher, tell_declined
+from crewcap.gateway.provider.exchange import Exchange
+from crewcap.gateway.provider.freeze import diagnose
+from crewcap.gateway.provider.rates import PerMinute
+from crewcap.gateway.provider.upstream import PROBE_S, Unsent
+from crewcap.gateway.watching.exposition import CONTENT_TYPE
+from crewcap.gateway.watching.journal import Journal
+from crewcap.gateway.watching.metrics import Held, Metrics, Snapshot, model_of
+from crewcap.gateway.watching.watchers import Declined, Watcher, tell_declined
 
 log = logging.getLogger(__name__)
 

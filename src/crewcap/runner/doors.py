@@ -15,7 +15,7 @@ from crewcap.core.budget import KeyId
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError
 from crewcap.gateway.client import GatewayHandle
-from crewcap.gateway.fanout import Seen
+from crewcap.gateway.front.fanout import Seen
 from crewcap.runner.process import Site
 
 _PASSABLE = 0o711  # the run's user may reach the socket, and list nothing

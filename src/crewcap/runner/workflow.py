@@ -28,7 +28,7 @@ from crewcap.core.money import Money
 from crewcap.core.runs import AgentEnd, AgentEvent, Check, Cut, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.verdict import Evidence, Judgement, judge
 from crewcap.errors import CrewcapError, MoneyRefused
-from crewcap.gateway.fanout import Seen
+from crewcap.gateway.front.fanout import Seen
 from crewcap.runner import checks, prompt
 from crewcap.runner.access import bring_limits, end_keys, give_key, scopes_kept, scopes_of
 from crewcap.runner.agent_turn import Company, Patience, work

@@ -1,0 +1,1 @@
+"""Where requests come in: doors, keys, paths, and the answers that are the gateway's own."""

@@ -1,0 +1,1 @@
+"""Those who look on: metrics, spans, log lines, and what caches save."""
