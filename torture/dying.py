@@ -24,6 +24,7 @@ from crewcap.core.budget import BootId, Decision, HoldId, KeyId
 from crewcap.core.money import Money
 from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.provider.breaker import Rules
 from crewcap.gateway.provider.upstream import KEY_HEADERS, Provider, Upstream
 from crewcap.gateway.server import Gateway
 from crewcap.home import Home
@@ -189,7 +190,15 @@ def gateway_for(home: Home, ledger: Ledger, orders: Orders) -> Gateway:
         Endpoint(provider=provider, dialect=speak(), template=template)
         for template, speak in ENDPOINTS[orders.family].items()
     ]
-    policy = Policy(release_s=0.005, drain_s=5, idle_s=10, wait_s=5, beat_s=0.05, backoff_s=0.001)
+    policy = Policy(
+        release_s=0.005,
+        drain_s=5,
+        idle_s=10,
+        wait_s=5,
+        beat_s=0.05,
+        backoff_s=0.001,
+        breaker=Rules(failures=10**9),  # nobody is left alone here
+    )
     return Gateway(home=home, ledger=ledger, book=load(), endpoints=endpoints, policy=policy, clock=now)
 
 
