@@ -73,7 +73,7 @@ def test_what_the_system_refuses_and_what_nobody_foresaw_have_a_status_too() -> 
         (["run", "--help"], 0, ""),
         (["rnu"], 2, "error: there is no command 'rnu'\nhelp: did you mean `crewcap run`?\n"),
         (["runs", "--bogus"], 2, "error: no such option"),
-        (["runs", "--limit", "x"], 2, "error: --limit: 'x' is not a valid integer"),
+        (["runs", "--limit", "x"], 2, "error: --limit: 'x' is not a whole number of at least 1"),
     ],
 )
 def test_wrong_words_end_with_2_and_what_was_probably_meant(

@@ -31,9 +31,9 @@ def main() -> int:
         for row in _rows(Path(folder), seed=options.seed, is_short=options.short, wanted=wanted):
             print(row.line(), flush=True)
             rows.append(row)
-    text = table(rows, seed=options.seed, at=datetime.now(UTC), is_short=options.short)
-    if options.write:
-        options.write.write_text(text, encoding="utf-8")
+            if options.write:  # after each row: a run that is ended has told what it saw
+                text = table(rows, seed=options.seed, at=datetime.now(UTC), is_short=options.short)
+                options.write.write_text(text, encoding="utf-8")
     return 1 if any(row.broken for row in rows) else 0
 
 
