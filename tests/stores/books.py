@@ -15,7 +15,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.home import Home
-from crewcap.stores import Limit, Settlement
+from crewcap.stores import Ledger, Limit, Settlement
 from crewcap.stores.sqlite import SqliteLedger
 
 usd = Money.usd
@@ -58,10 +58,10 @@ def add_key(ledger: SqliteLedger, name: str, *, cap: str | None, at: datetime) -
     ledger.add_key(key, cap=None if cap is None else usd(cap))
 
 
-def reserve(ledger: SqliteLedger, boot: BootId, hold: str, amount: str, *, key: str = "k1") -> Decision:
+def reserve(ledger: Ledger, boot: BootId, hold: str, amount: str, *, key: str = "k1") -> Decision:
     return ledger.reserve(order(hold, boot=boot, key=key, amount=usd(amount)))
 
 
-def settle(ledger: SqliteLedger, hold: str, spent: str) -> bool:
+def settle(ledger: Ledger, hold: str, spent: str) -> bool:
     end = Settlement(hold=HoldId(hold), kind="settled", spent=usd(spent), uncertain=ZERO, usage=Usage(input=1))
     return ledger.settle(end)

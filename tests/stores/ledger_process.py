@@ -16,6 +16,7 @@ from tests.stores.books import reserve, settle
 
 from crewcap.core.budget import Granted
 from crewcap.home import Home
+from crewcap.stores import Ledger
 from crewcap.stores.sqlite import SqliteLedger
 
 
@@ -23,6 +24,11 @@ def main() -> None:
     home, action, name, *rest = sys.argv[1:]
     clocks = Clocks()
     ledger = SqliteLedger(Home(Path(home)), clock=clocks.clock, monotonic=clocks.monotonic, busy_s=30.0)
+    live(ledger, action, name, *rest)
+
+
+def live(ledger: Ledger, action: str, name: str, *rest: str) -> None:
+    """Do what the action says with a ledger of any kind."""
     boot = ledger.start_boot()
     _say("ready")
     if action == "take":

@@ -1,20 +1,13 @@
-"""A process with a ledger of its own in PostgreSQL: `python -m tests.stores.postgres_process HOME URL ACTION NAME`.
-
-take COUNT   waits for a line, then tries to hold a cent COUNT times; prints how many were granted
-hold         holds thirty cents, prints "held", and waits to be killed
-work         holds and settles a cent again and again, telling of each when it is done, until it is killed
-"""
+"""The same with a ledger in PostgreSQL: `python -m tests.stores.postgres_process HOME URL ACTION NAME`."""
 
 from __future__ import annotations
 
 import sys
-from itertools import count
 from pathlib import Path
 
 from tests.contracts.clocks import Clocks
-from tests.stores.postgres_shelf import reserve, settle
+from tests.stores.ledger_process import live
 
-from crewcap.core.budget import Granted
 from crewcap.home import Home
 from crewcap.stores.postgres import PostgresLedger
 
@@ -23,31 +16,7 @@ def main() -> None:
     home, url, action, name, *rest = sys.argv[1:]
     clocks = Clocks()
     ledger = PostgresLedger(Home(Path(home)), url, monotonic=clocks.monotonic, fixed_clock=clocks.clock, busy_s=30.0)
-    boot = ledger.start_boot()
-    _say("ready")
-    if action == "take":
-        sys.stdin.readline()
-        decisions = [reserve(ledger, boot, f"{name}-{number}", "0.01") for number in range(int(rest[0]))]
-        granted = [number for number, decision in enumerate(decisions) if isinstance(decision, Granted)]
-        for number in granted:
-            settle(ledger, f"{name}-{number}", "0.01")
-        _say(str(len(granted)))
-        ledger.close()
-    elif action == "work":
-        for number in count():
-            assert isinstance(reserve(ledger, boot, f"{name}-{number}", "0.01"), Granted)
-            _say(f"held {name}-{number}")
-            assert settle(ledger, f"{name}-{number}", "0.01")
-            _say(f"settled {name}-{number}")
-    else:
-        assert isinstance(reserve(ledger, boot, name, "0.30"), Granted)
-        _say("held")
-        sys.stdin.readline()
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    live(ledger, action, name, *rest)
 
 
 if __name__ == "__main__":

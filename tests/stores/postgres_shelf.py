@@ -11,15 +11,14 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # no types in the wheel
 from tests.contracts.clocks import Clocks
-from tests.contracts.ledger_machine import order
+from tests.stores.books import reserve, settle
 from tests.stores.postgres_server import Server
 
-from crewcap.core.budget import ALL, BootId, Decision, Granted, HoldId, KeyId, Scope
+from crewcap.core.budget import ALL, BootId, Granted, KeyId, Scope
 from crewcap.core.keys import VirtualKey
-from crewcap.core.money import ZERO, Money
-from crewcap.core.pricing import Usage
+from crewcap.core.money import Money
 from crewcap.home import Home
-from crewcap.stores import Limit, Settlement
+from crewcap.stores import Limit
 from crewcap.stores.postgres import PostgresLedger
 
 usd = Money.usd
@@ -125,12 +124,3 @@ def add_key(ledger: PostgresLedger, name: str, *, cap: str | None, clocks: Clock
     scopes = (Scope(f"key:{name}"), Scope("repo:a"), ALL)
     key = VirtualKey(id=KeyId(name), hash=f"hash-{name}", scopes=scopes, created_at=clocks.wall)
     ledger.add_key(key, cap=None if cap is None else usd(cap))
-
-
-def reserve(ledger: PostgresLedger, boot: BootId, hold: str, amount: str, *, key: str = "k1") -> Decision:
-    return ledger.reserve(order(hold, boot=boot, key=key, amount=usd(amount)))
-
-
-def settle(ledger: PostgresLedger, hold: str, spent: str) -> bool:
-    end = Settlement(hold=HoldId(hold), kind="settled", spent=usd(spent), uncertain=ZERO, usage=Usage(input=1))
-    return ledger.settle(end)

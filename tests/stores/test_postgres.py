@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tests.contracts.clocks import Clocks
 from tests.contracts.ledger import LedgerContract
+from tests.stores.books import reserve, settle
 from tests.stores.postgres_server import Server
-from tests.stores.postgres_shelf import Shelf, reserve, settle, usd
+from tests.stores.postgres_shelf import Shelf, usd
 
 from crewcap.core.budget import ALL, Granted, KeyId
 from crewcap.core.limits import CountLimit, RateLimit

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.clocks import Clocks
+from tests.stores.books import reserve, settle
 from tests.stores.postgres_server import Server
-from tests.stores.postgres_shelf import Shelf, reserve, settle, usd
+from tests.stores.postgres_shelf import Shelf, usd
 
 from crewcap.core.budget import ALL, Granted
 from crewcap.core.money import ZERO

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.stores.books import reserve
 from tests.stores.postgres_server import Server, serving
-from tests.stores.postgres_shelf import Shelf, reserve
+from tests.stores.postgres_shelf import Shelf
 
 from crewcap.core.budget import Granted
 from crewcap.errors import InternalError, LedgerError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncpg  # type: ignore[import-untyped]  # no types in the wheel
 import pytest
-from tests.stores.postgres_shelf import Shelf, reserve
+from tests.stores.books import reserve
+from tests.stores.postgres_shelf import Shelf
 
 from crewcap.core.money import Money
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.ledger_machine import order
+from tests.stores.books import reserve, settle
 from tests.stores.postgres_server import Server, serving, start
-from tests.stores.postgres_shelf import Shelf, abandon, add_key, reserve, settle, usd
+from tests.stores.postgres_shelf import Shelf, abandon, add_key, usd
 
 from crewcap.core.budget import ALL, Decision, Granted, KeyId, Refused, Scope
 from crewcap.core.money import ZERO, Money

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.stores.postgres_shelf import Shelf, reserve, settle, usd
+from tests.stores.books import reserve, settle
+from tests.stores.postgres_shelf import Shelf, usd
 
 from crewcap.core.budget import Granted, HoldId, Scope
 from crewcap.core.limits import CountLimit, RateLimit

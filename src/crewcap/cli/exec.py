@@ -110,7 +110,8 @@ async def _run(
         name = command[0].rpartition("/")[2]
         call.note(f"crewcap: {name} may spend {cap.show()} (key {key.id}); money is capped, nothing is sandboxed")
         try:
-            own = {name: value for name, value in environ.items() if name not in key_variables(call.app.settings)}
+            keys = key_variables(call.app.settings)
+            own = {name: value for name, value in environ.items() if name not in keys}
             return await _watch(command, environment(own, gateway.url, secret))
         finally:
             await _say_cost(call, gateway, key, cap)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crewcap.stores import Incident, OpenHold
 
 
-@click.group(invoke_without_command=True, epilog="Example: crewcap ledger verify")
+@click.group(invoke_without_command=True, commands=[migrate], epilog="Example: crewcap ledger verify")
 @common
 @click.pass_context
 def ledger(ctx: click.Context, /, **options: object) -> None:
@@ -26,9 +26,6 @@ def ledger(ctx: click.Context, /, **options: object) -> None:
     remember(ctx, options)
     if ctx.invoked_subcommand is None:
         ctx.invoke(verify)
-
-
-ledger.add_command(migrate)
 
 
 @ledger.command(epilog="Example: crewcap ledger verify --json")
@@ -102,11 +99,22 @@ def reconcile(  # noqa: PLR0913  (one for each option)
         _accept_restored(call, amount or ZERO, said)
         return
     found = _chosen(call, holds, everything=everything)
-    if amount is None and not charged and not unbilled:
-        if holds or everything:
-            raise UsageError("what did it cost?", help="say --cost USD, --charged or --unbilled")
+    if amount is not None or charged or unbilled:
+        _refuse_unclear(holds, amount, everything=everything, charged=charged, unbilled=unbilled)
+        for hold in found:
+            proved = amount if amount is not None else (hold.uncertain if charged else ZERO)
+            call.app.ledger.reconcile(hold.hold, cost=proved, word=said)
+            _tell(call, hold, proved)
+    elif holds or everything:
+        raise UsageError("what did it cost?", help="say --cost USD, --charged or --unbilled")
+    else:
         _list(call, found)
-        return
+
+
+def _refuse_unclear(
+    holds: tuple[str, ...], amount: Money | None, *, everything: bool, charged: bool, unbilled: bool
+) -> None:
+    """One answer, for holds that are named."""
     if (amount is not None) + charged + unbilled != 1 or (amount is not None and len(holds) != 1):
         raise UsageError(
             "--cost, --charged and --unbilled are three answers to one question",
@@ -114,10 +122,6 @@ def reconcile(  # noqa: PLR0913  (one for each option)
         )
     if not holds and not everything:
         raise UsageError("which holds?", help="name them, or say --all")
-    for hold in found:
-        proved = amount if amount is not None else (hold.uncertain if charged else ZERO)
-        call.app.ledger.reconcile(hold.hold, cost=proved, word=said)
-        _tell(call, hold, proved)
 
 
 @ledger.command(epilog="Example: crewcap ledger thaw anthropic --word 'the price list was old'")

@@ -26,7 +26,7 @@ from crewcap.settings.keysource import refuse_shared_file
 from crewcap.settings.locate import dotted
 from crewcap.settings.models import Part, Settings, SettingsFile
 from crewcap.settings.place import find
-from crewcap.settings.resolve import Misplaced, resolve, usual_providers
+from crewcap.settings.resolve import Misplaced, resolve
 from crewcap.settings.values import SOURCE_HELP, Written, Wrong, looks_secret, nearest, quoted
 
 LARGEST_FILE = 1 << 20
@@ -84,10 +84,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 def settings_of(document: Document, environ: Mapping[str, str] | None = None) -> Settings:
     """What a parsed file means; the environment says which providers there are, where the file says none."""
     written = validate(SettingsFile, document)
-    if written.providers is None:
-        written = written.model_copy(update={"providers": usual_providers(environ or {})})
+    said = set(document.places)
     try:
-        return resolve(written, source=document.name, origin=document.origin, said=set(document.places))
+        return resolve(written, source=document.name, origin=document.origin, said=said, environ=environ or {})
     except Misplaced as error:
         raise document.wrong(error.path, error.message, error.help) from None
 

@@ -60,9 +60,19 @@ class Misplaced(Wrong):
         self.path = path
 
 
-def resolve(written: SettingsFile, *, source: str, origin: Callable[[Place], str], said: Collection[Place]) -> Settings:
-    """Everything that a file means; `Misplaced` names the key that cannot be meant."""
-    providers = _providers(written)
+def resolve(
+    written: SettingsFile,
+    *,
+    source: str,
+    origin: Callable[[Place], str],
+    said: Collection[Place],
+    environ: Mapping[str, str],
+) -> Settings:
+    """Everything that a file means; `Misplaced` names the key that cannot be meant.
+
+    The environment says which providers there are, where the file says none.
+    """
+    providers = _providers(_usual_providers(environ) if written.providers is None else written.providers)
     _check_names(written)
     _check_repos(written, providers)
     _check_agents(written)
@@ -127,7 +137,7 @@ def _origins(said: Collection[Place], origin: Callable[[Place], str]) -> dict[st
 GOOGLES_OWN = "GOOGLE_API_KEY"  # what Google's SDK looks for as well
 
 
-def usual_providers(environ: Mapping[str, str]) -> dict[str, ProviderFile]:
+def _usual_providers(environ: Mapping[str, str]) -> dict[str, ProviderFile]:
     """The vendors whose usual key variable is set; Anthropic, where none is."""
     found = {name: ProviderFile() for name, vendor in VENDORS.items() if environ.get(vendor.variable)}
     if "gemini" not in found and environ.get(GOOGLES_OWN):
@@ -135,8 +145,7 @@ def usual_providers(environ: Mapping[str, str]) -> dict[str, ProviderFile]:
     return found or {"anthropic": ProviderFile()}
 
 
-def _providers(written: SettingsFile) -> dict[str, ProviderSettings]:
-    files = written.providers if written.providers is not None else usual_providers({})
+def _providers(files: Mapping[str, ProviderFile]) -> dict[str, ProviderSettings]:
     providers = {name: _provider(name, file) for name, file in files.items()}
     spoken: dict[str, str] = {}
     for name, provider in providers.items():
