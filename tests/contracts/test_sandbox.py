@@ -21,7 +21,7 @@ import pytest
 from tests.contracts.sandboxes import DRIVER, PYTHON, ZOO, Family, Ground, family, ground, missing, within
 
 from crewcap.errors import UnsafeEnvironment
-from crewcap.workspaces import LADDER, Limits, Rung
+from crewcap.workspaces import LADDER, Limits, Outlet, Rung
 from crewcap.workspaces.uids import is_root
 
 pytestmark = pytest.mark.sandbox
@@ -409,7 +409,7 @@ class TestTheWayToTheGateway:
             "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8787/hello', timeout=5).read().decode())"
         )
         with _gateway(bubblewrap.root) as door:
-            done = bubblewrap.perform(bubblewrap.python(program, gateway_socket=door.path))
+            done = bubblewrap.perform(bubblewrap.python(program, outlets=(Outlet(socket=door.path, port=8787),)))
         assert (done.stdout, done.stderr) == ("you asked for /hello\n", "")
 
     def test_the_runs_socket_does_not_exist_inside(self, bubblewrap: Ground) -> None:
@@ -423,7 +423,7 @@ class TestTheWayToTheGateway:
             "print(json.dumps(found))\n"
         )
         with _gateway(bubblewrap.root) as door:
-            assert bubblewrap.probe(program, gateway_socket=door.path) == []
+            assert bubblewrap.probe(program, outlets=(Outlet(socket=door.path, port=8787),)) == []
 
     def test_without_a_socket_there_is_no_way_out_and_it_starts_all_the_same(self, bubblewrap: Ground) -> None:
         program = "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex(('127.0.0.1', 8787)))"
@@ -442,12 +442,12 @@ class TestTheWayToTheGateway:
             _gateway(bubblewrap.root, answer=b"") as door,
             pytest.raises(UnsafeEnvironment, match="closed the run's door"),
         ):
-            bubblewrap.plain("true", gateway_socket=door.path)
+            bubblewrap.plain("true", outlets=(Outlet(socket=door.path, port=8787),))
         assert kin.alive_after(5) == []
 
     def test_a_door_that_nobody_opened_stops_the_start(self, bubblewrap: Ground) -> None:
         with pytest.raises(UnsafeEnvironment, match="does not answer at this run's door"):
-            bubblewrap.plain("true", gateway_socket=bubblewrap.root / "no.sock")
+            bubblewrap.plain("true", outlets=(Outlet(socket=bubblewrap.root / "no.sock", port=8787),))
 
     def test_a_socket_with_a_long_path_will_do(self, bubblewrap: Ground) -> None:
         """State directories may lie deep; an address of a socket may have 107 bytes."""
@@ -455,7 +455,10 @@ class TestTheWayToTheGateway:
         deep.mkdir(parents=True)
         program = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8787/', timeout=5).status)"
         with _gateway(deep) as door:
-            assert bubblewrap.perform(bubblewrap.python(program, gateway_socket=door.path)).stdout == "200\n"
+            assert (
+                bubblewrap.perform(bubblewrap.python(program, outlets=(Outlet(socket=door.path, port=8787),))).stdout
+                == "200\n"
+            )
 
     def test_where_there_is_no_loopback_the_socket_itself_can_be_reached(self, without_loopback: Ground) -> None:
         run = without_loopback
@@ -472,7 +475,7 @@ class TestTheWayToTheGateway:
             path.chmod(0o600)
             thread = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello"), daemon=True)
             thread.start()
-            done = run.perform(run.python(program, str(path), gateway_socket=path))
+            done = run.perform(run.python(program, str(path), outlets=(Outlet(socket=path, port=8787),)))
         assert (done.stdout, done.stderr) == ("hello\n", "")
 
 

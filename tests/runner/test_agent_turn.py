@@ -18,7 +18,7 @@ from crewcap.core.runs import Acted, AgentEnd, AgentEvent, Answered, Cut, Other,
 from crewcap.runner.agent_turn import Company, Patience, work
 from crewcap.runner.ownership import start_time
 from crewcap.runner.process import Site
-from crewcap.workspaces import Child
+from crewcap.workspaces import Child, Outlet
 
 
 class Turn:
@@ -57,7 +57,7 @@ class Turn:
             self.site,
             agent,
             launch,
-            gateway_socket=self.transcript.with_name("no.sock"),
+            gateway=Outlet(socket=self.transcript.with_name("no.sock"), port=8787),
             transcript=self.transcript,
             patience=patience,
             company=Company(began=self._began, hear=self._hear, asked=lambda: self.asked, advice=self._advice),

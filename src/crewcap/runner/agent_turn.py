@@ -16,7 +16,7 @@ from pathlib import Path
 from crewcap.agents import AgentAdapter, Launch
 from crewcap.core.runs import AgentEnd, AgentEvent, Cut
 from crewcap.runner.process import Site, last_words, lines
-from crewcap.workspaces import Child
+from crewcap.workspaces import Child, Outlet
 
 _TICK_S = 0.25
 _CRASH_WORDS = 300
@@ -54,13 +54,13 @@ async def work(
     adapter: AgentAdapter,
     launch: Launch,
     *,
-    gateway_socket: Path,
+    gateway: Outlet,
     transcript: Path,
     patience: Patience,
     company: Company,
 ) -> tuple[AgentEnd, Cut]:
     """Start the agent and see it through; how it ended, and why we ended it if we did."""
-    command = site.command(launch.argv, environ=launch.environ, files=launch.files, gateway_socket=gateway_socket)
+    command = site.command(launch.argv, environ=launch.environ, files=launch.files, outlets=(gateway,))
     child = await site.sandbox.start(command, uid=site.uid)
     pulse = _Pulse(last=time.monotonic())
     last: AgentEnd | None = None

@@ -17,6 +17,7 @@ from crewcap.errors import CrewcapError
 from crewcap.gateway.client import GatewayHandle
 from crewcap.gateway.front.fanout import Seen
 from crewcap.runner.process import Site
+from crewcap.workspaces import Outlet
 
 _PASSABLE = 0o711  # the run's user may reach the socket, and list nothing
 
@@ -27,6 +28,11 @@ class Door:
 
     socket: Path  # on the host
     port: int  # on the agent's own loopback, where it has one
+
+    @property
+    def outlet(self) -> Outlet:
+        """The same, as a sandbox needs it."""
+        return Outlet(socket=self.socket, port=self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crewcap.workspaces import Child, Confined, Layout, Limits, Mount, Sandbox
+from crewcap.workspaces import Child, Confined, Fittings, Layout, Limits, Mount, Outlet, Sandbox
+from crewcap.workspaces.interpreter import search_path
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 32 << 20
@@ -44,6 +45,7 @@ class Site:
     objects: Path  # the mirror's objects
     binary: Path  # the agent's executable
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
+    fittings: Fittings = Fittings()  # noqa: RUF009  (frozen)
     gateway_port: int = 8787  # on the agent's own loopback
 
     def command(
@@ -52,17 +54,17 @@ class Site:
         *,
         environ: Mapping[str, str] | None = None,
         files: Mapping[str, bytes] | None = None,
-        gateway_socket: Path | None = None,
+        outlets: tuple[Outlet, ...] = (),
     ) -> Confined:
-        """A command with the run's own things and nothing else."""
+        """A command with the run's own things and nothing else; `outlets` beside those of its fittings."""
+        fitted = self.fittings
         return Confined(
-            argv=argv,
-            environ=environ or {},
+            argv=(*fitted.attend, *argv),
+            environ={**_searched(fitted), **(environ or {})},
             cwd=self.layout.workspace,
-            mounts=self._mounts(),
-            files=files or {},
-            gateway_socket=gateway_socket,
-            gateway_port=self.gateway_port,
+            mounts=(*self._mounts(), *fitted.mounts),
+            files={**fitted.files, **(files or {})},
+            outlets=(*fitted.outlets, *outlets),
             limits=self.limits,
         )
 
@@ -96,6 +98,11 @@ class Site:
         stdout, stderr, status = ending.result() if said else (b"", b"", TIMED_OUT)
         status = status if in_time else TIMED_OUT
         return Outcome(status=status, stdout=stdout, stderr=stderr, seconds=time.monotonic() - began)
+
+
+def _searched(fitted: Fittings) -> Mapping[str, str]:
+    """Its variables, with its folders before the rest of $PATH."""
+    return {**fitted.environ, **({"PATH": ":".join((*fitted.path, search_path()))} if fitted.path else {})}
 
 
 async def lines(child: Child) -> AsyncIterator[bytes]:

@@ -216,7 +216,7 @@ class Workflow:
                 self.tools.site,
                 self.tools.adapter,
                 self.tools.adapter.launch(order),
-                gateway_socket=door.socket,
+                gateway=door.outlet,
                 transcript=self.tools.folder / "agent.jsonl",
                 patience=Patience(
                     total_s=max(0, self.run.timeout_s - self.run.agent_seconds),

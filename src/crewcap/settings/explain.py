@@ -15,7 +15,7 @@ from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import Path, dotted
 from crewcap.settings.models import GatewayFile, ProviderFile, Settings, SettingsFile
 from crewcap.settings.served import DEFAULT, BudgetLine, GatewaySettings, ProviderSettings
-from crewcap.settings.values import show_duration, show_money, show_share
+from crewcap.settings.values import show_duration, show_money, show_share, show_size
 
 HIDDEN = {
     "source",
@@ -141,6 +141,8 @@ def _shown(name: str, value: object) -> object:
         return value
     if name == "share":
         return show_share(value)
+    if name.endswith("_bytes"):
+        return show_size(value)
     return show_duration(value) if name.endswith("_s") else value
 
 

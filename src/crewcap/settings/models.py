@@ -58,6 +58,17 @@ Share = Annotated[
     PlainSerializer(values.show_share),
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}\s?%$"}),
 ]
+Size = Annotated[
+    int,
+    PlainValidator(values.read_size),
+    PlainSerializer(values.show_size),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,6}\s?[MGT]i?B?$", "examples": ["8G", "512M"]}),
+]
+Ports = Annotated[
+    Mapping[int, str],
+    PlainValidator(values.read_ports),
+    WithJsonSchema({"type": "object", "additionalProperties": _TEXT, "examples": [{"5432": "127.0.0.1:5432"}]}),
+]
 Zone = Annotated[str, PlainValidator(values.read_zone), WithJsonSchema({**_TEXT, "examples": ["Europe/Berlin"]})]
 BaseUrl = Annotated[str, PlainValidator(values.read_base_url), WithJsonSchema({**_TEXT, "format": "uri"})]
 StoreUrl = Annotated[str, PlainValidator(values.read_store_url), WithJsonSchema({**_TEXT, "format": "uri"})]
@@ -108,6 +119,10 @@ class Defaults(Part):
     timeout_s: Duration = Field(2_700, alias="timeout", description="Wall clock of one run.")
     no_progress_s: Duration = Field(900, alias="no_progress", description="A run without any sign of life is stopped.")
     sandbox: SandboxChoice = Field("auto", description="auto = bubblewrap or Landlock, never weaker.")
+    memory_bytes: Size = Field(8 << 30, alias="memory", description="The most that a run may use of it.")
+    cpus: Count | None = Field(None, description="Processors that a run may keep busy; none said = all.")
+    disk_bytes: Size = Field(20 << 30, alias="disk", description="What a run's folders may hold.")
+    processes: Count = Field(2_000, description="Processes and threads of a run at the same time.")
     fix_attempts: Attempts = Field(2, description="How often a red check goes back into the session.")
     max_output: Count = Field(16_000, description="Output limit of one answer, in tokens.")
     agent_path: Mapping[str, Text] = Field(default_factory=dict, description="Where an agent's program lies.")
@@ -189,9 +204,35 @@ class RepoSettings(Part):
     services: Texts = Field((), description="Started inside the sandbox.")
     include: InnerPaths = Field((), description="Untracked files that a run needs, by path inside the repository.")
     instructions: Text = Field("", description="Added to the prompt of every run.")
+    hosts_during_run: StrictBool = Field(False, description="The agent and the check reach the same hosts as setup.")
+    tools: Texts = Field((), description='Toolchains outside of /usr, shown read-only at their own paths: "~/.nvm".')
+    ports: Ports = Field(default_factory=dict, description="A port inside -> one host and port of yours; a loosening.")
+    paths: InnerPaths = Field((), description="The folders of a big repository that a workspace holds; none = all.")
+    submodules: StrictBool = Field(True, description="Submodules are fetched by crewcap before the agent starts.")
+    lfs: StrictBool = Field(True, description="Large files (Git LFS) are fetched by crewcap before the agent starts.")
+    memory_bytes: Size | None = Field(None, alias="memory", description="Instead of defaults.memory.")
+    cpus: Count | None = Field(None, description="Instead of defaults.cpus.")
+    disk_bytes: Size | None = Field(None, alias="disk", description="Instead of defaults.disk.")
     secrets: Mapping[str, Source] = Field(default_factory=dict, description="Variables that the agent can read.")
     cap: Cap | None = Field(None, description="The most that one run may cost here; only ever lowers.")
     issue_cap: Cap | None = Field(None, description="The most that one issue may cost here; only ever lowers.")
+
+
+class RegistryFile(Part):
+    """A package host that asks who is there: its credential is added on the way out, and is never inside."""
+
+    token: Source | None = Field(None, description="Sent as `Authorization: Bearer`; this, or user and password.")
+    user: Text = Field("", description="Sent with the password as `Authorization: Basic`.")
+    password: Source | None = Field(None, description="Where the user's password is kept.")
+
+
+class GitFile(Part):
+    """What stands in the commits that runs bring home."""
+
+    author: Text = Field("crewcap", description="Name of their author and committer.")
+    email: Text = Field("crewcap@users.noreply.invalid", description="Their address.")
+    sign_off: StrictBool = Field(False, description="Add a `Signed-off-by` line.")
+    signing_key: Text = Field("", description="An SSH key's file that signs them; empty = they are not signed.")
 
 
 class GatewayFile(Part):
@@ -264,6 +305,8 @@ class SettingsFile(Part):
     users: dict[str, Texts] = Field(default_factory=dict, description='User -> names elsewhere: "github:ana-dev".')
     repos: dict[str, RepoSettings] = Field(default_factory=dict, description="Repositories by name.")
     routes: tuple[RouteFile, ...] = Field((), description="Which agent, model and cap; the first match wins.")
+    registries: dict[str, RegistryFile] = Field(default_factory=dict, description="Package hosts with a credential.")
+    git: GitFile = Field(default_factory=GitFile, description="What stands in the commits of runs.")
     gateway: GatewayFile = Field(default_factory=GatewayFile, description="The metering gateway.")
     prices: PricesFile = Field(default_factory=PricesFile, description="What models cost.")
     store: StoreFile = Field(default_factory=StoreFile, description="Where the ledger is kept.")
@@ -283,6 +326,8 @@ class Settings(Served):
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     repos: Mapping[str, RepoSettings] = field(default_factory=dict)
     routes: tuple[Rule, ...] = ()
+    registries: Mapping[str, RegistryFile] = field(default_factory=dict)
+    git: GitFile = field(default_factory=GitFile)
     schedules: tuple[ScheduleFile, ...] = ()
     triggers: Mapping[str, TriggerFile] = field(default_factory=dict)
     notify: tuple[NotifyFile, ...] = ()

@@ -100,8 +100,8 @@ def _refuse_what_is_not_theirs(document: Document) -> None:
         for key in route if isinstance(route, dict) else ():
             if key in _UNTRUSTED_RULE:
                 raise _not_theirs(document, ("routes", index, key))
-    for key in ("url", "team", "secrets"):
-        if key in document.values:
+    for key in (field.alias or name for name, field in RepoSettings.model_fields.items()):
+        if key in document.values and key not in RepositoryFile.model_fields:
             raise _not_theirs(document, (key,))
 
 

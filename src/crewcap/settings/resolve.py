@@ -18,13 +18,14 @@ from crewcap.settings.locate import dotted
 from crewcap.settings.models import (
     BudgetFile,
     ProviderFile,
+    RegistryFile,
     RepoSettings,
     RouteFile,
     Settings,
     SettingsFile,
 )
 from crewcap.settings.served import DEFAULT, BudgetLine, DialectName, GatewaySettings, LimitLine, ProviderSettings
-from crewcap.settings.values import Wrong, nearest, quoted, read_scope
+from crewcap.settings.values import Wrong, nearest, quoted, read_host, read_scope
 
 Place = tuple[str | int, ...]
 DEFAULT_DAY = Money.usd("25.00")
@@ -92,6 +93,8 @@ def resolve(
         gateway=GatewaySettings(**dict(written.gateway)),
         price_overrides=written.prices.overrides or "",
         store_url=written.store.url or "",
+        registries=_registries(written),
+        git=written.git,
         schedules=written.schedules,
         triggers={str(name): trigger for name, trigger in written.triggers.items()},
         notify=written.notify,
@@ -273,6 +276,21 @@ def check_repo(repo: RepoSettings, providers: Mapping[str, ProviderSettings], *,
         )
     except Wrong as error:
         raise Misplaced((*here, "hosts"), error.message, error.help) from None
+
+
+def _registries(written: SettingsFile) -> Mapping[str, RegistryFile]:
+    """Package hosts by name, each with one whole credential."""
+    for host, registry in written.registries.items():
+        here = ("registries", host)
+        try:
+            read_host(host)
+            refuse_providers([host])
+        except Wrong as error:
+            raise Misplaced(here, error.message, error.help) from None
+        has_password = bool(registry.user) and registry.password is not None
+        if (registry.token is not None) == has_password or (registry.password is not None) != bool(registry.user):
+            raise Misplaced(here, "a registry has a `token`, or a `user` and a `password`", 'token = { env = "NAME" }')
+    return written.registries
 
 
 def _check_agents(written: SettingsFile) -> None:

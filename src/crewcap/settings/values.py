@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -28,6 +28,10 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _DURATION = re.compile(r"(?:(?P<d>\d{1,4})d)?(?:(?P<h>\d{1,5})h)?(?:(?P<m>\d{1,6})m)?(?:(?P<s>\d{1,8})s)?\Z", re.ASCII)
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _LONGEST_S = 30 * 86_400
+_SIZE = re.compile(r"(?P<n>\d{1,6})\s?(?P<unit>[MGT])i?B?\Z", re.ASCII)
+_SIZES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20}
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]{1,253}):(?P<port>\d{1,5})\Z", re.ASCII)
+_HIGHEST_PORT = 65_535
 _PERCENT = re.compile(r"(?P<n>\d{1,3})\s?%\Z", re.ASCII)
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/\[\]-]{0,127}\Z", re.ASCII)
 _HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}\Z", re.ASCII)
@@ -168,6 +172,42 @@ def show_duration(seconds: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def read_size(value: Any) -> int:
+    """`"8G"`, `"512M"`: bytes, in powers of 1,024; at least 64M."""
+    match = _SIZE.match(value.strip()) if isinstance(value, str) else None
+    size = int(match["n"]) * _SIZES[match["unit"]] if match else 0
+    if not 64 * _SIZES["M"] <= size < 1 << 50:
+        raise Wrong(f"{quoted(value)} is not a size (at least 64M)", 'write it as "8G" or "512M"')
+    return size
+
+
+def show_size(size: int) -> str:
+    """The shortest spelling that `read_size` reads back."""
+    unit = next(unit for unit, step in _SIZES.items() if size % step == 0)
+    return f"{size // _SIZES[unit]}{unit}"
+
+
+def read_ports(value: Any) -> Mapping[int, str]:
+    """`{ 5432 = "127.0.0.1:5432" }`: a port inside -> the one named host and port that it leads to."""
+    if not isinstance(value, Mapping):
+        raise Wrong(f"{quoted(value)} is not a table of ports", 'write it as { 5432 = "127.0.0.1:5432" }')
+    return {_port(inside): _address(target) for inside, target in value.items()}
+
+
+def _port(value: Any) -> int:
+    text = str(value)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _HIGHEST_PORT:
+        raise Wrong(f"{quoted(value)} is not a port", 'write it as { 5432 = "127.0.0.1:5432" }')
+    return int(text)
+
+
+def _address(value: Any) -> str:
+    match = _ADDRESS.match(value) if isinstance(value, str) else None
+    if match is None or not 0 < int(match["port"]) <= _HIGHEST_PORT:
+        raise Wrong(f"{quoted(value)} is not a host and a port", 'write it as "127.0.0.1:5432"')
+    return str(value)
 
 
 def read_share(value: Any) -> int:

@@ -26,6 +26,43 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """A way out: 127.0.0.1:`port` inside is served by whoever listens at `socket` on our side (see `handout`)."""
+
+    socket: Path
+    port: int
+    host_port: int = 0  # the same on this machine's own loopback, for a rung that has none of its own; 0 = not offered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fittings:
+    """What a project needs inside beside its own tree: toolchains, services, secrets, ways out.
+
+    Each part of it is found by a module of its own and they are put together with `+`; the later one's variables win.
+    """
+
+    mounts: tuple[Mount, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    path: tuple[str, ...] = ()  # folders, as seen inside, that come before the rest of $PATH
+    outlets: tuple[Outlet, ...] = ()
+    attend: tuple[str, ...] = ()  # words before every command's own: start what it needs, then become the command
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    said: tuple[str, ...] = ()  # a sentence each for people: what was fitted, what is loosened
+
+    def __add__(self, other: Fittings) -> Fittings:
+        """Both of them."""
+        return Fittings(
+            mounts=self.mounts + other.mounts,
+            environ={**self.environ, **other.environ},
+            path=self.path + other.path,
+            outlets=self.outlets + other.outlets,
+            attend=self.attend + other.attend,
+            files={**self.files, **other.files},
+            said=self.said + other.said,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a run may use; None = not limited. `enforced` on the child says which of them hold here."""
 
@@ -44,8 +81,7 @@ class Confined:
     cwd: str
     mounts: tuple[Mount, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)  # made inside before the start
-    gateway_socket: Path | None = None  # the run's unix socket; None = no way out at all
-    gateway_port: int = 8787  # where the agent finds it inside, where the rung has a loopback of its own
+    outlets: tuple[Outlet, ...] = ()  # every way out that there is
     limits: Limits = Limits()
 
 

@@ -189,23 +189,26 @@ async def begin(command: Confined, plan: Plan) -> ConfinedChild:
 async def _spawn(command: Confined, plan: Plan, control: socket.socket) -> ConfinedChild:
     """Start the outer process with an empty environment and exactly the descriptors that it needs."""
     rlimits = process_limits(command.limits, counted=plan.counted)
-    with _door(command.gateway_socket if plan.has_namespace else None) as door:
-        order = _order(command, plan, control=control.fileno(), door=door.fileno() if door else None, rlimits=rlimits)
+    with contextlib.ExitStack() as open_doors:
+        doors = [
+            (open_doors.enter_context(_door(outlet.socket)).fileno(), outlet.port)
+            for outlet in (command.outlets if plan.has_namespace else ())
+        ]
+        order = _order(command, plan, control=control.fileno(), doors=doors, rlimits=rlimits)
         number = plan.descriptors.hold(json.dumps(order).encode())
-        passed = [*plan.descriptors.open, control.fileno(), *([door.fileno()] if door else [])]
+        passed = [*plan.descriptors.open, control.fileno(), *(door for door, _ in doors)]
         outer = await Outer.start(plan.program(number), passed=passed, allowance=Allowance(command.limits.output_bytes))
     return ConfinedChild(outer, plan=plan, cage=make_cage(command.limits), rlimits=rlimits)
 
 
 def _order(
-    command: Confined, plan: Plan, *, control: int, door: int | None, rlimits: Mapping[str, int]
+    command: Confined, plan: Plan, *, control: int, doors: list[tuple[int, int]], rlimits: Mapping[str, int]
 ) -> dict[str, Any]:
     """What the launcher reads."""
     return {
         "supervise": not plan.has_namespace,
         "control": control,
-        "door": door,
-        "port": command.gateway_port,
+        "doors": doors,
         "uid": plan.uid,
         "gid": plan.uid,
         "limits": rlimits,
@@ -256,19 +259,16 @@ async def _not_started(child: ConfinedChild | None, plan: Plan, reason: str) -> 
 
 
 @contextlib.contextmanager
-def _door(path: Path | None) -> Iterator[socket.socket | None]:
-    """The run's socket, connected: the launcher gets the descriptor, so that no path of it exists inside."""
-    if path is None:
-        yield None
-        return
+def _door(path: Path) -> Iterator[socket.socket]:
+    """An outlet's socket, connected: the launcher gets the descriptor, so that no path of it exists inside."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.settimeout(_GONE_S)
         try:
             _connect(door, path)
         except OSError as error:
             raise UnsafeEnvironment(
-                f"the gateway does not answer at this run's door, {path}: {error.strerror or error}",
-                help="the gateway may have ended; start the run again",
+                f"nobody answers at this run's door, {path}: {error.strerror or error}",
+                help="the gateway or the proxy behind it may have ended; start the run again",
             ) from None
         yield door
 

@@ -139,7 +139,7 @@ def _rules(command: Confined, handled: int) -> Iterator[tuple[str, int]]:
     reading = _EXECUTE | _READ_FILE | _READ_DIR
     shown = [mount.source for mount in command.mounts if not mount.writable]
     owned = [mount.source for mount in command.mounts if mount.writable]
-    door = [command.gateway_socket] if command.gateway_socket else []
+    door = [outlet.socket for outlet in command.outlets]
     yield from _existing((*_READABLE, *beside_usr(), *shown), reading)
     yield from _existing((*_WRITABLE, *owned, *door), handled)
 

@@ -3,9 +3,9 @@
 It is started as `python3 -I -S launcher.py FD`, imports the standard library alone and reads its order as JSON from
 descriptor FD, so that no argument and no variable of an agent ever stands in a command line. What it does, in order:
 
-1. It listens on 127.0.0.1 inside and hands that listener to the gateway over the run's socket, which it was given as
-   an open descriptor (`L` and the listener; `K` comes back). No path of that socket exists inside, so the agent cannot
-   reach it, and no relay stays behind.
+1. For each way out it listens on 127.0.0.1 inside and hands that listener over a socket that it was given as an open
+   descriptor to whoever serves it: the gateway, setup's proxy (`L` and the listener; `K` comes back). No path of such a
+   socket exists inside, so the agent cannot reach it, and no relay stays behind.
 2. It says `R` to the process that started it and waits for `G`. A parent that died meanwhile cannot answer, so
    nothing ever starts without an owner: `die-with-parent` alone loses that race for the first five milliseconds.
 3. It lowers limits, gives up its user, its capabilities and the right to gain new ones, and executes the command.
@@ -62,12 +62,13 @@ def main() -> NoReturn:
 
 def _become(order: Order) -> NoReturn:
     """Steps 1 to 3; never comes back."""
-    _close_all_but(order["control"], order["door"])
+    _close_all_but(order["control"], *(door for door, _ in order["doors"]))
     control = socket.socket(fileno=order["control"])
     control.set_inheritable(False)  # its end tells the parent that the command runs
     status = REFUSED
     try:
-        _hand_out_listener(order)
+        for door, port in order["doors"]:
+            _hand_out_listener(door, port)
         _wait_for_parent(control)
         rules = _landlock_ruleset(order["landlock"]) if order["landlock"] else None
         _lower_limits(order["limits"])
@@ -91,7 +92,7 @@ def _become(order: Order) -> NoReturn:
     os._exit(status)
 
 
-def _close_all_but(*kept: int | None) -> None:
+def _close_all_but(*kept: int) -> None:
     """Nothing that was open by accident may stay open in the command."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) not in kept:
@@ -102,21 +103,19 @@ def _close_all_but(*kept: int | None) -> None:
 # --- the way to the gateway, and the parent's word ---------------------------------------------------------------
 
 
-def _hand_out_listener(order: Order) -> None:
-    """Listen inside, let the gateway have the listener, and keep nothing of it."""
-    if order["door"] is None:
-        return
-    with socket.socket(fileno=order["door"]) as door, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.bind(("127.0.0.1", order["port"]))
+def _hand_out_listener(descriptor: int, port: int) -> None:
+    """Listen inside, let whoever is behind the door have the listener, and keep nothing of it."""
+    with socket.socket(fileno=descriptor) as door, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", port))
         listener.listen(512)
         door.settimeout(_ANSWER_S)
         try:
             socket.send_fds(door, [b"L"], [listener.fileno()])
             answer = door.recv(1)
         except OSError as error:
-            raise _Refusal(f"the gateway did not take the sandbox's listener: {error}") from None
+            raise _Refusal(f"the listener at port {port} was not taken: {error}") from None
         if answer != b"K":
-            raise _Refusal("the gateway closed the run's door instead of taking the sandbox's listener")
+            raise _Refusal(f"the run's door for port {port} was closed instead of taking the sandbox's listener")
 
 
 def _wait_for_parent(control: socket.socket) -> None:
@@ -295,8 +294,8 @@ def _supervise(order: Order) -> None:
     if command == 0:
         return
     os.close(order["control"])
-    if order["door"] is not None:
-        os.close(order["door"])
+    for door, _ in order["doors"]:
+        os.close(door)
     _let_go_of_streams()
     status = int(signal.SIGKILL)
     with contextlib.suppress(_Told):

@@ -2,7 +2,7 @@
 
     loopback      one TCP port for every key that has no door of its own
     a run's door  a unix socket that only the run's user may open ("http"), or a listener made inside a sandbox
-                  whose descriptor was handed out over such a socket ("handout", see handout.py)
+                  whose descriptor was handed out over such a socket ("handout", see workspaces/handout.py)
 
 A key that has a door works through that door alone, also once it is closed, and through a door only its own key
 works: a key that is stolen out of a sandbox opens nothing elsewhere, and a run that is over asks for nothing more.
@@ -24,9 +24,9 @@ from aiohttp import web
 
 from crewcap.core.budget import KeyId
 from crewcap.errors import UsageError
-from crewcap.gateway.front import handout
 from crewcap.gateway.front.protocol import Server
 from crewcap.gateway.provider.upstream import is_loopback
+from crewcap.workspaces import handout
 
 LONGEST_SOCKET_PATH = 107  # bytes; what the kernel takes
 

@@ -1,8 +1,8 @@
 """Taking a listener out of a sandbox.
 
-A sandbox has no network, so nothing in it can reach a gateway. Its launcher listens on the sandbox's own
+A sandbox has no network, so nothing in it can reach a gateway or a proxy. Its launcher listens on the sandbox's own
 127.0.0.1, connects to the run's unix socket, sends one byte `L` with the listener's descriptor, and goes on only
-when `K` comes back. From then on the gateway accepts connections of that listener as if it were its own: no relay
+when `K` comes back. From then on whoever took it accepts connections of that listener as if it were its own: no relay
 process, no copy, and the listener itself says which run it is.
 
 Exactly one descriptor is taken, once, from the run's own user (or root, which a launcher still is before it drops
@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-
-from crewcap.gateway.provider.upstream import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ def _loopback_listener(descriptor: int) -> socket.socket | None:
         return None
     listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
     is_tcp = found.type == socket.SOCK_STREAM and found.family in {socket.AF_INET, socket.AF_INET6}
-    if listens and is_tcp and is_loopback(found.getsockname()[0]):
+    if listens and is_tcp and ipaddress.ip_address(found.getsockname()[0]).is_loopback:
         found.setblocking(False)
         return found
     found.detach()
