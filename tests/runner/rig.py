@@ -36,8 +36,10 @@ from crewcap.runner.doors import Doors
 from crewcap.runner.moments import Counted, Heard, Moment, Stepped
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
+from crewcap.runner.record import Tools
+from crewcap.runner.rooms import Rooms
 from crewcap.runner.tree import Tree
-from crewcap.runner.workflow import Tools, Workflow
+from crewcap.runner.workflow import Workflow
 from crewcap.settings.models import RepoSettings
 from crewcap.simulator.script import Script
 from crewcap.simulator.server import Simulator
@@ -171,7 +173,7 @@ class Rig:
             "ledger": self.shop.ledger,
             "doors": Doors(self.gateway),
             "adapter": self.agent,
-            "site": self.site,
+            "rooms": Rooms(site=self.site),
             "tree": Tree(mirrors=self.shop.mirrors, repository=self.shop.repository),
             "folder": self.folder,
             "clock": utc_now,

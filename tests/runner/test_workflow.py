@@ -357,7 +357,7 @@ def twice(workflow: Workflow) -> None:
 
 
 def by_another_process(workflow: Workflow) -> None:
-    request_stop(workflow.tools.folder)
+    request_stop(workflow.record.tools.folder)
 
 
 @pytest.mark.parametrize("word", [interrupt, by_another_process])

@@ -35,8 +35,10 @@ from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import driving, myself
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
+from crewcap.runner.record import Tools
+from crewcap.runner.rooms import Rooms
 from crewcap.runner.tree import Tree
-from crewcap.runner.workflow import Tools, Workflow
+from crewcap.runner.workflow import Workflow
 from crewcap.settings.models import Settings
 from crewcap.stores import Ledger, RunStore, Totals
 from crewcap.trackers.issue_text import slug
@@ -181,7 +183,7 @@ async def _carry_out(
             ledger=order.ledger,
             doors=Doors(gateway),
             adapter=adapter_of(plan),
-            site=_site(order, folder, Path(found.path), leased.uid),
+            rooms=Rooms(site=_site(order, folder, Path(found.path), leased.uid)),
             tree=Tree(mirrors=order.mirrors, repository=order.repository),
             folder=folder,
             clock=order.clock,

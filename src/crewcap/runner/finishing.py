@@ -1,0 +1,79 @@
+"""From finishing to an end: the work is fetched, checked and judged; a red check may go back into the session."""
+
+from __future__ import annotations
+
+import asyncio
+
+from crewcap.core.runs import AgentEnd, Check, RunEvent, Verdict
+from crewcap.core.verdict import Evidence, Judgement, judge
+from crewcap.runner.preparing import checked
+from crewcap.runner.record import Record
+
+
+async def finish(record: Record) -> None:
+    """Fetch the work, check it, and judge; a red check may go back into the session."""
+    tools = record.tools
+    kept = await tools.tree.collect(record.run, tools.site)
+    record.keep(
+        commit=kept.commit,
+        commits=kept.commits,
+        files_changed=kept.files,
+        lines_added=kept.added,
+        lines_removed=kept.removed,
+    )
+    for note in kept.notes:
+        record.tell("work", note)
+    if kept.commits:
+        record.keep(check_after=await _check_after(record))
+    record.keep(cut=record.run.cut or record.asked())
+    judgement = judge(_evidence(record))
+    if _may_fix(record, judgement):
+        record.keep(fixes=record.run.fixes + 1)
+        record.tell("check after", f"red; back to the agent ({record.run.fixes} of {tools.fix_attempts})")
+        record.move(RunEvent.START)
+        return
+    if kept.commits:
+        await _publish(record)
+    record.move(judgement.move, verdict=judgement.verdict, reason=judgement.reason)
+
+
+async def _check_after(record: Record) -> Check:
+    """The check of the work; who interrupts does not wait for it, and the run says that it was not checked."""
+    if record.run.cut not in {"paused", "stopped"} and not record.asked():
+        record.checking = asyncio.create_task(checked(record, "check after"))
+        try:
+            return await record.checking
+        except asyncio.CancelledError:
+            if not record.interrupts:
+                raise
+        finally:
+            record.checking = None
+    record.tell("check after", "not checked: interrupted")
+    return Check(result="not_run")
+
+
+async def _publish(record: Record) -> None:
+    """The branch goes into the user's own repository; where it cannot, it is still in the mirror, and we say so."""
+    if reason := await record.tools.tree.publish(record.run):
+        record.tell("branch", f"{record.run.branch} is in the mirror only: {reason}")
+
+
+def _evidence(record: Record) -> Evidence:
+    """Everything that was seen."""
+    run, totals = record.run, record.totals()
+    return Evidence(
+        end=run.end or AgentEnd(kind="crashed", message="crewcap was ended while the agent worked"),
+        cut=run.cut,
+        refused_for_money=totals.refused - run.refused_before,
+        turns=totals.requests,
+        max_turns=run.max_turns,
+        provider_frozen=run.frozen,
+        commits=run.commits,
+        check=run.check_after.result,
+    )
+
+
+def _may_fix(record: Record, judgement: Judgement) -> bool:
+    """Whether a red check goes back: the agent ended by itself, and attempts and turns are left."""
+    attempts_left = record.run.fixes < record.tools.fix_attempts
+    return judgement.verdict == Verdict.CHECK_FAILED and attempts_left and not record.interrupts

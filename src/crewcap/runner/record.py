@@ -1,0 +1,111 @@
+"""A run on its way, as its steps share it: what is stored of it, whom it is told to, and who wants it to end.
+
+Every change goes through `keep` or `move`, which store it before anybody is told; nothing else changes a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from crewcap.agents import AgentAdapter
+from crewcap.core.budget import Scope
+from crewcap.core.runs import Check, Cut, Run, RunEvent, RunState, move
+from crewcap.errors import CrewcapError
+from crewcap.runner.doors import Doors
+from crewcap.runner.moments import Counted, Moment, Stepped
+from crewcap.runner.ownership import is_stop_requested
+from crewcap.runner.plan import Plan
+from crewcap.runner.process import Site
+from crewcap.runner.rooms import Rooms
+from crewcap.runner.tree import Tree
+from crewcap.stores import Ledger, RunStore, Totals
+
+FINAL = frozenset({RunState.DONE, RunState.WAITING, RunState.FAILED, RunState.STOPPED})
+_STORY = 500  # letters of one event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Everything that a run needs and did not decide itself."""
+
+    runs: RunStore
+    ledger: Ledger
+    doors: Doors
+    adapter: AgentAdapter
+    rooms: Rooms
+    tree: Tree
+    folder: Path  # of the run, in the state directory
+    clock: Callable[[], datetime]
+    tell: Callable[[Moment], None]
+    report: Callable[[Run, Totals], None]
+    silent_s: float
+    fix_attempts: int
+    setup_s: float = 1_800.0
+    check_s: float = 1_800.0
+
+    @property
+    def site(self) -> Site:
+        """Where git works: the run's own tree and nothing else."""
+        return self.rooms.site
+
+
+@dataclass(slots=True)
+class Record:
+    """One run on its way; `run` is always what is stored."""
+
+    tools: Tools
+    plan: Plan
+    run: Run
+    interrupts: int = 0
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)  # set when nobody wants to wait any longer
+    checking: asyncio.Task[Check] | None = None  # what an interruption gives up at once
+
+    def keep(self, **changes: Any) -> None:
+        """Store what is known now."""
+        self.run = replace(self.run, **changes)
+        self.tools.runs.save(self.run)
+
+    def move(self, event: RunEvent, **changes: Any) -> None:
+        """Move the run by its table, store it, and say so."""
+        state = move(self.run.state, event)
+        if state in FINAL:
+            changes.setdefault("ended_at", self.tools.clock())
+        self.keep(state=state, **changes)
+        self.log("state", f"{state} {changes.get('reason', '')}".strip())
+        self.report()
+
+    def tell(self, name: str, text: str) -> None:
+        """A step of ours, for the story and for whoever watches."""
+        self.log("step", f"{name}: {text}")
+        self.tools.tell(Stepped(name=name, text=text))
+
+    def log(self, kind: str, text: str) -> None:
+        """A line of the run's story."""
+        self.tools.runs.log(self.run.id, kind, text[:_STORY])
+
+    def report(self) -> None:
+        """Tell the issue. A file that cannot be written is a note in the story: work that was paid for goes on."""
+        try:
+            self.tools.report(self.run, self.totals())
+        except (CrewcapError, OSError) as error:
+            self.log("note", f"the report could not be written: {error}")
+
+    def totals(self) -> Totals:
+        """The run's money, by the ledger."""
+        return self.tools.ledger.totals(Scope(f"run:{self.run.id}"))
+
+    def count(self) -> None:
+        """Money by the ledger, for whoever watches."""
+        totals = self.totals()
+        self.tools.tell(Counted(spent=totals.spent + totals.uncertain, held=totals.held, turns=totals.requests))
+
+    def asked(self) -> Cut:
+        """What somebody asked of us since the agent started."""
+        if is_stop_requested(self.tools.folder) or self.interrupts > 1:
+            return "stopped"
+        return "paused" if self.interrupts else ""

@@ -1,0 +1,181 @@
+"""From running to finishing: door, key, agent. This is where money is spent, held before each request."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields
+
+from crewcap.agents import LaunchOrder
+from crewcap.core.money import Money
+from crewcap.core.runs import AgentEnd, AgentEvent, Cut, RunEvent, Verdict
+from crewcap.errors import MoneyRefused
+from crewcap.gateway.front.fanout import Seen
+from crewcap.runner import prompt
+from crewcap.runner.access import Access, bring_limits, end_keys, give_key, scopes_kept, scopes_of
+from crewcap.runner.agent_turn import Company, Patience, work
+from crewcap.runner.doors import Door
+from crewcap.runner.moments import Heard, Stepped
+from crewcap.runner.record import Record
+from crewcap.workspaces import Child, Limits
+
+# Claude Code tells its model that a call which a signal cut off was rejected by the user, who wants it to stop.
+_GO_ON = (
+    "You were interrupted from outside, and not for anything that you did. A call that was rejected or cut off by it"
+    " may be made again. Continue where you were."
+)
+
+
+async def put_to_work(record: Record, *, say: str) -> None:
+    """Start the agent on a key of its own and see it through; `say` is a person's word for a run that is resumed."""
+    resume = record.tools.tree.has_session(record.run, record.tools.site)
+    try:
+        access = _admitted(record)
+    except MoneyRefused as refused:
+        _wait_for(record, refused)
+        return
+    began = time.monotonic()
+    record.keep(refused_before=record.totals().refused, wrap_up="")
+    end, cut = await _start(record, access, words=_words(record, say=say, resume=resume), resume=resume)
+    end_keys(record.tools.ledger, record.run)
+    record.log("step", f"agent ended: {end.kind} {end.message}")
+    if cut == "paused":
+        cut = record.asked()  # perhaps it was said twice
+    record.keep(end=end, cut=cut, epoch=record.run.epoch + 1, turns=record.totals().requests)
+    record.keep(agent_seconds=round(record.run.agent_seconds + time.monotonic() - began, 3))
+    record.move(RunEvent.FINISH)
+
+
+def _admitted(record: Record) -> Access:
+    """A key for this start, on the run's own scopes; those of earlier starts are dead."""
+    ledger, run, plan = record.tools.ledger, record.run, record.plan
+    bring_limits(ledger, run, issue_cap=plan.issue_cap, issue_source="default")
+    scopes = scopes_kept(ledger, run) or scopes_of(
+        run.issue, run=run.id, repo=run.repo, user=plan.user, teams=plan.teams
+    )
+    end_keys(ledger, run)
+    turns_left = max(0, run.max_turns - record.totals().requests)
+    return give_key(
+        ledger,
+        run,
+        scopes=scopes,
+        max_output=plan.route.max_output,
+        turns_left=turns_left,
+        now=record.tools.clock(),
+    )
+
+
+def _wait_for(record: Record, refused: MoneyRefused) -> None:
+    """No key was given: a limit of runs or hours is used up. Nothing was started, and the run can be resumed."""
+    record.tell("limit", f"{refused.message}; {refused.help}")
+    record.move(RunEvent.FINISH)
+    record.move(RunEvent.PAUSE, verdict=Verdict.BUDGET_EXHAUSTED, reason=refused.message)
+
+
+async def _start(record: Record, access: Access, *, words: str, resume: bool) -> tuple[AgentEnd, Cut]:
+    """The agent in its room, with its door to the gateway, from its first line to its last."""
+    tools, run, listener = record.tools, record.run, _Listener(record)
+    async with (
+        tools.rooms.opened("agent") as site,
+        tools.doors.opened(run.id, access.key_id, site, hurry=record.hurry, fan_out=record.plan.route.fan_out) as door,
+    ):
+        end, cut = await work(
+            site,
+            tools.adapter,
+            tools.adapter.launch(_order(record, access.secret, door, words=words, resume=resume)),
+            gateway=door.outlet,
+            transcript=tools.folder / "agent.jsonl",
+            patience=Patience(
+                total_s=max(0, run.timeout_s - run.agent_seconds), silent_s=tools.silent_s, hurry=record.hurry
+            ),
+            company=Company(began=listener.began, hear=listener.hear, asked=record.asked, advice=listener.advice),
+        )
+        if not record.run.wrap_up and await tools.doors.slice_opened(run.id, wait=False):
+            listener.wrapped_up("ended before it could be told")
+        record.keep(frozen=await tools.doors.frozen())
+        listener.hear_of_agents(await tools.doors.fan_out(run.id))
+    return end, cut
+
+
+def _order(record: Record, secret: str, door: Door, *, words: str, resume: bool) -> LaunchOrder:
+    """What the agent is told, by its first start or a later one."""
+    tools, run, route = record.tools, record.run, record.plan.route
+    layout = tools.site.layout
+    return LaunchOrder(
+        binary=layout.binary,
+        prompt=words,
+        model=run.model,
+        session=run.session,
+        home=layout.home,
+        workspace=layout.workspace,
+        gateway_url=f"http://127.0.0.1:{door.port}",
+        gateway_socket="" if layout.loopback else str(door.socket),
+        key=secret,
+        run=run.id,
+        effort=run.effort,
+        subagent_model=route.subagent_model,
+        thinking_tokens=route.thinking_tokens,
+        max_turns=run.max_turns,
+        max_output=route.max_output,
+        cap_usd=run.cap.exact(),
+        resume=resume,
+        rules=tools.tree.rules(tools.site),
+    )
+
+
+def _words(record: Record, *, say: str, resume: bool) -> str:
+    """The issue at first, with what a person added; a red check's output when it goes back; else go on."""
+    if not resume:
+        return "\n".join(filter(None, (prompt.first(record.plan, record.run), say)))
+    if say:
+        return say
+    if record.run.fixes and record.run.check_after.result == "failed":
+        return prompt.red(record.plan, record.run)
+    return _GO_ON
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """Who hears what the agent says, and knows what to say to it."""
+
+    record: Record
+
+    def began(self, child: Child) -> None:
+        """A limit that this machine cannot enforce is said, not passed over."""
+        missing = [one.name for one in fields(Limits) if one.name not in child.enforced]
+        if missing:
+            self.record.tell("limits", f"not enforced here: {', '.join(missing).replace('_', ' ')}")
+
+    def hear(self, event: AgentEvent) -> None:
+        """Hand on what the agent says, with what it has cost so far."""
+        totals = self.record.totals()
+        self.record.tools.tell(Heard(event=event, turn=totals.requests, spent=totals.spent + totals.uncertain))
+        kind = type(event).__name__.lower()
+        text = getattr(event, "what", "") or getattr(event, "text", "") or getattr(event, "message", "")
+        if text and not isinstance(event, AgentEnd):  # how it ended is a step of its own
+            self.record.log("agent", f"{getattr(event, 'verb', kind)} {text}")
+
+    def hear_of_agents(self, seen: Seen) -> None:
+        """What the gateway saw of the agent's own agents; whoever watches is told only of those that were refused."""
+        if told := seen.told():
+            self.record.keep(agents=told)
+            self.record.log("note", f"agents: {told}")
+        if seen.refused:
+            self.record.tools.tell(Stepped(name="agents", text=told))
+
+    async def advice(self) -> str:
+        """What to say into the session once the run is served from its final slice; it is told of in any case."""
+        record = self.record
+        if not await record.tools.doors.slice_opened(record.run.id, wait=True):
+            return ""
+        can_be_told = record.tools.adapter.capabilities().can_be_told
+        left = self.wrapped_up("was told to wrap up" if can_be_told else "cannot be told while it works")
+        return prompt.wrap_up(record.run, left=left)
+
+    def wrapped_up(self, agent: str) -> Money:
+        """Its money ran short; how the agent took part in that, and what is left."""
+        record = self.record
+        totals = record.totals()
+        left = Money(max(0, (record.run.cap - totals.spent - totals.uncertain).nano))
+        record.keep(wrap_up=f"with {left.show()} left, the agent {agent}")
+        record.tell("final slice", record.run.wrap_up)
+        return left
