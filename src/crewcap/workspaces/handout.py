@@ -8,6 +8,8 @@ process, no copy, and the listener itself says which run it is.
 Exactly one descriptor is taken, once, from the run's own user (or root, which a launcher still is before it drops
 its rights), and only if it is a TCP socket that listens on a loopback address. The unix socket is removed before
 `K` is sent, so that nothing in the sandbox can ever use it again.
+
+`served` is the whole of it for those who answer the connections themselves: setup's proxy, relayed ports.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +31,10 @@ log = logging.getLogger(__name__)
 HELLO = b"L"
 DONE = b"K"
 HELLO_S = 60  # the runner connects first and starts the sandbox then
+MOST_CONNECTIONS = 128  # at the same time; the others wait in the kernel's queue
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+_BREATH_S = 0.1
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -41,6 +49,65 @@ class Received:
         """Say that requests are served from now on."""
         with contextlib.suppress(OSError), contextlib.closing(self.launcher):  # a launcher that died asks for nothing
             await asyncio.get_running_loop().sock_sendall(self.launcher, DONE)
+
+
+@asynccontextmanager
+async def served(path: Path, serve: Serve, *, uid: int | None, most: int = MOST_CONNECTIONS) -> AsyncIterator[None]:
+    """Wait at `path` for one listener, and serve its connections; all of it ends with the block."""
+    with _door(path) as unix:
+        task = asyncio.create_task(_serve(unix, path, serve, uid=uid, most=most))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@contextlib.contextmanager
+def _door(path: Path) -> Iterator[socket.socket]:
+    """A unix socket that listens. Everybody may connect: who it is, is asked of the kernel."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unix:
+        unix.setblocking(False)
+        unix.bind(os.fspath(path))
+        try:
+            path.chmod(0o666)
+            unix.listen(8)
+            yield unix
+        finally:
+            path.unlink(missing_ok=True)
+
+
+async def _serve(unix: socket.socket, path: Path, serve: Serve, *, uid: int | None, most: int) -> None:
+    """Take the listener, then its connections, each a task of its own; a cancellation reaches all of them."""
+    received = await receive(unix, uid=uid, unlink=path)
+    places = asyncio.Semaphore(most)
+    loop = asyncio.get_running_loop()
+    with received.listener as listener:
+        await received.confirm()
+        async with asyncio.TaskGroup() as connections:
+            while True:
+                await places.acquire()
+                try:
+                    connection, _ = await loop.sock_accept(listener)
+                except OSError:  # too many files are open, or whoever asked is gone again
+                    places.release()
+                    await asyncio.sleep(_BREATH_S)
+                    continue
+                connections.create_task(_serve_one(connection, serve)).add_done_callback(lambda _: places.release())
+
+
+async def _serve_one(connection: socket.socket, serve: Serve) -> None:
+    """One connection from its begin to its end; what goes wrong in it is its own affair."""
+    reader, writer = await asyncio.open_connection(sock=connection)
+    try:
+        await serve(reader, writer)
+    except OSError as error:
+        log.debug("a connection out of a sandbox ended: %s", error)
+    except Exception:
+        log.exception("a connection out of a sandbox failed")
+    finally:
+        writer.close()
 
 
 async def receive(unix: socket.socket, *, uid: int | None, unlink: Path) -> Received:
