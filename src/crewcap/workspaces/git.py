@@ -30,11 +30,12 @@ from pathlib import Path
 from crewcap.errors import UnsafeEnvironment
 
 QUICK_S, LONG_S = 60.0, 1_800.0
+_NOWHERE = Path("/")  # no call depends on where crewcap was started
 FETCH = (
     *("fetch", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-auto-maintenance"),
     "--no-recurse-submodules",
 )
-_OLDEST = (2, 32)  # the first that can be told to read no global configuration
+_OLDEST = (2, 34)  # the first that signs with SSH keys and adds files outside of a sparse checkout
 _SETTINGS = (
     *("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.pager=cat", "core.editor=true", "sequence.editor=true"),
     *("core.attributesFile=/dev/null", "core.excludesFile=/dev/null", "core.alternateRefsCommand=", "core.askPass="),
@@ -103,17 +104,21 @@ class Git:
         protocol: str = "file",
         limit_s: float = QUICK_S,
         environ: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        cwd: Path = _NOWHERE,
     ) -> Ended:
         """One git command. `fails` = a status other than 0 is an answer, not an error."""
         command = [self._program, *_FLAGS, *arguments]
-        ended = _call(command, {**self._variables(protocol), **(environ or {})}, limit_s)
+        ended = _call(command, {**self._variables(protocol), **(environ or {})}, limit_s, stdin=stdin, cwd=cwd)
         if ended.status != 0 and not fails:
             raise GitFailed(f"git {_verb(arguments)}: {ended.complaint}")
         return ended
 
-    def inside(self, repository: Path, *arguments: str, fails: bool = False, limit_s: float = QUICK_S) -> Ended:
+    def inside(
+        self, repository: Path, *arguments: str, fails: bool = False, limit_s: float = QUICK_S, stdin: bytes = b""
+    ) -> Ended:
         """One git command in a bare repository of ours."""
-        return self.run(f"--git-dir={repository}", *arguments, fails=fails, limit_s=limit_s)
+        return self.run(f"--git-dir={repository}", *arguments, fails=fails, limit_s=limit_s, stdin=stdin)
 
     @functools.cached_property
     def _program(self) -> str:
@@ -124,7 +129,7 @@ class Git:
         said = _call([program, "--version"], {**_ALWAYS}, QUICK_S).text
         version = tuple(int(number) for number in re.findall(r"\d+", said)[:2])
         if version < _OLDEST:
-            raise UnsafeEnvironment(f"{said} is too old", help="git 2.32 or newer is needed")
+            raise UnsafeEnvironment(f"{said} is too old", help=f"git {_OLDEST[0]}.{_OLDEST[1]} or newer is needed")
         return program
 
     def _variables(self, protocol: str) -> dict[str, str]:
@@ -133,19 +138,21 @@ class Git:
         return {**_ALWAYS, **kept, "GIT_ALLOW_PROTOCOL": protocol}
 
 
-def _call(command: list[str], environ: Mapping[str, str], limit_s: float) -> Ended:
+def _call(
+    command: list[str], environ: Mapping[str, str], limit_s: float, *, stdin: bytes = b"", cwd: Path = _NOWHERE
+) -> Ended:
     """Run it in a group of its own, so that what it started ends with it when its time is up."""
     with subprocess.Popen(  # noqa: S603  (an argument list, and never a shell)
         command,
         env=dict(environ),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
+        cwd=cwd,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
         try:
-            stdout, stderr = process.communicate(timeout=limit_s)
+            stdout, stderr = process.communicate(stdin or None, timeout=limit_s)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

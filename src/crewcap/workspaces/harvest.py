@@ -13,6 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from crewcap.workspaces import large_files
+from crewcap.workspaces.supplies import NOTHING_MORE, Supply, seen_inside
+
 AUTHOR, EMAIL = "crewcap", "crewcap@users.noreply.invalid"
 
 ENVIRON: Mapping[str, str] = {
@@ -67,36 +70,65 @@ class Harvest:
 
     bundle: bytes
     salvaged: bool = False  # the agent's repository was broken; its files were taken on top of the base commit
+    work_inside: tuple[str, ...] = ()  # submodules that the agent worked in; nothing of that is taken
 
 
-async def harvest(perform: Perform, *, base: str, message: str, objects: str, spare: str) -> Harvest:
+async def harvest(
+    perform: Perform, *, base: str, message: str, objects: str, spare: str, supply: Supply = NOTHING_MORE
+) -> Harvest:
     """Everything that was done since `base`, as a bundle.
 
-    `objects` = where the mirror's objects are seen inside, `spare` = a path inside that may be made and thrown away.
+    `objects` = where the mirror's objects are seen inside, `spare` = a path inside that may be made and thrown away,
+    `supply` = what the workspace was made of.
     """
     environ = {**ENVIRON, "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
+    always = (*_QUIET, *_filters(supply, objects))
 
     async def run(*argv: str) -> Said:
         return await perform(argv, environ)
 
-    bundle = await _gather(run, _git(), base=base, message=message)
+    inside = await _work_inside(run, supply)
+    if supply.extent.paths:  # whoever drops git's note on what is not laid out would delete all of that
+        await run("git", *always, "sparse-checkout", "reapply")
+    bundle = await _gather(run, ("git", *always), base=base, message=message)
     if bundle is not None:
-        return Harvest(bundle)
-    for argv in _fresh_repository(spare, base=base):
+        return Harvest(bundle, work_inside=inside)
+    git = ("git", f"--git-dir={spare}", "--work-tree=.", *always)
+    for argv in _fresh_repository(git, spare, base=base, supply=supply):
         await run(*argv)
-    bundle = await _gather(run, _git(f"--git-dir={spare}", "--work-tree=."), base=base, message=message)
+    bundle = await _gather(run, git, base=base, message=message, but=tuple(module.path for module in supply.modules))
     await run("rm", "-rf", spare)
-    return Harvest(bundle or b"", salvaged=True)
+    return Harvest(bundle or b"", salvaged=True, work_inside=inside)
+
+
+async def _work_inside(run: Callable[..., Awaitable[Said]], supply: Supply) -> tuple[str, ...]:
+    """Submodules that hold commits or changes of the agent's."""
+    changed = []
+    for module, folder in supply.placed():
+        git = ("git", "-C", folder, *_QUIET)
+        status = await run(*git, "status", "--porcelain", "--ignore-submodules=all")
+        head = await run(*git, "rev-parse", "HEAD")
+        moved = head.status == 0 and head.stdout.decode("ascii", "replace").strip() != module.supply.commit
+        if moved or (status.status == 0 and status.stdout):
+            changed.append(folder)
+    return tuple(changed)
 
 
 async def _gather(
-    run: Callable[..., Awaitable[Said]], git: tuple[str, ...], *, base: str, message: str
+    run: Callable[..., Awaitable[Said]],
+    git: tuple[str, ...],
+    *,
+    base: str,
+    message: str,
+    but: tuple[str, ...] = (),
 ) -> bytes | None:
     """The bundle, empty when there is nothing; None = this repository does not work."""
-    staged = await run(*git, "add", "--all", "--ignore-errors", "--", ".")
+    left_out = (f":(exclude,literal,top){folder}" for folder in but)
+    add = (*git, "add", "--all", "--sparse", "--ignore-errors", "--", ".", *left_out)
+    staged = await run(*add)
     if staged.status not in _MOSTLY:
         await run("rm", "-f", *_LOCKS)
-        await run(*git, "add", "--all", "--ignore-errors", "--", ".")
+        await run(*add)
     committed = await run(*git, "commit", "--quiet", "--no-verify", "--message", message)
     counted = await run(*git, "rev-list", "--count", "HEAD", "--branches", f"^{base}")
     if committed.status not in _MOSTLY or counted.status != 0:
@@ -107,17 +139,23 @@ async def _gather(
     return written.stdout if written.status == 0 else None
 
 
-def _fresh_repository(spare: str, *, base: str) -> tuple[tuple[str, ...], ...]:
+def _fresh_repository(git: tuple[str, ...], spare: str, *, base: str, supply: Supply) -> tuple[tuple[str, ...], ...]:
     """A repository beside the broken one, with its index at the base commit."""
-    git = _git(f"--git-dir={spare}", "--work-tree=.")
+    folders = supply.extent.paths
     return (
         ("rm", "-rf", spare),
         ("git", "init", "--quiet", "--bare", "--template=", "--initial-branch=salvaged", spare),
         (*git, "config", "core.bare", "false"),
         (*git, "update-ref", "HEAD", base),
+        *(((*git, "sparse-checkout", "set", "--cone", "--", *folders),) if folders else ()),
         (*git, "read-tree", base),
+        *(((*git, "sparse-checkout", "reapply"),) if folders else ()),
     )
 
 
-def _git(*where: str) -> tuple[str, ...]:
-    return ("git", *where, *_QUIET)
+def _filters(supply: Supply, objects: str) -> tuple[str, ...]:
+    """The filters of large files, whatever became of the workspace's own settings."""
+    if supply.large is None:
+        return ()
+    store = seen_inside(supply.large, objects=supply.objects, objects_inside=objects)
+    return tuple(word for key, value in large_files.settings(store).items() for word in ("-c", f"{key}={value}"))

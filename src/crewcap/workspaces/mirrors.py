@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crewcap.errors import UnsafeEnvironment, UsageError
+from crewcap.workspaces.clones import Clone
 from crewcap.workspaces.git import FETCH, LONG_S, Ended, Git, GitFailed
 from crewcap.workspaces.handover import Handover, Published
 from crewcap.workspaces.harvest import AUTHOR, EMAIL
@@ -31,11 +32,13 @@ from crewcap.workspaces.repositories import (
     parse_address,
 )
 from crewcap.workspaces.review import NoChange, Returned, Spurned
+from crewcap.workspaces.supplier import Supplier
+from crewcap.workspaces.supplies import NOTHING_MORE, Extent, Supply
 
 _BASES, _TAKEN = f"refs/{BRANCH_PREFIX}/bases", f"refs/{BRANCH_PREFIX}/taken"
 _OURS = f"refs/heads/{BRANCH_PREFIX}"
 _MIRROR_SETTINGS = {"core.hooksPath": "/dev/null", "gc.auto": "0", "maintenance.auto": "false"}
-_WORKSPACE_SETTINGS = {**_MIRROR_SETTINGS, "user.name": AUTHOR, "user.email": EMAIL, "advice.detachedHead": "false"}
+_WORKSPACE_SETTINGS = {**_MIRROR_SETTINGS, "advice.detachedHead": "false"}
 _UNDERWAY = {
     "MERGE_HEAD": "a merge",
     "rebase-merge": "a rebase",
@@ -123,15 +126,20 @@ class Mirrors:
     def update(self, repository: Repository, *, at: str = "") -> Base:
         """Bring the commit that a run starts from into the mirror: of a branch, a tag, a commit, else of HEAD."""
         base = self._base(repository, at)
-        with self._locked(repository) as mirror:
-            keep = f"{_BASES}/{base.commit}"
-            if self._git.inside(mirror, "rev-parse", "--verify", "--quiet", keep, fails=True).status != 0:
-                fetch = (f"--git-dir={mirror}", *FETCH, repository.address, f"+{base.commit}:{keep}")
-                try:
-                    self._git.run(*fetch, protocol=repository.protocol, limit_s=LONG_S)
-                except GitFailed as error:
-                    raise _unreadable(repository, error) from error
+        self._bring(repository, base.commit)
         return base
+
+    def _bring(self, repository: Repository, commit: str) -> None:
+        """Have this commit in the mirror, with everything that it follows from."""
+        with self._locked(repository) as mirror:
+            keep = f"{_BASES}/{commit}"
+            if self._git.inside(mirror, "rev-parse", "--verify", "--quiet", keep, fails=True).status == 0:
+                return
+            fetch = (f"--git-dir={mirror}", *FETCH, repository.address, f"+{commit}:{keep}")
+            try:
+                self._git.run(*fetch, protocol=repository.protocol, limit_s=LONG_S)
+            except GitFailed as error:
+                raise _unreadable(repository, error) from error
 
     def take_branch(self, repository: Repository, name: str, *, base: Base, at_least: int = 1) -> str:
         """A branch name of ours that was never used, here or there; taken from now on."""
@@ -148,30 +156,45 @@ class Mirrors:
             self._git.inside(mirror, "update-ref", f"{_TAKEN}/{branch}", base.commit)
         return branch
 
-    def make_workspace(
-        self, repository: Repository, *, base: Base, branch: str, folder: Path, objects_inside: str
-    ) -> Workspace:
-        """A clone that borrows the mirror's objects, without any remote.
+    def supply(self, repository: Repository, *, base: Base, extent: Extent) -> Supply:
+        """Fetch what a workspace needs beside its commit; a second time it finds everything and asks no network."""
+        return Supplier(git=self._git, mirror=self.mirror, bring=self._bring).supply(
+            repository, base=base, extent=extent
+        )
 
-        Until its files are there it borrows them by their real path, and then by the one at which a sandbox shows
-        them: from there on it is the agent's, and git on the host must not even be able to read it.
-        """
+    def make_workspace(
+        self,
+        repository: Repository,
+        *,
+        base: Base,
+        branch: str,
+        folder: Path,
+        objects_inside: str,
+        supply: Supply = NOTHING_MORE,
+    ) -> Workspace:
+        """A clone that borrows the mirror's objects, without any remote; see `clones`."""
         folder.mkdir(mode=0o755, parents=True)
-        there = ("-C", str(folder))
-        shape = ("--template=", f"--object-format={repository.object_format}")
-        self._git.run("init", "--quiet", *shape, str(folder))
-        alternates = folder / ".git" / "objects" / "info" / "alternates"
-        alternates.write_text(f"{self.objects(repository)}\n", encoding="utf-8")
-        remote = [f"refs/remotes/origin/{base.branch}"] if base.branch else []
-        for ref in (f"refs/heads/{check_branch(branch)}", *remote):
-            self._git.run(*there, "update-ref", ref, base.commit)
-        self._git.run(*there, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        self._git.run(*there, "-c", "checkout.workers=0", "reset", "--quiet", "--hard", base.commit, limit_s=LONG_S)
-        files = self._git.run(*there, "ls-files", "-z").stdout.count(b"\0")
-        for key, value in _WORKSPACE_SETTINGS.items():
-            self._git.run(*there, "config", key, value)
-        alternates.write_text(f"{objects_inside}\n", encoding="utf-8")
+        objects = self.objects(repository)
+        clone = Clone(
+            git=self._git,
+            work=folder,
+            git_dir=folder / ".git",
+            objects=objects,
+            top_objects=objects,
+            objects_inside=objects_inside,
+            object_format=repository.object_format,
+            settings=self._workspace_settings(),
+        )
+        clone.make(base=base, branch=check_branch(branch), supply=supply)
+        files = supply.files if supply.files is not None else self._count(repository, base)
         return Workspace(folder=folder, files=files)
+
+    def _workspace_settings(self) -> Mapping[str, str]:
+        return {**_WORKSPACE_SETTINGS, "user.name": AUTHOR, "user.email": EMAIL}
+
+    def _count(self, repository: Repository, base: Base) -> int:
+        asked = ("ls-tree", "-r", "-z", "--name-only", "--full-tree", base.commit)
+        return self._git.inside(self.mirror(repository), *asked).stdout.count(b"\0")
 
     # --- after a run --------------------------------------------------------------------------------------------
 
