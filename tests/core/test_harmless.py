@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewcap.core.harmless import REMOVED, one_line, plain, redact, reveal
+from crewcap.core.harmless import one_line, plain, redact, reveal
+from crewcap.core.scrub import REMOVED
 
 SECRET = "zq81 hunter2/secret+value"
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewcap.core.money import LARGEST_NANO
+from crewcap.core.scrub import looks_secret
 from crewcap.settings.values import (
     Written,
     Wrong,
-    looks_secret,
     quoted,
     read_cron,
     read_duration,

@@ -9,14 +9,11 @@ Three dangers, each with its function:
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import quote
 
-REMOVED = "[secret removed]"
-SHORTEST_SECRET = 8
+from crewcap.core.scrub import Scrubber
 
 _ANSI = re.compile(
     r"\x9b[0-?]*[ -/]*[@-~]|\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])"
@@ -41,14 +38,6 @@ _HIDDEN = (
             re.DOTALL | re.IGNORECASE,
         ),
     ),
-)
-_KEYS = re.compile(
-    r"sk-[A-Za-z0-9_-]{16,}|ccap-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
-    r"|glpat-[A-Za-z0-9_-]{16,}|lin_api_[A-Za-z0-9]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
-    re.DOTALL,
 )
 
 
@@ -90,26 +79,6 @@ def reveal(text: str) -> Revealed:
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """A text without the secrets that we know, in the usual disguises, and without what looks like a key.
 
-    This catches accidents and lazy tricks. It is no wall: an agent that knows a secret can always spell it otherwise,
-    so none that matters is given to one.
+    This catches accidents and lazy tricks, and is no wall: see `scrub`.
     """
-    for form in sorted({form for secret in secrets for form in _disguises(secret)}, key=len, reverse=True):
-        text = text.replace(form, REMOVED)
-    return _KEYS.sub(REMOVED, text)
-
-
-def _disguises(secret: str) -> Iterator[str]:
-    """How a secret may be spelt: raw, backwards, beheaded, hexadecimal, percent-encoded, base64 at each offset."""
-    if len(secret) < SHORTEST_SECRET:
-        return
-    raw = secret.encode()
-    yield from (secret, secret[::-1], raw.hex(), raw.hex().upper(), quote(secret, safe=""))
-    yield "".join(f"%{byte:02x}" for byte in raw)
-    yield "".join(f"%{byte:02X}" for byte in raw)
-    if len(secret) >= 2 * SHORTEST_SECRET:
-        yield secret[7:]
-    for offset in range(3):
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            coded = encode(b"\0" * offset + raw).rstrip(b"=").decode()
-            # The letters at both ends hold bits of the neighbours; those between are the secret's own.
-            yield coded[(0, 2, 3)[offset] : len(coded) - 1]
+    return Scrubber({str(number): secret for number, secret in enumerate(secrets)}).text(text)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import ValidationError
 
 from crewcap.core.limits import COUNT_KINDS
+from crewcap.core.scrub import looks_secret
 from crewcap.errors import SettingsError, UnsafeEnvironment
 from crewcap.settings import locate
 from crewcap.settings.keysource import refuse_shared_file
@@ -27,7 +28,7 @@ from crewcap.settings.locate import dotted
 from crewcap.settings.models import Part, Settings, SettingsFile
 from crewcap.settings.place import find
 from crewcap.settings.resolve import Misplaced, resolve
-from crewcap.settings.values import SOURCE_HELP, Written, Wrong, looks_secret, nearest, quoted
+from crewcap.settings.values import SOURCE_HELP, Written, Wrong, nearest, quoted
 
 LARGEST_FILE = 1 << 20
 _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)\Z")

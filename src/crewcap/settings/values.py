@@ -17,13 +17,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from crewcap.core.budget import Scope, ScopeError, parse_scope
 from crewcap.core.money import Money, MoneyError
+from crewcap.core.scrub import looks_secret
 from crewcap.settings.keysource import KeySource
 
-_SECRET = re.compile(
-    r"(?<![A-Za-z0-9])(?:sk-(?:ant|proj|or|svcacct)-|sk-[A-Za-z0-9_-]{20}|ccap-|gh[pousr]_|github_pat_|glpat-|lin_api_"
-    r"|xox[a-z]-|AIza[0-9A-Za-z_-]{10}|AKIA[0-9A-Z]{12}|eyJ[\w-]{10,}\.)"
-    r"|-----BEGIN|hooks\.slack\.com/services/"
-)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _DURATION = re.compile(r"(?:(?P<d>\d{1,4})d)?(?:(?P<h>\d{1,5})h)?(?:(?P<m>\d{1,6})m)?(?:(?P<s>\d{1,8})s)?\Z", re.ASCII)
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -64,11 +60,6 @@ class Written(Decimal):
         made = super().__new__(cls, text)
         made.text = text
         return made
-
-
-def looks_secret(text: str) -> bool:
-    """Whether a text is probably a key or token that was pasted."""
-    return _SECRET.search(text) is not None
 
 
 def quoted(value: object) -> str:
