@@ -111,16 +111,23 @@ async def _serve_one(connection: socket.socket, serve: Serve) -> None:
 
 
 async def receive(unix: socket.socket, *, uid: int | None, unlink: Path) -> Received:
-    """Wait on a run's unix socket until its launcher hands a listener out."""
+    """Wait on a run's unix socket until its launcher hands a listener out; then the socket is gone."""
     loop = asyncio.get_running_loop()
     while True:
         launcher, _ = await loop.sock_accept(unix)
-        launcher.setblocking(False)
-        listener = await _take(launcher, uid)
-        if listener is not None:
+        if (received := await take(launcher, uid=uid)) is not None:
             unlink.unlink(missing_ok=True)  # noqa: ASYNC240  (one name in memory-backed /run or a local folder)
-            return Received(listener, launcher)
+            return received
+
+
+async def take(launcher: socket.socket, *, uid: int | None) -> Received | None:
+    """The listener that whoever connected here hands out; None, and hung up, where it is not what it must be."""
+    launcher.setblocking(False)
+    listener = await _take(launcher, uid)
+    if listener is None:
         launcher.close()
+        return None
+    return Received(listener, launcher)
 
 
 async def _take(launcher: socket.socket, uid: int | None) -> socket.socket | None:
