@@ -13,6 +13,7 @@ from crewcap.workspaces.harvest import Harvest, harvest
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.review import NoChange, Returned, Spurned
+from crewcap.workspaces.supplies import NOTHING_MORE, Extent, Supply
 
 PLAIN = {
     "PATH": os.environ["PATH"],
@@ -46,6 +47,13 @@ def make_repository(folder: Path, *, branch: str = "main") -> Path:
     return folder
 
 
+def add_submodule(folder: Path, url: str, path: str, *, name: str = "") -> None:
+    """As a person adds one and commits it."""
+    named = ("--name", name) if name else ()
+    git(folder, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", *named, url, path)
+    git(folder, "commit", "--quiet", "-m", f"with {path}")
+
+
 @dataclass(frozen=True)
 class Said:
     """How a command ended."""
@@ -63,6 +71,7 @@ class Trip:
     base: Base
     branch: str
     folder: Path
+    supply: Supply = NOTHING_MORE
 
     def harvest(self) -> Harvest:
         """The half that belongs inside a sandbox, run in the folder itself."""
@@ -77,7 +86,14 @@ class Trip:
         objects = str(self.mirrors.objects(self.repository))
         spare = str(self.folder.parent / "spare.git")
         return asyncio.run(
-            harvest(perform, base=self.base.commit, message="fix: the sum", objects=objects, spare=spare)
+            harvest(
+                perform,
+                base=self.base.commit,
+                message="fix: the sum",
+                objects=objects,
+                spare=spare,
+                supply=self.supply,
+            )
         )
 
     def receive(self, bundle: bytes) -> Returned | NoChange | Spurned:
@@ -93,11 +109,14 @@ class Trip:
         return git(self.mirrors.mirror(self.repository), *words, fails=fails)
 
 
-def set_out(mirrors: Mirrors, user: Path, folder: Path, *, objects_inside: str = "") -> Trip:
-    """Everything up to the moment in which an agent would start."""
+def set_out(
+    mirrors: Mirrors, user: Path, folder: Path, *, objects_inside: str = "", extent: Extent | None = None
+) -> Trip:
+    """Everything up to the moment in which an agent would start; with an `extent`, what a repository needs beside."""
     repository = mirrors.repository(user)
     base = mirrors.update(repository)
     branch = mirrors.take_branch(repository, "fix the sum", base=base)
     objects = objects_inside or str(mirrors.objects(repository))
-    mirrors.make_workspace(repository, base=base, branch=branch, folder=folder, objects_inside=objects)
-    return Trip(mirrors=mirrors, repository=repository, base=base, branch=branch, folder=folder)
+    supply = NOTHING_MORE if extent is None else mirrors.supply(repository, base=base, extent=extent)
+    mirrors.make_workspace(repository, base=base, branch=branch, folder=folder, objects_inside=objects, supply=supply)
+    return Trip(mirrors=mirrors, repository=repository, base=base, branch=branch, folder=folder, supply=supply)

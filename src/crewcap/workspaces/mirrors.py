@@ -129,13 +129,17 @@ class Mirrors:
         self._bring(repository, base.commit)
         return base
 
+    def _has(self, repository: Repository, commit: str) -> bool:
+        """Whether this commit was brought into the mirror."""
+        asked = ("rev-parse", "--verify", "--quiet", f"{_BASES}/{commit}")
+        return self._git.inside(self.mirror(repository), *asked, fails=True).status == 0
+
     def _bring(self, repository: Repository, commit: str) -> None:
         """Have this commit in the mirror, with everything that it follows from."""
         with self._locked(repository) as mirror:
-            keep = f"{_BASES}/{commit}"
-            if self._git.inside(mirror, "rev-parse", "--verify", "--quiet", keep, fails=True).status == 0:
+            if self._has(repository, commit):
                 return
-            fetch = (f"--git-dir={mirror}", *FETCH, repository.address, f"+{commit}:{keep}")
+            fetch = (f"--git-dir={mirror}", *FETCH, repository.address, f"+{commit}:{_BASES}/{commit}")
             try:
                 self._git.run(*fetch, protocol=repository.protocol, limit_s=LONG_S)
             except GitFailed as error:
@@ -158,9 +162,8 @@ class Mirrors:
 
     def supply(self, repository: Repository, *, base: Base, extent: Extent) -> Supply:
         """Fetch what a workspace needs beside its commit; a second time it finds everything and asks no network."""
-        return Supplier(git=self._git, mirror=self.mirror, bring=self._bring).supply(
-            repository, base=base, extent=extent
-        )
+        supplier = Supplier(git=self._git, mirror=self.mirror, has=self._has, bring=self._bring, lfs=extent.lfs)
+        return supplier.supply(repository, base=base, extent=extent)
 
     def make_workspace(
         self,

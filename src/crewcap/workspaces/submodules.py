@@ -19,7 +19,7 @@ MOST_DEEP, MOST = 5, 100
 _KEY = re.compile(r"submodule\.(?P<name>.+)\.(?P<what>[a-z0-9-]+)", re.DOTALL)
 _CLOSED = re.compile(r"\.{1,2}|\.git|git~\d+|-.*|.*[. ]", re.IGNORECASE)  # parts of a path that mean something to git
 _SCP = re.compile(r"(?P<host>[^/:]+):(?P<path>[^:]*)")
-_SHOWN = 100
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

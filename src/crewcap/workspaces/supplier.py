@@ -7,7 +7,7 @@ address that the user set for it; the address in `.gitmodules`. What cannot be h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -37,7 +37,9 @@ class Supplier:
 
     git: Git
     mirror: Callable[[Repository], Path]
-    bring: Callable[[Repository, str], None]  # a commit, into the repository's mirror
+    has: Callable[[Repository, str], bool]  # a commit, in the repository's mirror
+    bring: Callable[[Repository, str], None]  # the same, made true
+    lfs: bool = True
 
     def supply(self, repository: Repository, *, base: Base, extent: Extent) -> Supply:
         """Everything that `extent` asks for at this commit."""
@@ -82,38 +84,32 @@ class Supplier:
 
     def _module(self, parent: Repository, declared: Declared, modules: _Modules, *, url: str, depth: int) -> None:
         """Fetch it from the first place that has it."""
-        reason = "it is nowhere to be had"
-        for repository, known_as in self._places(parent, declared, url=url, refused=modules.said):
-            try:
-                self.bring(repository, declared.commit)
-            except CrewcapError as error:
-                reason = f"{error.message.removeprefix(f'{repository.name} cannot be read: ')}"
-                continue
-            inner = self._supply(repository, declared.commit, Extent(), url=known_as, depth=depth + 1)
-            modules.found.append(Submodule(name=declared.name, path=declared.path, url=known_as, supply=inner))
-            modules.said += [f"{shown(declared.path)}: {sentence}" for sentence in inner.said]
-            return
-        way = "git submodule update --init in your own clone, which is fetched from first"
-        modules.said.append(f"the submodule {shown(declared.path)} is an empty folder inside: {shown(reason)}; {way}")
-
-    def _places(
-        self, parent: Repository, declared: Declared, *, url: str, refused: list[str]
-    ) -> Iterator[tuple[Repository, str]]:
-        """(where to fetch it from, where people know it): the user's own places before what the commit names."""
-        try:
-            named = address(declared.url, parent=url)
-        except CrewcapError as error:
-            refused.append(
-                f"the submodule {shown(declared.path)} is not fetched from its address: {shown(error.message)}"
-            )
-            named = ""
         own = parent.git_dir / "modules" / declared.name if parent.git_dir else None
+        repository = _submodule(parent, declared, own if own is not None and own.is_dir() else None)
         theirs = self._configured(parent, f"submodule.{declared.name}.url")
-        if own is not None and own.is_dir():
-            yield _submodule(parent, declared, file_address(own), git_dir=own), theirs or named or str(own)
-        for place in dict.fromkeys((theirs, named)):
-            if place:
-                yield _submodule(parent, declared, place), place
+        named, reason = _named(declared, url)
+        places = [str(repository.git_dir or ""), theirs, named]
+        if reason := self._fetch(repository, declared.commit, places, reason):
+            way = "git submodule update --init in your own clone, which is fetched from first"
+            modules.said.append(f"the submodule {shown(declared.path)} is an empty folder inside: {reason}; {way}")
+            return
+        known_as = theirs or named or str(own)
+        inner = self._supply(repository, declared.commit, Extent(lfs=self.lfs), url=known_as, depth=depth + 1)
+        modules.found.append(Submodule(name=declared.name, path=declared.path, url=known_as, supply=inner))
+        modules.said += [f"{shown(declared.path)}: {sentence}" for sentence in inner.said]
+
+    def _fetch(self, repository: Repository, commit: str, places: Iterable[str], reason: str) -> str:
+        """Have its commit in its mirror, from the first of these places that gives it; why not, if none did."""
+        if self.has(repository, commit):
+            return ""
+        for place in dict.fromkeys(filter(None, places)):
+            try:
+                self.bring(_at(repository, place), commit)
+            except CrewcapError as error:
+                reason = shown(error.message.removeprefix(f"{repository.name} cannot be read: "))
+            else:
+                return ""
+        return reason
 
     def _known_as(self, repository: Repository) -> str:
         """Where relative addresses start: at the place where a local repository came from, if it came from one."""
@@ -158,14 +154,28 @@ class _Modules:
     said: list[str] = field(default_factory=list)
 
 
-def _submodule(parent: Repository, declared: Declared, place: str, *, git_dir: Path | None = None) -> Repository:
-    """A submodule as a repository, known by the one around it."""
-    is_path = place.startswith(("/", "file://"))
+def _submodule(parent: Repository, declared: Declared, own: Path | None) -> Repository:
+    """A submodule as a repository, known by the one around it; the user's own clone of it lies in `own`."""
     return Repository(
         name=declared.name.rpartition("/")[2],
-        address=file_address(Path(place)) if place.startswith("/") else place,
-        protocol="file" if is_path else parse_address(place).protocol,
+        address="",
+        protocol="file",
         identity=f"{parent.identity} submodule {declared.name}",
-        git_dir=git_dir,
+        git_dir=own,
         object_format=parent.object_format,
     )
+
+
+def _at(repository: Repository, place: str) -> Repository:
+    """The same, to be fetched from there."""
+    if place.startswith("/"):
+        return replace(repository, address=file_address(Path(place)), protocol="file")
+    return replace(repository, address=place, protocol=parse_address(place).protocol)
+
+
+def _named(declared: Declared, url: str) -> tuple[str, str]:
+    """(the address that the commit names for it, why it is not asked)."""
+    try:
+        return address(declared.url, parent=url), "it is nowhere to be had"
+    except CrewcapError as error:
+        return "", shown(f"{error.message}; {error.help}")
