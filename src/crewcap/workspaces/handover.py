@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,11 @@ class Handover:
         """One file of a commit; None where it has none."""
         found = self.git.inside(self.mirror, "cat-file", "blob", f"{at}:{path}", fails=True)
         return found.stdout if found.status == 0 else None
+
+    def sizes(self, *, at: str) -> tuple[int, ...]:
+        """Bytes of every file of a commit; submodules and links to elsewhere are none."""
+        rows = self.git.inside(self.mirror, "ls-tree", "-r", "-l", "-z", at).stdout.split(b"\0")
+        return tuple(int(size) for row in rows if (size := row.partition(b"\t")[0].split(b" ")[-1]).isdigit())
 
     def checkout(self, branch: str, folder: Path) -> Path:
         """A linked working tree: of the user's own repository, or of the mirror where they have none here."""

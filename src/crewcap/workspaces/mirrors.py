@@ -16,7 +16,9 @@ from pathlib import Path
 
 from crewcap.errors import UnsafeEnvironment, UsageError
 from crewcap.workspaces.clones import Clone
-from crewcap.workspaces.git import FETCH, LONG_S, Ended, Git, GitFailed
+from crewcap.workspaces.fetching import fetch_commit
+from crewcap.workspaces.finding import find, left_out
+from crewcap.workspaces.git import Git, GitFailed
 from crewcap.workspaces.handover import Handover, Published
 from crewcap.workspaces.harvest import AUTHOR, EMAIL
 from crewcap.workspaces.intake import MOST_BYTES, Intake, sweep
@@ -26,10 +28,7 @@ from crewcap.workspaces.repositories import (
     LeftOut,
     Repository,
     check_branch,
-    file_address,
-    is_address,
     next_branch,
-    parse_address,
 )
 from crewcap.workspaces.review import NoChange, Returned, Spurned
 from crewcap.workspaces.supplier import Supplier
@@ -39,12 +38,6 @@ _BASES, _TAKEN = f"refs/{BRANCH_PREFIX}/bases", f"refs/{BRANCH_PREFIX}/taken"
 _OURS = f"refs/heads/{BRANCH_PREFIX}"
 _MIRROR_SETTINGS = {"core.hooksPath": "/dev/null", "gc.auto": "0", "maintenance.auto": "false"}
 _WORKSPACE_SETTINGS = {**_MIRROR_SETTINGS, "advice.detachedHead": "false"}
-_UNDERWAY = {
-    "MERGE_HEAD": "a merge",
-    "rebase-merge": "a rebase",
-    "rebase-apply": "a rebase",
-    "CHERRY_PICK_HEAD": "a cherry-pick",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,52 +59,11 @@ class Mirrors:
 
     def repository(self, where: str | Path) -> Repository:
         """The repository at this path (or above it) or address."""
-        text = str(where)
-        path = Path(text).expanduser().absolute()
-        if is_address(text) and not path.exists():
-            return parse_address(text)
-        if not path.exists():
-            raise UsageError(f"{path} does not exist", help="name a git repository with --repo")
-        asked = ("--is-bare-repository", "--is-shallow-repository", "--show-object-format", "--git-common-dir")
-        found = self._git.run("-C", str(path), "rev-parse", *asked, fails=True)
-        if found.status != 0:
-            raise _no_repository(path, found)
-        is_bare, is_shallow, object_format, common = found.text.split("\n")
-        git_dir = (path / common).resolve()
-        if is_shallow == "true":
-            raise UsageError(f"{path} is a shallow clone, without its history", help="git fetch --unshallow")
-        if self._git.inside(git_dir, "config", "extensions.partialclone", fails=True).text:
-            raise UsageError(f"{path} is a partial clone, without all of its objects", help="clone it without --filter")
-        top = git_dir if is_bare == "true" else self._top(path, git_dir)
-        return Repository(
-            name=(git_dir.parent if git_dir.name == ".git" else git_dir).name.removesuffix(".git") or "repository",
-            address=file_address(top),
-            protocol="file",
-            identity=str(git_dir),
-            local=top,
-            git_dir=git_dir,
-            object_format=object_format,
-        )
+        return find(self._git, where)
 
     def left_out(self, repository: Repository) -> LeftOut:
         """What is not committed in the user's working folder, and so no part of a run."""
-        if repository.local is None or repository.local == repository.git_dir:
-            return LeftOut()
-        there = ("-C", str(repository.local))
-        form = ("--porcelain=v1", "-z", "--no-renames", "--ignore-submodules=all", "--untracked-files=normal")
-        listed = self._git.run(*there, "status", *form).stdout.decode("utf-8", "surrogateescape")
-        rows = [row for row in listed.split("\0") if row]
-        own_dir = Path(self._git.run(*there, "rev-parse", "--absolute-git-dir").text)
-        return LeftOut(
-            changed=tuple(row[3:] for row in rows if not row.startswith("??")),
-            untracked=tuple(row[3:] for row in rows if row.startswith("??")),
-            during=next((words for name, words in _UNDERWAY.items() if (own_dir / name).exists()), ""),
-        )
-
-    def _top(self, path: Path, git_dir: Path) -> Path:
-        """The working folder that this path is in; a path inside `.git` has none, and stands for the repository."""
-        found = self._git.run("-C", str(path), "rev-parse", "--show-toplevel", fails=True)
-        return Path(found.text) if found.status == 0 else git_dir
+        return left_out(self._git, repository)
 
     # --- before a run -------------------------------------------------------------------------------------------
 
@@ -139,9 +91,8 @@ class Mirrors:
         with self._locked(repository) as mirror:
             if self._has(repository, commit):
                 return
-            fetch = (f"--git-dir={mirror}", *FETCH, repository.address, f"+{commit}:{_BASES}/{commit}")
             try:
-                self._git.run(*fetch, protocol=repository.protocol, limit_s=LONG_S)
+                fetch_commit(self._git, repository, mirror, commit, ref=f"{_BASES}/{commit}")
             except GitFailed as error:
                 raise _unreadable(repository, error) from error
 
@@ -240,6 +191,26 @@ class Mirrors:
         """One file of a commit that is in the mirror; None where it has none."""
         return self._handover(repository).file(at=at, path=path)
 
+    def tracked(self, repository: Repository, *, at: str) -> dict[str, str]:
+        """Path -> mode and object of everything in a commit that is in the mirror."""
+        return self._handover(repository).tracked(at=at)
+
+    def on_default_branch(self, repository: Repository, *, commit: str) -> bool:
+        """Whether a commit is part of the branch that everybody starts from: origin's, else the one that HEAD is on."""
+        found = self._listed(repository, "HEAD", "refs/heads/*", "refs/remotes/origin/HEAD")
+        origin = found.get("-> refs/remotes/origin/HEAD", "").removeprefix("refs/remotes/origin/")
+        if repository.local is not None and origin:
+            tips = {found.get("refs/remotes/origin/HEAD", ""), found.get(f"refs/heads/{origin}", "")}
+        else:
+            tips = {found.get("HEAD", "")}
+        place = repository.git_dir or self.mirror(repository)
+        held = ("merge-base", "--is-ancestor", commit)
+        return commit in tips or any(self._git.inside(place, *held, tip, fails=True).status == 0 for tip in tips if tip)
+
+    def sizes(self, repository: Repository, *, at: str) -> tuple[int, ...]:
+        """Bytes of every file of a commit that is in the mirror."""
+        return self._handover(repository).sizes(at=at)
+
     def checkout(self, repository: Repository, branch: str, folder: Path) -> Path:
         """A linked working tree of the branch, for people."""
         return self._handover(repository).checkout(branch, folder)
@@ -329,15 +300,3 @@ def _unreadable(repository: Repository, error: GitFailed) -> UnsafeEnvironment:
     """Its commit could not be fetched: a damaged repository, or one that cannot be reached."""
     look = f"git -C {repository.local} fsck" if repository.local else f"git ls-remote {repository.address}"
     return UnsafeEnvironment(f"{repository.name} cannot be read: {error.message}", help=f"{look} says more")
-
-
-def _no_repository(path: Path, found: Ended) -> UsageError | UnsafeEnvironment:
-    """The error for a path where git finds nothing it would work with."""
-    if b"dubious ownership" in found.stderr:
-        return UnsafeEnvironment(
-            f"the repository at {path} belongs to another user ({path.stat().st_uid})",
-            help="run crewcap as that user, or from a clone of your own",
-        )
-    if b"not a git repository" in found.stderr:
-        return UsageError(f"{path} is not in a git repository", help="name one with --repo, or make one: git init")
-    return UsageError(f"the repository at {path} cannot be read: {found.complaint}", help="git fsck says more")
