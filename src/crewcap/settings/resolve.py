@@ -12,6 +12,7 @@ from crewcap.core.budget import ALL, WINDOWS, Scope
 from crewcap.core.limits import COUNT_KINDS, RATE_KINDS, bounds
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
+from crewcap.core.services import PORTS, nearest_service
 from crewcap.settings.hosts import refuse_providers
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import dotted
@@ -25,12 +26,11 @@ from crewcap.settings.models import (
     SettingsFile,
 )
 from crewcap.settings.served import DEFAULT, BudgetLine, DialectName, GatewaySettings, LimitLine, ProviderSettings
-from crewcap.settings.values import Wrong, nearest, quoted, read_host, read_scope
+from crewcap.settings.values import Wrong, is_loopback, nearest, quoted, read_host, read_scope
 
 Place = tuple[str | int, ...]
 DEFAULT_DAY = Money.usd("25.00")
 _IDENTITY = re.compile(r"[a-z]+:\S{1,200}\Z")
-_SERVICE = re.compile(r"[a-z][a-z0-9_-]{0,30}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 
 
@@ -51,6 +51,10 @@ VENDORS: Mapping[str, Vendor] = {
     "openai": Vendor("openai", "https://api.openai.com", "OPENAI_API_KEY", "openai"),
     "gemini": Vendor("gemini", "https://generativelanguage.googleapis.com", "GEMINI_API_KEY", "google"),
 }
+
+
+_FIRST_FREE_PORT = 1_024
+_TAKEN_INSIDE: Mapping[int, str] = {8_787: "the gateway", 3_128: "setup's proxy"}
 
 
 class Misplaced(Wrong):
@@ -138,6 +142,7 @@ def _origins(said: Collection[Place], origin: Callable[[Place], str]) -> dict[st
 
 
 GOOGLES_OWN = "GOOGLE_API_KEY"  # what Google's SDK looks for as well
+_KEY_VARIABLES = frozenset({vendor.variable for vendor in VENDORS.values()} | {_PLAN, GOOGLES_OWN})
 
 
 def _usual_providers(environ: Mapping[str, str]) -> dict[str, ProviderFile]:
@@ -259,23 +264,59 @@ def _check_repos(written: SettingsFile, providers: Mapping[str, ProviderSettings
     for name, repo in written.repos.items():
         here = ("repos", name)
         _known(repo.team, written.teams, (*here, "team"), "team")
-        for variable in repo.secrets:
-            if not _VARIABLE.match(variable):
-                raise Misplaced((*here, "secrets", variable), "this is not the name of an environment variable")
+        _check_secrets(repo, providers, here)
+        _check_ports(repo, providers, here)
         check_repo(repo, providers, here=here)
 
 
 def check_repo(repo: RepoSettings, providers: Mapping[str, ProviderSettings], *, here: Place) -> None:
     """What holds for a repository's settings whoever wrote them."""
     for service in repo.services:
-        if not _SERVICE.match(service):
-            raise Misplaced((*here, "services"), f"{quoted(service)} is not a service", 'write it as "postgres"')
+        if service not in PORTS:
+            near = nearest_service(service) or nearest(service, PORTS)
+            hint = f'did you mean "{near}"?' if near else f"there is {', '.join(PORTS)}; others come in with `ports`"
+            raise Misplaced((*here, "services"), f"there is no service {quoted(service)}", hint)
     try:
         refuse_providers(
             repo.hosts, more=[urlsplit(provider.base_url).hostname or "" for provider in providers.values()]
         )
     except Wrong as error:
         raise Misplaced((*here, "hosts"), error.message, error.help) from None
+
+
+def _check_secrets(repo: RepoSettings, providers: Mapping[str, ProviderSettings], here: Place) -> None:
+    """An agent can read a repository's secrets, so a provider's key is none of them."""
+    keys = {provider.key for provider in providers.values()}
+    for variable, source in repo.secrets.items():
+        path = (*here, "secrets", variable)
+        if not _VARIABLE.match(variable):
+            raise Misplaced(path, "this is not the name of an environment variable")
+        if source in keys or variable in _KEY_VARIABLES:
+            raise Misplaced(
+                path,
+                "a provider's key may not be given to agents: they would spend past every cap",
+                "take it out; agents reach models through the gateway",
+            )
+
+
+def _check_ports(repo: RepoSettings, providers: Mapping[str, ProviderSettings], here: Place) -> None:
+    """A port inside must be free there, and may not lead to a provider."""
+    taken = {**_TAKEN_INSIDE, **{PORTS[service]: service for service in repo.services if service in PORTS}}
+    theirs = [urlsplit(provider.base_url) for provider in providers.values()]
+    for inside, address in repo.ports.items():
+        path = (*here, "ports", str(inside))
+        host, _, port = address.rpartition(":")
+        if inside < _FIRST_FREE_PORT or inside in taken:
+            whose = taken.get(inside, "the system")
+            raise Misplaced(path, f"port {inside} inside belongs to {whose}", "give it another number")
+        try:
+            refuse_providers(
+                [host], more=[each.hostname or "" for each in theirs if not is_loopback(each.hostname or "")]
+            )
+        except Wrong as error:
+            raise Misplaced(path, error.message, error.help) from None
+        if any(is_loopback(each.hostname or "") and is_loopback(host) and each.port == int(port) for each in theirs):
+            raise Misplaced(path, "this is the address of a model provider", "agents reach models through the gateway")
 
 
 def _registries(written: SettingsFile) -> Mapping[str, RegistryFile]:
