@@ -74,12 +74,19 @@ class Harvest:
 
 
 async def harvest(
-    perform: Perform, *, base: str, message: str, objects: str, spare: str, supply: Supply = NOTHING_MORE
+    perform: Perform,
+    *,
+    base: str,
+    message: str,
+    objects: str,
+    spare: str,
+    supply: Supply = NOTHING_MORE,
+    without: tuple[str, ...] = (),
 ) -> Harvest:
     """Everything that was done since `base`, as a bundle.
 
     `objects` = where the mirror's objects are seen inside, `spare` = a path inside that may be made and thrown away,
-    `supply` = what the workspace was made of.
+    `supply` = what the workspace was made of, `without` = files of the user's own that were lent to it.
     """
     environ = {**ENVIRON, "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
     always = (*_QUIET, *_filters(supply, objects))
@@ -90,13 +97,14 @@ async def harvest(
     inside = await _work_inside(run, supply)
     if supply.extent.paths:  # whoever drops git's note on what is not laid out would delete all of that
         await run("git", *always, "sparse-checkout", "reapply")
-    bundle = await _gather(run, ("git", *always), base=base, message=message)
+    bundle = await _gather(run, ("git", *always), base=base, message=message, but=without)
     if bundle is not None:
         return Harvest(bundle, work_inside=inside)
     git = ("git", f"--git-dir={spare}", "--work-tree=.", *always)
     for argv in _fresh_repository(git, spare, base=base, supply=supply):
         await run(*argv)
-    bundle = await _gather(run, git, base=base, message=message, but=tuple(module.path for module in supply.modules))
+    but = (*(module.path for module in supply.modules), *without)
+    bundle = await _gather(run, git, base=base, message=message, but=but)
     await run("rm", "-rf", spare)
     return Harvest(bundle or b"", salvaged=True, work_inside=inside)
 
