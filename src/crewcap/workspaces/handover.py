@@ -61,6 +61,12 @@ class Handover:
         rows = self.git.inside(self.mirror, "ls-tree", "-r", "-l", "-z", at).stdout.split(b"\0")
         return tuple(int(size) for row in rows if (size := row.partition(b"\t")[0].split(b" ")[-1]).isdigit())
 
+    def tracked(self, *, at: str) -> dict[str, str]:
+        """Path -> mode and object of everything in a commit, as git lists it; submodules have mode 160000."""
+        listed = self.git.inside(self.mirror, "ls-tree", "-r", "-z", "--full-tree", at).stdout
+        rows = (row.partition(b"\t") for row in listed.split(b"\0") if row)
+        return {os.fsdecode(path): what.decode("ascii") for what, _, path in rows}
+
     def checkout(self, branch: str, folder: Path) -> Path:
         """A linked working tree: of the user's own repository, or of the mirror where they have none here."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
