@@ -86,6 +86,18 @@ def copy_included(patterns: Sequence[str], *, source: Path | None, workspace: Pa
     return Included(names=names, said=tuple(_said(names, missing, copying.odd)), values=copying.values)
 
 
+def values_in(names: Sequence[str], *, source: Path) -> Mapping[str, str]:
+    """What looks like a secret in these files of the user's working folder, as they are now."""
+    values: dict[str, str] = {}
+    with contextlib.suppress(OSError), _folder(source) as root:
+        for path in names:
+            *folders, name = path.split("/")
+            with _walked(root, folders) as folder:
+                content = _read(folder, name)[0] if folder is not None else None
+            _learn(values, path, content or b"")
+    return values
+
+
 def _said(names: Sequence[str], missing: Sequence[str], odd: Sequence[str]) -> Iterator[str]:
     if names:
         yield f"include: {_listed(names)}: the agent can read {'this' if len(names) == 1 else 'these'}"
