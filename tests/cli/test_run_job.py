@@ -9,42 +9,17 @@ import pytest
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
 from tests.workspaces.repos import make_repository
 
-from crewcap import config
 from crewcap.agents.find import Found
 from crewcap.cli.context import Call
-from crewcap.cli.run_job import Job, _open_or_new, name_of
+from crewcap.cli.run_job import Job, _open_or_new
 from crewcap.core.runs import Issue, Run, RunState
 from crewcap.runner.plan import Asked, make_plan
 from crewcap.runner.start import Order
-from crewcap.settings.models import Settings
 from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.trackers.prompts import Prompts
 from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.repositories import LeftOut, parse_address
+from crewcap.workspaces.repositories import LeftOut
 from crewcap.workspaces.unconfined import Unconfined
-
-
-def settings(home: RunHome, **urls: str) -> Settings:
-    home.config.write_text("".join(f'[repos."{name}"]\nurl = "{url}"\n' for name, url in urls.items()))
-    return config.load(home.config, {})
-
-
-def test_a_repository_is_called_as_settings_call_it_by_whatever_way_it_was_reached(home: RunHome) -> None:
-    """Its budgets, its check and its team hang on that name."""
-    make_repository(home.user)
-    (home.folder / "link").symlink_to(home.user)
-    found = Mirrors(home.home.mirrors, environ=os.environ).repository(home.user)
-    for url in (str(home.user), f"{home.user}/", str(home.folder / "link"), str(home.folder / "x" / ".." / "shop")):
-        assert name_of(settings(home, other="/elsewhere", core=url), found) == "core"
-    assert name_of(settings(home, other="/elsewhere"), found) == "shop"
-    assert name_of(settings(home), found) == "shop"
-
-
-def test_a_repository_on_the_network_has_its_name_too(home: RunHome) -> None:
-    for url in ("https://git.example/acme/shop.git", "git@git.example:acme/shop.git"):
-        found = parse_address(url)
-        assert name_of(settings(home, core=url), found) == "core"
-        assert name_of(settings(home, core=f"{url}x"), found) == "shop"
 
 
 class Again:

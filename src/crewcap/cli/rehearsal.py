@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -16,96 +15,99 @@ from pathlib import Path
 
 from crewcap.cli.context import Call
 from crewcap.cli.fitness import Finding
-from crewcap.cli.run_job import name_of
-from crewcap.runner import checks
-from crewcap.runner.process import TIMED_OUT, Site
-from crewcap.settings.models import RepoSettings, Settings
-from crewcap.settings.repository import FILE, merge
+from crewcap.cli.grounds import Found, find_repository, grounds_of
+from crewcap.core.runs import Check
+from crewcap.runner import project
+from crewcap.runner.fitting import PASSABLE, Plot, fit_out
+from crewcap.runner.rooms import Rooms
+from crewcap.settings.models import RepoSettings
+from crewcap.settings.repository import FILE
+from crewcap.workspaces import Sandbox
 from crewcap.workspaces.ladder import choose
-from crewcap.workspaces.repositories import Repository
 from crewcap.workspaces.uids import lease
 
 LIMIT_S = 1_800.0
 _BRANCH = "crewcap/doctor-1"
-_PASSABLE = 0o711
 _SHOWN_LINES = 20
 
 
 async def rehearse(call: Call, repo: str) -> AsyncIterator[Finding]:
     """What a run would meet before its first paid request."""
     call.home.make()
-    known = call.app.settings.repos.get(repo)
-    repository = call.app.mirrors.repository((known.url or ".") if known else repo)
-    name = repo if known else name_of(call.app.settings, repository)
-    base = await asyncio.to_thread(call.app.mirrors.update, repository)
-    settings = call.app.settings
-    if (own := call.app.mirrors.file(repository, at=base.commit, path=FILE)) is not None:
-        settings = merge(settings, name, own, where=f"{FILE} of {name}")
-        yield Finding(name="repository", level="ok", text=f"{FILE} is read at {base.commit[:8]}, under your settings")
-    project = settings.repos.get(name, RepoSettings())
-    with _site(call, settings, repository) as site:
+    found = await asyncio.to_thread(find_repository, call, repo)
+    if found.has_file:
+        text = f"{FILE} is read at {found.base.commit[:8]}, under your settings"
+        yield Finding(name="repository", level="ok", text=text)
+    with _plot(call, found) as plot:
+        fitted = await asyncio.to_thread(fit_out, grounds_of(call, found.settings, _sandbox(call, found)), plot)
+        site = fitted.rooms.site
         made = await asyncio.to_thread(
             call.app.mirrors.make_workspace,
-            repository,
-            base=base,
+            found.repository,
+            base=found.base,
             branch=_BRANCH,
             folder=site.workspace,
             objects_inside=site.layout.objects,
         )
         site.home.mkdir(mode=0o700)
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
-        yield Finding(name="workspace", level="ok", text=f"{made.files:,} files of {name}, in {site.sandbox.rung}")
-        async for finding in _commands(site, project):
+        yield Finding(
+            name="workspace", level="ok", text=f"{made.files:,} files of {found.name}, in {site.sandbox.rung}"
+        )
+        async for finding in _commands(fitted.rooms, found.project):
             yield finding
 
 
-async def _commands(site: Site, project: RepoSettings) -> AsyncIterator[Finding]:
+async def _commands(rooms: Rooms, wanted: RepoSettings) -> AsyncIterator[Finding]:
     """Setup must work; a check may be red, for that may be what an issue is about."""
-    if project.setup:
-        setup = await _perform(site, "setup", project.setup)
-        yield setup
-        if setup.level == "fail":
+    if wanted.setup:
+        done = await project.set_up(rooms, wanted.setup, limit_s=LIMIT_S)
+        yield _set_up(done)
+        if done.failed:
             return
-    if project.check:
-        yield await _perform(site, "check", project.check)
+    if wanted.check:
+        yield _checked(wanted.check, await project.check(rooms, wanted.check, limit_s=LIMIT_S))
     else:
         help_ = f'check = "make test" in {FILE}, or under [repos.NAME]; crewcap init --repo guesses one'
         yield Finding(name="check", level="warn", text="none is set, so no run's work will be checked", help=help_)
 
 
-async def _perform(site: Site, name: str, command: str) -> Finding:
-    """One of the project's own commands: the only place where a shell is used, and it is inside."""
-    outcome = await site.perform(("/bin/sh", "-c", command), timeout_s=LIMIT_S)
-    if outcome.status == TIMED_OUT:
-        return Finding(name=name, level="fail", text=f"{command}: not done within {LIMIT_S:.0f} s")
-    judged = checks.judge(exit_status=outcome.status, output=outcome.both, seconds=outcome.seconds)
-    if judged.result == "passed":
-        return Finding(name=name, level="ok", text=f"{command}: {judged.summary}, {outcome.seconds:.1f} s")
-    said = "\n".join(judged.tail.strip().splitlines()[-_SHOWN_LINES:])
-    help_ = "runs start from here; `crewcap run` says so and goes on" if name == "check" else "correct it, then again"
-    level = "warn" if name == "check" else "fail"
-    return Finding(name=name, level=level, text=f"{command}: {judged.summary}\n{said}".strip(), help=help_)  # type: ignore[arg-type]  # one of two words of Level
+def _set_up(done: project.SetUp) -> Finding:
+    if not done.failed:
+        return Finding(name="setup", level="ok", text=f"{done.command}: passed, {done.seconds:.1f} s")
+    text = f"{done.command}: {done.failed}\n{_last_lines(done.tail)}".strip()
+    return Finding(name="setup", level="fail", text=text, help="correct it, then again")
+
+
+def _checked(command: str, check: Check) -> Finding:
+    if check.result == "passed":
+        return Finding(name="check", level="ok", text=f"{command}: {check.summary}, {check.seconds:.1f} s")
+    text = f"{command}: {check.summary}\n{_last_lines(check.tail)}".strip()
+    help_ = "runs start from here; `crewcap run` says so and goes on"
+    return Finding(name="check", level="warn", text=text, help=help_)
+
+
+def _last_lines(said: str) -> str:
+    return "\n".join(said.strip().splitlines()[-_SHOWN_LINES:])
+
+
+def _sandbox(call: Call, found: Found) -> Sandbox:
+    return choose(found.settings.defaults.sandbox, state=call.home.root)
 
 
 @contextmanager
-def _site(call: Call, settings: Settings, repository: Repository) -> Iterator[Site]:
-    """A run's folders and sandbox, for as long as it is looked at."""
-    sandbox = choose(settings.defaults.sandbox, state=call.home.root)
+def _plot(call: Call, found: Found) -> Iterator[Plot]:
+    """Folders and a user of its own, for as long as it is looked at."""
     leased = lease(call.home.root / "uids")
     folder = Path(tempfile.mkdtemp(prefix="doctor-", dir=call.home.root))
-    folder.chmod(_PASSABLE)
-    workspace, home, binary = folder / "workspace", folder / "home", Path(sys.executable).resolve()
-    objects = call.app.mirrors.objects(repository)
+    folder.chmod(PASSABLE)
     try:
-        layout = sandbox.layout(workspace=workspace, home=home, objects=objects, binary=binary)
-        yield Site(
-            sandbox=sandbox,
-            layout=layout,
+        yield Plot(
+            repository=found.repository,
+            commit=found.base.commit,
+            project=found.project,
+            folder=folder,
             uid=leased.uid,
-            workspace=workspace,
-            home=home,
-            objects=objects,
-            binary=binary,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crewcap.agents.find import Found
 from crewcap.cli.context import Call
+from crewcap.cli.grounds import find_repository
 from crewcap.cli.opening import walls
 from crewcap.cli.room import require_room
 from crewcap.cli.run_screen import RunScreen
@@ -20,7 +21,6 @@ from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
 from crewcap.runner.plan import Asked, Plan, apart, make_plan
 from crewcap.runner.report import markdown
-from crewcap.settings import repository as repository_file
 from crewcap.settings.models import Settings
 from crewcap.stores import Totals
 from crewcap.stores.run_rows import AlreadyOpen
@@ -29,8 +29,6 @@ from crewcap.trackers.files import Files
 from crewcap.trackers.prompts import Prompts
 from crewcap.workspaces.ladder import choose
 from crewcap.workspaces.repositories import Base, LeftOut, Repository
-
-OWN_FILE = ".crewcap.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,31 +49,25 @@ def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: s
     """Find the repository, read its own settings, plan, and find the agent; nothing is started."""
     require_room(call.home)
     call.refuse_doubtful_clock()
-    settings = call.app.settings
-    name, where = _repository(settings, issue, repo)
-    repository = call.app.mirrors.repository(where)
-    base = call.app.mirrors.update(repository)
-    name = name or name_of(settings, repository)
-    if (own := call.app.mirrors.file(repository, at=base.commit, path=OWN_FILE)) is not None:
-        settings = repository_file.merge(settings, name, own, where=f"{OWN_FILE} of {name}")
+    found = find_repository(call, repo, around=str(Path(issue.source).parent) if issue.source else ".")
     plan = make_plan(
-        settings,
+        found.settings,
         call.app.book,
         call.app.ledger,
-        issue=apart(issue, name, call.app.runs),
-        repo=name,
-        repo_path=str(repository.local or repository.address),
+        issue=apart(issue, found.name, call.app.runs),
+        repo=found.name,
+        repo_path=str(found.repository.local or found.repository.address),
         asked=asked,
         now=call.clock(),
     )
     adapter = start.adapter_of(plan)
     return Job(
         plan=plan,
-        settings=settings,
-        repository=repository,
-        base=base,
-        left_out=_but_for(issue, repository, call.app.mirrors.left_out(repository)),
-        found=start.find_agent(settings, adapter, call.environ),
+        settings=found.settings,
+        repository=found.repository,
+        base=found.base,
+        left_out=_but_for(issue, found.repository, call.app.mirrors.left_out(found.repository)),
+        found=start.find_agent(found.settings, adapter, call.environ),
         agent_title=adapter.title,
         tracker=tracker,
     )
@@ -175,23 +167,3 @@ def _reporter(call: Call, job: Job, secrets: Collection[str]) -> Callable[[Run, 
         job.tracker.report(run.issue, run=run.name, text=text)
 
     return report
-
-
-def _repository(settings: Settings, issue: Issue, repo: str | None) -> tuple[str, str]:
-    """Name and place of the repository: as said, else around the issue's file, else here."""
-    if repo is not None:
-        known = settings.repos.get(repo)
-        return (repo, known.url or ".") if known else ("", repo)
-    return "", str(Path(issue.source).parent) if issue.source else "."
-
-
-def name_of(settings: Settings, repository: Repository) -> str:
-    """The name that settings give to a repository, else its own."""
-    return next((name for name, known in settings.repos.items() if _is_at(known.url, repository)), repository.name)
-
-
-def _is_at(url: str, repository: Repository) -> bool:
-    """Whether this is where the repository is, also by way of a link."""
-    if repository.local is None:
-        return url.rstrip("/") == repository.identity
-    return bool(url) and Path(url).expanduser().resolve() == repository.local.resolve()

@@ -18,6 +18,10 @@ _STOP_FILE = "stop"
 _LOCK_FILE = "driver.lock"
 
 
+class AlreadyDriven(UsageError):
+    """A run has one driver, and it is another process."""
+
+
 def start_time(pid: int) -> str:
     """When a process started, in the kernel's ticks since boot; empty where it cannot be told or is gone."""
     try:
@@ -51,7 +55,9 @@ def driving(run: Run, folder: Path) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise UsageError(f"{run.name} is driven by another process already", help=f"crewcap show {run.name}") from None
+        raise AlreadyDriven(
+            f"{run.name} is driven by another process already", help=f"crewcap show {run.name}"
+        ) from None
     try:
         yield
     finally:

@@ -43,7 +43,7 @@ class Site:
     workspace: Path
     home: Path
     objects: Path  # the mirror's objects
-    binary: Path  # the agent's executable
+    binary: Path | None  # the agent's executable; None = there is none inside
     limits: Limits = Limits()  # noqa: RUF009  (frozen)
     fittings: Fittings = Fittings()  # noqa: RUF009  (frozen)
     gateway_port: int = 8787  # on the agent's own loopback
@@ -73,7 +73,7 @@ class Site:
             Mount(source=self.workspace, target=self.layout.workspace, writable=True),
             Mount(source=self.home, target=self.layout.home, writable=True),
             Mount(source=self.objects, target=self.layout.objects),
-            Mount(source=self.binary, target=self.layout.binary),
+            *((Mount(source=self.binary, target=self.layout.binary),) if self.binary else ()),
         )
 
     async def perform(

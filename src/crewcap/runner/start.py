@@ -31,12 +31,11 @@ from crewcap.gateway.client import GatewayHandle, attached
 from crewcap.home import Home
 from crewcap.runner.access import scopes_of
 from crewcap.runner.doors import Doors
+from crewcap.runner.fitting import PASSABLE, Grounds, Plot, fit_out
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import driving, myself
 from crewcap.runner.plan import Plan
-from crewcap.runner.process import Site
 from crewcap.runner.record import Tools
-from crewcap.runner.rooms import Rooms
 from crewcap.runner.tree import Tree
 from crewcap.runner.workflow import Workflow
 from crewcap.settings.models import Settings
@@ -47,8 +46,6 @@ from crewcap.workspaces.environs import readable_keys
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.uids import lease
-
-_PASSABLE = 0o711  # where the agent is a user of its own it must be able to walk through, and to see nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +65,18 @@ class Order:
     base: Base  # where a new run starts
     tell: Callable[[Moment], None]
     report: Callable[[Run, Totals], None]
+
+    @property
+    def grounds(self) -> Grounds:
+        """What its site stands on."""
+        return Grounds(
+            home=self.home,
+            settings=self.settings,
+            environ=self.environ,
+            sandbox=self.sandbox,
+            mirrors=self.mirrors,
+            clock=self.clock,
+        )
 
 
 def adapter_of(plan: Plan) -> AgentAdapter:
@@ -164,7 +173,7 @@ def gateway_of(order: Order, *, book: Callable[[], str] | None = None) -> Abstra
 async def carry_out(order: Order, plan: Plan, run: Run, found: Found, *, gateway: GatewayHandle, say: str = "") -> Run:
     """Drive a run to its end, or to where it waits; SIGINT and SIGTERM pause it, the second one stops it."""
     folder = order.home.run(run.id)
-    folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
+    folder.mkdir(mode=PASSABLE, parents=True, exist_ok=True)
     with driving(run, folder):
         stored = order.runs.get(run.id)
         if stored is not None and stored.state != run.state:
@@ -178,12 +187,21 @@ async def _carry_out(
     """The same, by the one process that drives the run."""
     leased = lease(order.home.root / "uids")
     try:
+        plot = Plot(
+            repository=order.repository,
+            commit=run.base or order.base.commit,
+            project=plan.project,
+            folder=folder,
+            uid=leased.uid,
+            binary=Path(found.path),
+        )
+        fitted = await asyncio.to_thread(fit_out, order.grounds, plot)
         tools = Tools(
             runs=order.runs,
             ledger=order.ledger,
             doors=Doors(gateway),
             adapter=adapter_of(plan),
-            rooms=Rooms(site=_site(order, folder, Path(found.path), leased.uid)),
+            rooms=fitted.rooms,
             tree=Tree(mirrors=order.mirrors, repository=order.repository),
             folder=folder,
             clock=order.clock,
@@ -224,20 +242,6 @@ async def _drive(workflow: Workflow) -> Run:
     finally:
         for number in wanted:
             loop.remove_signal_handler(number)
-
-
-def _site(order: Order, folder: Path, binary: Path, uid: int) -> Site:
-    workspace, home = folder / "workspace", folder / "home"
-    objects = order.mirrors.objects(order.repository)
-    return Site(
-        sandbox=order.sandbox,
-        layout=order.sandbox.layout(workspace=workspace, home=home, objects=objects, binary=binary),
-        uid=uid,
-        workspace=workspace,
-        home=home,
-        objects=objects,
-        binary=binary,
-    )
 
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

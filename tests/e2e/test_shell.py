@@ -1,0 +1,144 @@
+"""A person inside a run's own sandbox, at a real terminal and without one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tests.e2e.bench import ISSUE, PROVIDER_KEY, Bench, Done, until
+from tests.e2e.conftest import Setting
+from tests.e2e.terminal import Terminal
+
+pytestmark = [pytest.mark.agent, pytest.mark.sandbox]
+
+
+@pytest.fixture(scope="module")
+def machine(shared_bench: Setting) -> Bench:
+    """One run that has ended; its workspace is still there."""
+    made = shared_bench("fix-login")
+    assert made.crewcap("run", ISSUE).status == 0
+    return made
+
+
+def words(machine: Bench, *more: str) -> list[str]:
+    return [sys.executable, "-m", "crewcap", "--home", str(machine.home.root), "--config", str(machine.config), *more]
+
+
+def at_a_terminal(machine: Bench, *more: str, rows: int = 24, columns: int = 80) -> Terminal:
+    return Terminal.start(
+        words(machine, "shell", *more), cwd=machine.shop, environ=machine.environ(), rows=rows, columns=columns
+    )
+
+
+def piped(machine: Bench, *more: str, stdin: str = "") -> Done:
+    """The command as a script has it."""
+    done = subprocess.run(
+        words(machine, "shell", *more),
+        cwd=machine.shop,
+        env=machine.environ(),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return Done(status=done.returncode, out=done.stdout, err=done.stderr, seconds=0)
+
+
+def test_a_command_sees_the_runs_own_files_and_its_exit_status_is_ours(machine: Bench) -> None:
+    done = piped(machine, "--", "/bin/sh", "-c", "pwd; cat src/login.py; echo aside >&2; exit 7")
+    assert done.status == 7
+    assert done.out.startswith("/workspace\n")
+    assert "casefold" in done.out  # what the agent wrote
+    assert done.err == "aside\n"
+
+
+def test_without_a_command_and_a_terminal_it_reads_its_commands_from_stdin(machine: Bench) -> None:
+    done = piped(machine, "fix-login.1", stdin="echo one; echo two\nfalse\n")
+    assert (done.status, done.out) == (1, "one\ntwo\n")
+
+
+def test_what_a_command_reads_is_ours_to_the_last_byte(machine: Bench) -> None:
+    text = "x" * 300_000
+    done = piped(machine, "--", "wc", "-c", stdin=text)
+    assert done.out.strip() == "300000"
+
+
+def test_there_is_no_key_no_gateway_and_no_network_in_there(machine: Bench) -> None:
+    look = "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat /proc/net/tcp /proc/net/dev"
+    done = piped(machine, "--", "/bin/sh", "-c", look)
+    assert done.status == 0
+    assert PROVIDER_KEY not in done.out
+    assert "ccap-" not in done.out
+    assert "ANTHROPIC" not in done.out
+    names = {line.partition(":")[0].strip() for line in done.out.splitlines() if ":" in line}
+    assert "eth0" not in names
+    assert "0100007F:2253" not in done.out  # nobody listens where the gateway was: 8787
+
+
+def test_the_projects_own_check_runs_in_there_as_it_did_in_the_run(machine: Bench) -> None:
+    done = piped(machine, "--", "python3", "-m", "unittest", "discover", "-s", "tests")
+    assert (done.status, "Ran 3 tests" in done.err) == (0, True)
+
+
+def test_at_a_terminal_there_is_a_real_one_inside(machine: Bench) -> None:
+    """Job control, Ctrl-C, a name, the size, and the prompt says where one is."""
+    with at_a_terminal(machine, rows=30, columns=100) as terminal:
+        terminal.expect("[fix-login.1]")
+        assert terminal.is_raw()
+        terminal.type("tty; stty size\r")
+        terminal.expect("/dev/pts/")
+        terminal.expect("30 100")
+        terminal.resize(40, 120)
+        terminal.type("stty size\r")
+        terminal.expect("40 120")
+        terminal.type("sleep 600\r")
+        terminal.press("\x1a", until="Stopped")
+        terminal.type("fg\r")
+        terminal.expect("sleep 600\n")
+        terminal.press("\x03", until="[fix-login.1]")
+        terminal.type("echo ended $?\r")
+        terminal.expect("ended 130")
+        terminal.type("exit 5\r")
+        assert terminal.end() == 5
+        assert not terminal.is_raw()
+
+
+def test_a_closed_terminal_ends_everything_in_there(machine: Bench) -> None:
+    with at_a_terminal(machine, "--", "sleep", "613") as terminal:
+        until(lambda: _sleeps("613"), "it sleeps in there")
+        terminal.process.terminate()
+        assert terminal.end() > 128
+        assert not terminal.is_raw()
+    until(lambda: not _sleeps("613"), "nothing is left")
+
+
+def _sleeps(seconds: str) -> bool:
+    return subprocess.run(("pgrep", "-f", f"sleep {seconds}"), capture_output=True, check=False).stdout != b""
+
+
+def test_while_somebody_is_inside_the_run_does_not_go_on_and_nobody_else_comes_in(machine: Bench) -> None:
+    with at_a_terminal(machine) as terminal:
+        terminal.expect("[fix-login.1]")
+        done = piped(machine, "fix-login.1", "--", "true")
+        assert done.status == 2
+        assert "one user at a time" in done.err
+        terminal.type("exit\r")
+        assert terminal.end() == 0
+
+
+def test_a_run_whose_workspace_is_gone_says_where_its_work_is(machine: Bench) -> None:
+    folder = machine.home.run(machine.run().id) / "workspace"
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    try:
+        done = piped(machine, "--", "true")
+    finally:
+        if folder.exists():
+            shutil.rmtree(folder)
+        aside.rename(folder)
+    assert done.status == 2
+    assert "error: fix-login.1's workspace is gone; its work is on the branch crewcap/fix-login-1" in done.err
+    assert "help: crewcap checkout fix-login.1" in done.err
