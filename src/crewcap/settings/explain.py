@@ -76,7 +76,7 @@ def schema() -> Mapping[str, Any]:
 
 def warnings(settings: Settings) -> tuple[str, ...]:
     """What is allowed and probably not meant: the smaller of two limits binds."""
-    return tuple(_odd_caps(settings)) + tuple(_odd_budgets(settings))
+    return tuple(_odd_caps(settings)) + tuple(_odd_budgets(settings)) + tuple(_loosened(settings))
 
 
 def unserved(settings: Settings) -> tuple[str, ...]:
@@ -192,6 +192,14 @@ def _odd_caps(settings: Settings) -> Iterator[str]:
     for index, route in enumerate(settings.written_routes):
         if route.cap is not None and route.cap > defaults.cap:
             yield f"routes[{index}].cap {route.cap} is above defaults.cap {defaults.cap}; the smaller binds"
+
+
+def _loosened(settings: Settings) -> Iterator[str]:
+    for host, registry in settings.registries.items():
+        if registry.address is not None:
+            who = f"setup of {', '.join(registry.repos)}" if registry.repos else "every setup that has it in `hosts`"
+            key = dotted(("registries", host, "address"))
+            yield f"{key} lets {who} reach {registry.address}, wherever that is: a loosening"
 
 
 def _odd_budgets(settings: Settings) -> Iterator[str]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
 from crewcap.settings import values
-from crewcap.settings.hosts import read_hosts
+from crewcap.settings.hosts import read_endpoint, read_hosts
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.served import DialectName, Served
 
@@ -78,6 +78,9 @@ Text = Annotated[str, PlainValidator(values.read_text), WithJsonSchema(_TEXT)]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.read_texts), WithJsonSchema(_TEXTS)]
 InnerPaths = Annotated[tuple[str, ...], PlainValidator(values.read_inner_paths), WithJsonSchema(_TEXTS)]
 Hosts = Annotated[tuple[str, ...], PlainValidator(read_hosts), WithJsonSchema(_TEXTS)]
+Endpoint = Annotated[
+    str, PlainValidator(read_endpoint), WithJsonSchema({**_TEXT, "examples": ["10.0.0.7:8443", "nexus.internal:8443"]})
+]
 Cron = Annotated[str, PlainValidator(values.read_cron), WithJsonSchema({**_TEXT, "examples": ["0 2 * * *"]})]
 Hours = Annotated[str, PlainValidator(values.read_hours), WithJsonSchema({**_TEXT, "examples": ["22:00-07:00"]})]
 
@@ -219,11 +222,16 @@ class RepoSettings(Part):
 
 
 class RegistryFile(Part):
-    """A package host that asks who is there: its credential is added on the way out, and is never inside."""
+    """A package host of your own: its credential is added outside, to requests that read, and is never inside."""
 
     token: Source | None = Field(None, description="Sent as `Authorization: Bearer`; this, or user and password.")
     user: Text = Field("", description="Sent with the password as `Authorization: Basic`.")
     password: Source | None = Field(None, description="Where the user's password is kept.")
+    address: Endpoint | None = Field(
+        None, description="Where it is, if names do not tell or it lies in a private network; a loosening."
+    )
+    ca: Text = Field("", description="PEM file of the authority that vouches for it; a whole path.")
+    repos: Texts = Field((), description="Repositories that may use it, by their names here; none said = all.")
 
 
 class GitFile(Part):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from crewcap.agents import AGENTS
 from crewcap.core.budget import ALL, WINDOWS, Scope
+from crewcap.core.hostnames import is_name
 from crewcap.core.limits import COUNT_KINDS, RATE_KINDS, bounds
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
@@ -320,18 +321,31 @@ def _check_ports(repo: RepoSettings, providers: Mapping[str, ProviderSettings], 
 
 
 def _registries(written: SettingsFile) -> Mapping[str, RegistryFile]:
-    """Package hosts by name, each with one whole credential."""
+    """Package hosts by name, each with at most one credential, and a whole one."""
     for host, registry in written.registries.items():
         here = ("registries", host)
         try:
-            read_host(host)
-            refuse_providers([host])
+            refuse_providers([read_host(host)])
         except Wrong as error:
             raise Misplaced(here, error.message, error.help) from None
-        has_password = bool(registry.user) and registry.password is not None
-        if (registry.token is not None) == has_password or (registry.password is not None) != bool(registry.user):
-            raise Misplaced(here, "a registry has a `token`, or a `user` and a `password`", 'token = { env = "NAME" }')
+        if not is_name(host):
+            raise Misplaced(
+                here, "a registry is one host, in lower case", 'write it as [registries."npm.acme.example"]'
+            )
+        _check_registry(registry, here)
+        for index, repo in enumerate(registry.repos):
+            _known(repo, written.repos, (*here, "repos", index), "repository")
     return written.registries
+
+
+def _check_registry(registry: RegistryFile, here: Place) -> None:
+    has_user, has_password = bool(registry.user), registry.password is not None
+    if has_user != has_password or (has_user and registry.token is not None):
+        raise Misplaced(here, "a registry has a `token`, or a `user` and a `password`", 'token = { env = "NAME" }')
+    if registry.token is None and not has_user and registry.address is None and not registry.ca:
+        raise Misplaced(here, "nothing is said about this registry", 'token = { env = "NAME" }')
+    if registry.ca and not registry.ca.startswith(("/", "~/")):
+        raise Misplaced((*here, "ca"), f"{quoted(registry.ca)} is not a whole path", "start it with / or ~/")
 
 
 def _check_agents(written: SettingsFile) -> None:
