@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from crewcap.core.money import Money
     from crewcap.prices import Book
     from crewcap.settings.served import Served
-    from crewcap.stores import Ledger
+    from crewcap.stores import Ledger, Reports
     from crewcap.stores.postgres_runs import PostgresRuns
     from crewcap.stores.postgres_savings import PostgresCacheTurns
     from crewcap.stores.sqlite_runs import SqliteRuns
     from crewcap.stores.sqlite_savings import SqliteCacheTurns
+    from crewcap.stores.usage_index import UsageIndex
     from crewcap.workspaces.mirrors import Mirrors
 
 
@@ -100,6 +101,26 @@ class App:
 
         return SqliteCacheTurns(self.home)
 
+    @cached_property
+    def reports(self) -> Reports:
+        """What reports read of the books."""
+        _ = self.ledger
+        if self.served.store_url:
+            from crewcap.stores.postgres_reports import PostgresReports  # noqa: PLC0415
+
+            return PostgresReports(self.served.store_url)
+        from crewcap.stores.sqlite_reports import SqliteReports  # noqa: PLC0415
+
+        return SqliteReports(self.home)
+
+    @cached_property
+    def usage(self) -> UsageIndex:
+        """What transcripts told of past usage."""
+        from crewcap.stores.usage_index import UsageIndex  # noqa: PLC0415
+
+        self.home.make()
+        return UsageIndex(self.home.usage)
+
     @property
     def ledger_name(self) -> str:
         """Where the books are, as people are told."""
@@ -150,6 +171,6 @@ class App:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("cache_turns", "ledger", "runs"):
+        for name in ("cache_turns", "reports", "ledger", "runs"):
             if name in self.__dict__:
                 self.__dict__[name].close()

@@ -7,14 +7,16 @@ is on the disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
 from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
+from crewcap.core.bundles import Bundle
 from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit, Source
+from crewcap.core.makeup import Makeup, MakeupRow
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.runs import Run, RunId
@@ -352,6 +354,69 @@ class CacheTurns(Protocol):
 
     def of_key(self, key: KeyId) -> tuple[CacheTurn, ...]:
         """A key's, oldest first."""
+        ...
+
+
+LabelKind = Literal["run", "issue", "repo", "team", "user", "workflow", "agent", "phase", "key"]
+"""What a key can be asked for: its run's name, a scope, its run's agent, why that was started, its own label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """One step of a hold on its way through the books."""
+
+    hold: HoldId
+    kind: str  # sent, shrunk, settled, released, uncertain, reconciled
+    held: Money  # by how much each changed
+    uncertain: Money
+    spent: Money
+    notional: Money
+    at: datetime
+    status: int  # of the provider's answer
+    reason: str
+
+
+class Reports(Protocol):
+    """What reports read of the books. Reading may add up beforehand what the next report needs; no money moves."""
+
+    def bundles(
+        self,
+        *,
+        scope: Scope | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        by_time: bool = False,
+        by_key: bool = False,
+    ) -> Sequence[Bundle]:
+        """Closed requests by the time of their reservation, added up; a group may come in several pieces."""
+        ...
+
+    def labels(self, of: LabelKind) -> Mapping[KeyId, str]:
+        """What keys are called by this; a key that has none is left out."""
+        ...
+
+    def movements(self, scope: Scope) -> Sequence[Movement]:
+        """Every step of every hold of a scope, in their order."""
+        ...
+
+    def pages(
+        self, *, scope: Scope | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Entry]:
+        """Closed requests, oldest first, read a page at a time however many there are."""
+        ...
+
+    def note_makeup(self, rows: Sequence[MakeupRow]) -> None:
+        """Remember what prompts were made of, added to what is known."""
+        ...
+
+    def makeup(
+        self, *, scope: Scope | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Mapping[str, Makeup]:
+        """What prompts were made of, by model; by whole quarters of an hour."""
+        ...
+
+    def close(self) -> None:
+        """Close what was opened."""
         ...
 
 

@@ -30,9 +30,8 @@ JOIN crewcap.virtual_key AS k ON k.id = h.key
 LEFT JOIN crewcap.movement AS c ON c.hold = h.seq AND c.kind IN ('settled', 'released', 'uncertain')
 """
 
-# Closed requests with how they ended, and what was said of them later; by scope and by the time of the reservation.
-_ENTRIES = """
-SELECT h.id, h.key, k.run, k.scopes, c.kind, h.provider, h.model AS asked_model, h.agent, h.booked_at, h.amount,
+_CLOSED = """
+    h.id, h.key, k.run, k.scopes, c.kind, h.provider, h.model AS asked_model, h.agent, h.booked_at, h.amount,
     h.notes, h.book, c.spent_delta, c.uncertain_delta, c.notional_delta, c.input, c.cache_read, c.write_5m, c.write_1h,
     c.output, c.thinking, c.pieces, c.model, c.at, c.request_id, c.reason, c.incident, c.card, c.raw_usage,
     coalesce(r.spent_delta, 0) AS later_spent, coalesce(r.uncertain_delta, 0) AS later_uncertain,
@@ -42,8 +41,13 @@ JOIN crewcap.virtual_key AS k ON k.id = h.key
 JOIN crewcap.movement AS c ON c.hold = h.seq AND c.kind IN ('settled', 'released', 'uncertain')
 LEFT JOIN crewcap.movement AS r ON r.hold = h.seq AND r.kind = 'reconciled'
 WHERE h.booked_at >= $1 AND h.booked_at < $2 AND ($3::text IS NULL OR k.scopes @> ARRAY[$3::text])
-ORDER BY h.seq
 """
+
+# Closed requests with how they ended, and what was said of them later; by scope and by the time of the reservation.
+_ENTRIES = "SELECT" + _CLOSED + "ORDER BY h.seq"
+
+# The same from one hold on, so many.
+_PAGE = "SELECT h.seq," + _CLOSED + "AND h.seq > $4 ORDER BY h.seq LIMIT $5"
 
 # Whether a key got an answer of this name: one that was paid for, or may have been.
 _HAS_ANSWER = """
@@ -108,6 +112,13 @@ async def entries(
     """Closed requests by the time of their reservation, oldest first."""
     bounds = (_EVER if since is None else micros(since), _NEVER if until is None else micros(until))
     return tuple(_entry(row) for row in await db.fetch(_ENTRIES, *bounds, scope))
+
+
+async def page(
+    db: Connection, *, since: int, until: int, scope: Scope | None, after: int, rows: int
+) -> list[tuple[int, Entry]]:
+    """So many closed requests behind a hold, each with its hold's number; times are microseconds."""
+    return [(row["seq"], _entry(row)) for row in await db.fetch(_PAGE, since, until, scope, after, rows)]
 
 
 async def has_answer(db: Connection, key: KeyId, request_id: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from crewcap.core.budget import Window
+from crewcap.core.bundles import at
 from crewcap.core.money import Money
 from crewcap.stores import Verified
 from crewcap.stores.calendar import Stretch, span_named
@@ -147,13 +148,41 @@ FULL JOIN (
 ORDER BY 1, 2
 """
 
+# Bundles that are not what their movements come to: what was added up and should not be, and the other way round.
+_WRONG_BUNDLES = """
+WITH again AS (
+    SELECT quarter, key, provider, model, card, kind, size, by_plan, subagent, pieces, sum(requests)::bigint,
+        sum(spent)::bigint, sum(uncertain)::bigint, sum(notional)::bigint, sum(input)::bigint, sum(cache_read)::bigint,
+        sum(write_5m)::bigint, sum(write_1h)::bigint, sum(output)::bigint, sum(thinking)::bigint
+    FROM crewcap.told WHERE id <= (SELECT through FROM crewcap.bundled)
+    GROUP BY quarter, key, provider, model, card, kind, size, by_plan, subagent, pieces
+)
+SELECT DISTINCT quarter, key FROM (
+    (SELECT * FROM crewcap.bundle EXCEPT SELECT * FROM again)
+    UNION ALL
+    (SELECT * FROM again EXCEPT SELECT * FROM crewcap.bundle)
+) AS wrong
+ORDER BY quarter, key LIMIT 20
+"""
+_BUNDLED_TOO_FAR = """
+SELECT through FROM crewcap.bundled WHERE through > (SELECT coalesce(max(id), 0) FROM crewcap.movement)
+"""
+
 
 async def verify(db: Connection) -> Verified:
     """All checks; each problem is one line."""
     problems = list(await wrong_schema(db))
     if problems:  # the queries below trust it
         return Verified(entries=0, problems=tuple(problems))
-    for check in (_wrong_order, _wrong_holds, _wrong_limits, _wrong_budgets, _wrong_tallies, _wrong_buckets):
+    for check in (
+        _wrong_order,
+        _wrong_holds,
+        _wrong_limits,
+        _wrong_budgets,
+        _wrong_tallies,
+        _wrong_buckets,
+        _wrong_bundles,
+    ):
         problems += [problem async for problem in check(db)]
     return Verified(entries=await db.fetchval(_COUNT_ENTRIES), problems=tuple(problems))
 
@@ -216,6 +245,13 @@ async def _wrong_buckets(db: Connection) -> AsyncIterator[str]:
             yield f"{here}: {row['taken']:,} were taken, its entries say {row['told']:,}"
         if not -row["taken"] * _PARTS <= row["level"] <= row["value"] * _PARTS:
             yield f"{here} is fuller than a minute fills it, or emptier than what was taken from it"
+
+
+async def _wrong_bundles(db: Connection) -> AsyncIterator[str]:
+    for (through,) in await db.fetch(_BUNDLED_TOO_FAR):
+        yield f"reports add up to movement {through}, which is not in the books"
+    for quarter, key in await db.fetch(_WRONG_BUNDLES):
+        yield f"reports of key {key} at {at(quarter):%Y-%m-%d %H:%M} UTC do not add up to its entries"
 
 
 def _is_misplaced(row: Any) -> bool:

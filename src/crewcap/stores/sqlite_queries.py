@@ -282,9 +282,8 @@ OPEN_HOLDS = _OPEN + "WHERE NOT o.closed AND (:run = '' OR k.run = :run) ORDER B
 # Closed holds with money that nobody proved.
 UNCERTAIN_HOLDS = _OPEN + "WHERE o.closed ORDER BY o.hold"
 
-# Closed requests with how they ended, and what was said of them later; by scope and by the time of the reservation.
-ENTRIES = """
-SELECT h.id, h.key, k.run, c.kind, h.provider, h.model, h.agent, h.booked_at, h.amount, h.notes, h.book,
+_CLOSED = """
+    h.id, h.key, k.run, c.kind, h.provider, h.model, h.agent, h.booked_at, h.amount, h.notes, h.book,
     c.spent_delta, c.uncertain_delta, c.notional_delta, c.input, c.cache_read, c.write_5m, c.write_1h, c.output,
     c.thinking, c.pieces, c.model, c.at, c.request_id, c.reason, c.incident, c.card, c.raw_usage,
     coalesce(r.spent_delta, 0), coalesce(r.uncertain_delta, 0), coalesce(r.at, 0), r.reason
@@ -294,8 +293,17 @@ JOIN movement AS c ON c.hold = h.seq AND c.kind IN ('settled', 'released', 'unce
 LEFT JOIN movement AS r ON r.hold = h.seq AND r.kind = 'reconciled'
 WHERE h.booked_at >= :since AND h.booked_at < :until
     AND (:scope = 'all' OR EXISTS (SELECT 1 FROM key_scope AS s WHERE s.key = h.key AND s.scope = :scope))
-ORDER BY h.seq
 """
+
+# Closed requests with how they ended, and what was said of them later; by scope and by the time of the reservation.
+ENTRIES = "SELECT" + _CLOSED + "ORDER BY h.seq"
+
+# The same from one hold on, so many.
+ENTRIES_PAGE = (
+    "SELECT h.seq,"
+    + _CLOSED.replace("h.booked_at >=", "+h.booked_at >=").replace("h.booked_at <", "+h.booked_at <")
+    + "AND h.seq > :after ORDER BY h.seq LIMIT :page"
+)
 
 # Whether one of a key's requests was answered under this name.
 HAS_ANSWER = """
@@ -395,6 +403,27 @@ SELECT k.id FROM virtual_key AS k
 WHERE (SELECT s.scope FROM key_scope AS s WHERE s.key = k.id ORDER BY s.place LIMIT 1) IS NOT 'key:' || k.id
     OR (SELECT s.scope FROM key_scope AS s WHERE s.key = k.id ORDER BY s.place DESC LIMIT 1) IS NOT 'all'
 """
+
+# Bundles that are not what their movements come to: what was added up and should not be, and the other way round.
+WRONG_BUNDLES = """
+WITH again AS (
+    SELECT quarter, key, provider, model, card, kind, size, by_plan, subagent, pieces, sum(requests) AS requests,
+        sum(spent) AS spent, sum(uncertain) AS uncertain, sum(notional) AS notional, sum(input) AS input,
+        sum(cache_read) AS cache_read, sum(write_5m) AS write_5m, sum(write_1h) AS write_1h, sum(output) AS output,
+        sum(thinking) AS thinking
+    FROM told WHERE id <= (SELECT through FROM bundled)
+    GROUP BY quarter, key, provider, model, card, kind, size, by_plan, subagent, pieces
+)
+SELECT DISTINCT quarter, key FROM (
+    SELECT * FROM (SELECT * FROM bundle EXCEPT SELECT * FROM again)
+    UNION ALL
+    SELECT * FROM (SELECT * FROM again EXCEPT SELECT * FROM bundle)
+)
+ORDER BY quarter, key LIMIT 20
+"""
+
+# How far what was added up goes, where the books do not go so far.
+BUNDLED_TOO_FAR = "SELECT through FROM bundled WHERE through > (SELECT coalesce(max(id), 0) FROM movement)"
 
 # The schema as it is in the file.
 SCHEMA = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name"

@@ -39,7 +39,7 @@ def entries(
     }
     rows = db.execute(q.ENTRIES, asked).fetchall()
     scopes = {key: scopes_of(db, key) for key in dict.fromkeys(row[1] for row in rows)}
-    return tuple(_entry(row, scopes) for row in rows)
+    return tuple(entry(row, scopes) for row in rows)
 
 
 def has_answer(db: sqlite3.Connection, key: KeyId, request_id: str) -> bool:
@@ -85,7 +85,8 @@ def _open_hold(row: tuple[Any, ...]) -> OpenHold:
     )
 
 
-def _entry(row: tuple[Any, ...], scopes: dict[KeyId, tuple[Scope, ...]]) -> Entry:
+def entry(row: tuple[Any, ...], scopes: dict[KeyId, tuple[Scope, ...]]) -> Entry:
+    """A closed request, as `ENTRIES` tells it."""
     hold, key, run, kind, provider, asked_model, agent, booked_at, amount, notes, book, *closing = row
     spent, uncertain, notional, input_, cache_read, write_5m, write_1h, output, thinking, pieces, *closing = closing
     model, closed_at, request_id, reason, incident, card, raw_usage, *later = closing

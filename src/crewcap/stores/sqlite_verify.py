@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from crewcap.core.bundles import at
 from crewcap.core.money import Money
 from crewcap.stores import Verified, migrations
 from crewcap.stores import sqlite_queries as q
@@ -26,7 +27,7 @@ def verify(db: sqlite3.Connection) -> Verified:
     schema = tuple(wrong_schema(db))
     if any(problem.startswith(("the table ", "the view ")) for problem in schema):
         return Verified(entries=0, problems=schema)  # what is to be read may not be there
-    checks = (_wrong_order, _wrong_holds, _wrong_limits, _wrong_budgets, wrong_beside)
+    checks = (_wrong_order, _wrong_holds, _wrong_limits, _wrong_budgets, wrong_beside, _wrong_bundles)
     problems = (*schema, *(problem for check in checks for problem in check(db)))
     return Verified(entries=db.execute(q.COUNT_ENTRIES).fetchone()[0], problems=problems)
 
@@ -105,3 +106,11 @@ def _wrong_budgets(db: sqlite3.Connection) -> Iterator[str]:
                 )
     for scope, window, label in db.execute(q.UNENFORCED):
         yield f"{scope} ({label}): the row does not carry the limit in force on its {window}"
+
+
+def _wrong_bundles(db: sqlite3.Connection) -> Iterator[str]:
+    """What reports read was added up as its movements say."""
+    for (through,) in db.execute(q.BUNDLED_TOO_FAR):
+        yield f"reports add up to movement {through}, which is not in the books"
+    for quarter, key in db.execute(q.WRONG_BUNDLES):
+        yield f"reports of key {key} at {at(quarter):%Y-%m-%d %H:%M} UTC do not add up to its entries"

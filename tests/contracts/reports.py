@@ -1,0 +1,193 @@
+"""What every store's reports keep: what is added up beforehand is what the entries say, to the last unit.
+
+A subclass gives the fixture `desk`, books to fill, and `opened`: a function that opens their reports.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.contracts.clocks import Clocks
+from tests.contracts.ledger_machine import order
+
+from crewcap.core.budget import ALL, BootId, Granted, HoldId, KeyId, Scope
+from crewcap.core.bundles import Bundle, at, quarter_of
+from crewcap.core.keys import VirtualKey
+from crewcap.core.makeup import Makeup, MakeupRow
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import Usage
+from crewcap.stores import Entry, Ledger, Reports, Settlement
+
+usd = Money.usd
+Opened = Callable[..., Reports]
+SHOP, TOOLS = Scope("repo:acme/shop"), Scope("repo:acme/tools")
+
+
+class Filled:
+    """Books with requests of every kind of end, some of them by a word that came later."""
+
+    def __init__(self, ledger: Ledger, clocks: Clocks) -> None:
+        self.ledger, self.clocks = ledger, clocks
+        self.boot: BootId = ledger.start_boot()
+        self._number = 0
+
+    def key(self, name: str, *scopes: Scope, run: str = "") -> KeyId:
+        whole = (Scope(f"key:{name}"), *scopes, ALL)
+        key = VirtualKey(id=KeyId(name), hash=f"h-{name}", scopes=whole, created_at=self.clocks.wall, run=run, label="")
+        self.ledger.add_key(key, cap=None)
+        return key.id
+
+    def request(self, key: KeyId, spent: str, *, agent: str = "", **end: Any) -> HoldId:
+        self._number += 1
+        hold = HoldId(f"hold-{self._number:04}")
+        made = replace(order(hold, boot=self.boot, key=key, amount=usd("9")), agent=agent)
+        assert isinstance(self.ledger.reserve(made), Granted)
+        said = {"kind": "settled", "uncertain": ZERO, "usage": Usage(input=10, output=3), "card": "c1", **end}
+        assert self.ledger.settle(Settlement(hold=hold, spent=usd(spent), **said))
+        return hold
+
+    def fill(self) -> None:
+        one = self.key("k1", Scope("run:r1"), SHOP, Scope("user:ana"), Scope("team:core"), Scope("team:web"), run="r1")
+        other = self.key("k2", TOOLS, Scope("user:bo"))
+        for minutes, key in ((0, one), (3, one), (14, other), (26, one), (300, other), (2_000, one)):
+            self.clocks.pass_time(timedelta(minutes=minutes))
+            self.request(key, "0.000000007")
+            self.request(key, "0.25", usage=Usage(input=33_000, cache_read=200_000, output=5, thinking=2), agent="sub")
+            self.request(key, "0.11", usage=Usage(output=9, pieces={"web_search": 2}), model="claude-haiku-4-5")
+            self.request(key, "0", kind="released", usage=Usage())
+            self.request(key, "0", notional=usd("0.70"), usage=Usage(input=8))
+        self.lost = self.request(one, "0.01", kind="uncertain", uncertain=usd("0.40"), reason="cut", model="answered")
+
+
+class ReportsContract:
+    """The suite."""
+
+    @pytest.fixture
+    def clocks(self) -> Clocks:
+        return Clocks()
+
+    @pytest.fixture
+    def filled(self, ledger: Ledger, clocks: Clocks) -> Filled:
+        made = Filled(ledger, clocks)
+        made.fill()
+        return made
+
+    @pytest.mark.parametrize("behind", [0, 7, 10_000])
+    def test_bundles_are_the_sum_of_their_entries(self, filled: Filled, opened: Opened, behind: int) -> None:
+        """Whether all, some or nothing of it was added up beforehand."""
+        reports = opened(behind=behind, piece=13)
+        for scope in (None, ALL, SHOP, Scope("run:r1"), Scope("repo:nobody")):
+            found = reports.bundles(scope=scope, by_time=True, by_key=True)
+            assert _sums(found) == _of_entries(filled.ledger.entries(scope=scope))
+
+    def test_any_stretch_of_time_is_cut_where_it_is_said(self, filled: Filled, opened: Opened, clocks: Clocks) -> None:
+        """Also in the middle of a quarter of an hour, and where there is nothing in it."""
+        reports = opened(behind=0, piece=13)
+        bounds = [clocks.wall - timedelta(minutes=minutes, seconds=7) for minutes in (9_000, 2_343, 2_341, 2_010, 12)]
+        for since in (None, *bounds):
+            for until in (*bounds, clocks.wall + timedelta(days=9), None):
+                found = reports.bundles(since=since, until=until, by_time=True, by_key=True)
+                assert _sums(found) == _of_entries(filled.ledger.entries(since=since, until=until)), (since, until)
+
+    def test_what_was_not_asked_for_is_added_up_as_well(self, filled: Filled, opened: Opened) -> None:
+        reports = opened(behind=0)
+        whole = reports.bundles()
+        assert {each.key for each in whole} == {""}
+        assert sum(each.spent for each in whole) == sum(each.spent.nano for each in filled.ledger.entries())
+        assert {each.key for each in reports.bundles(by_key=True)} == {"k1", "k2"}
+
+    def test_a_word_that_comes_later_is_added_to_what_is_there(self, filled: Filled, opened: Opened) -> None:
+        """It is booked where its request was, under its model."""
+        reports = opened(behind=0)
+        assert reports.bundles()
+        filled.clocks.pass_time(timedelta(days=40))
+        filled.ledger.reconcile(filled.lost, cost=usd("0.15"), word="the invoice")
+        found = reports.bundles(by_time=True, by_key=True)
+        assert _sums(found) == _of_entries(filled.ledger.entries())
+        (later,) = [each for each in found if each.kind == "reconciled"]
+        assert (later.model, later.requests, later.spent) == ("answered", 0, usd("0.15").nano)
+        assert (later.uncertain, later.card) == (-usd("0.40").nano, "c1")
+
+    @pytest.mark.usefixtures("filled")
+    def test_bundles_tell_apart_what_is_priced_apart(self, opened: Opened) -> None:
+        found = opened(behind=0).bundles()
+        assert {each.size for each in found} == {0, 5}  # 233,000 tokens are above 32, 100, 128, 199 and 200 thousand
+        assert {each.subagent for each in found} == {False, True}
+        assert sum(each.requests for each in found if "web_search" in each.pieces) == 6
+        assert sum(each.notional for each in found if each.by_plan) == usd("4.20").nano
+        assert not any(each.notional for each in found if not each.by_plan)
+
+    def test_what_was_added_up_is_verified(self, filled: Filled, opened: Opened) -> None:
+        opened(behind=0, piece=13).bundles()
+        assert filled.ledger.verify().problems == ()
+        self.damage("UPDATE {}bundle SET spent = spent + 1 WHERE key = 'k2' AND kind = 'settled'")
+        assert any("do not add up" in problem for problem in filled.ledger.verify().problems)
+        self.damage("UPDATE {}bundled SET through = through + 100")
+        assert any("not in the books" in problem for problem in filled.ledger.verify().problems)
+
+    def damage(self, statement: str) -> None:
+        raise NotImplementedError
+
+    @pytest.mark.usefixtures("filled")
+    def test_keys_are_called_by_the_first_of_their_scopes(self, opened: Opened) -> None:
+        reports = opened()
+        assert reports.labels("team") == {"k1": "core"}
+        assert reports.labels("user") == {"k1": "ana", "k2": "bo"}
+        assert reports.labels("repo") == {"k1": "acme/shop", "k2": "acme/tools"}
+        assert reports.labels("run") == {"k1": "r1"}
+        assert reports.labels("key") == {"k1": "k1", "k2": "k2"}
+        assert reports.labels("workflow") == reports.labels("agent") == {}
+        assert reports.labels("phase") == {"k1": "work"}
+
+    def test_movements_tell_every_step(self, filled: Filled, opened: Opened) -> None:
+        filled.ledger.reconcile(filled.lost, cost=usd("0.15"), word="the invoice")
+        steps = [each for each in opened().movements(Scope("run:r1")) if each.hold == filled.lost]
+        assert [each.kind for each in steps] == ["sent", "uncertain", "reconciled"]
+        assert [each.held for each in steps] == [usd("9"), -usd("9"), ZERO]
+        assert sum(each.spent.nano for each in steps) == usd("0.16").nano
+        assert sum(each.uncertain.nano for each in steps) == 0
+        assert steps[-1].reason == "the invoice"
+        assert opened().movements(Scope("run:nobody")) == []
+
+    def test_pages_are_the_entries(self, filled: Filled, opened: Opened) -> None:
+        since = filled.clocks.wall - timedelta(minutes=2_010)
+        assert tuple(opened(page=4).pages()) == filled.ledger.entries()
+        assert tuple(opened(page=4).pages(scope=SHOP, since=since)) == filled.ledger.entries(scope=SHOP, since=since)
+        assert tuple(opened(page=4).pages(until=since)) == filled.ledger.entries(until=since)
+
+    def test_what_prompts_were_made_of_adds_up(self, filled: Filled, opened: Opened) -> None:
+        reports, now = opened(), quarter_of(filled.clocks.wall)
+        row = MakeupRow(key=KeyId("k1"), quarter=now, model="m", requests=1, tokens=Makeup(tools=5, files=7))
+        later = replace(row, quarter=now + 1, model="n", tokens=Makeup(history=2))
+        reports.note_makeup([row, later])
+        reports.note_makeup([row, replace(row, key=KeyId("k2"))])
+        reports.note_makeup([])
+        assert reports.makeup() == {"m": Makeup(tools=15, files=21), "n": Makeup(history=2)}
+        assert reports.makeup(scope=SHOP, until=at(now + 1)) == {"m": Makeup(tools=10, files=14)}
+        assert reports.makeup(scope=Scope("repo:nobody")) == {}
+
+
+def _sums(bundles: Any) -> Counter[tuple[Any, ...]]:
+    found: Counter[tuple[Any, ...]] = Counter()
+    for each in bundles:
+        assert isinstance(each, Bundle)
+        for place, name in enumerate(Bundle._fields[10:], start=10):
+            found[each.quarter, each.key, each.model, name] += int(each[place])
+    return Counter({key: value for key, value in found.items() if value})
+
+
+def _of_entries(entries: tuple[Entry, ...]) -> Counter[tuple[Any, ...]]:
+    found: Counter[tuple[Any, ...]] = Counter()
+    for each in entries:
+        group = (quarter_of(each.booked_at), each.key, each.model)
+        found[*group, "requests"] += 1
+        for name in ("spent", "uncertain", "notional"):
+            found[*group, name] += getattr(each, name).nano
+        for name in ("input", "cache_read", "write_5m", "write_1h", "output", "thinking"):
+            found[*group, name] += getattr(each.usage, name)
+    return Counter({key: value for key, value in found.items() if value})
