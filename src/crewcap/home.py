@@ -60,6 +60,16 @@ class Home:
         """Trusted bare mirrors, one a repository."""
         return self.root / "mirrors"
 
+    @property
+    def usage(self) -> Path:
+        """What agents' transcripts told of past usage; no part of the books."""
+        return self.root / "usage.db"
+
+    @property
+    def prepared(self) -> Path:
+        """What setups left, for later runs with the same recipe."""
+        return self.root / "prepared"
+
     def run(self, run_id: str) -> Path:
         """Everything of one run: workspace, private home, session, logs."""
         return self.root / "runs" / run_id
