@@ -69,6 +69,7 @@ def main() -> NoReturn:
         if not _take_lock(order, wait=mode == "wait"):
             _say("another command of this run has its services; here they are not started")
             _execute(command)
+        _tell_of_a_restart(order)
         _start_all(order, running)
         child = _spawn_command(command)
     except _NotStarted as refusal:
@@ -110,6 +111,18 @@ def _take_lock(order: Order, *, wait: bool) -> bool:
             _pause()
         else:
             return True
+
+
+def _tell_of_a_restart(order: Order) -> None:
+    """Services write without flushing, which a machine that loses its power does not forgive."""
+    note, boot = os.path.join(order["folder"], "boot"), ""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        boot = file.read().strip()
+    with contextlib.suppress(OSError), open(note, encoding="ascii", errors="replace") as file:
+        if file.read(100).strip() != boot:
+            _say("this machine was restarted since; if it lost power, what the services hold may be damaged")
+    with contextlib.suppress(OSError), open(note, "w", encoding="ascii") as file:
+        file.write(boot)
 
 
 # --- starting ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ cannot see one another's, and none outlives the command that needed it (`attend`
 what `setup` migrated is there for the check and the agent. Everybody who can reach it is let in: that is the run alone.
 
 PostgreSQL writes without fsync. What it has written is then in the kernel's hands, which a killed server does not
-change: commits survive `kill -9` of everything. They need not survive a power cut, after which a run starts anew.
+change: commits survive `kill -9` of everything. A power cut they need not survive; a run that goes on after one is
+told so.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from crewcap.errors import UnsafeEnvironment
 from crewcap.workspaces import Fittings, Layout, Mount
 from crewcap.workspaces.attend import NOT_STARTED
 from crewcap.workspaces.interpreter import python
+from crewcap.workspaces.uids import FIRST, closed_to, is_root
 
 __all__ = ["DATA", "NOT_STARTED", "find_services", "or_without"]
 
@@ -88,7 +90,7 @@ def find_services(names: Sequence[str], *, layout: Layout, path: str | None = No
         mounts=tuple(mount for one in found for mount in one.mounts),
         environ={name: value for each in served.values() for name, value in each.environ.items()},
         path=tuple(folder for each in served.values() for folder in each.path),
-        attend=(*python(), program, order, "wait"),
+        attend=(*_interpreter(layout), program, order, "wait"),
         files={program: _PROGRAM.read_bytes(), order: json.dumps(told).encode()},
         said=tuple(f"{one.name} {one.version} is started inside, at {served[one.name].address}" for one in found),
     )
@@ -97,6 +99,14 @@ def find_services(names: Sequence[str], *, layout: Layout, path: str | None = No
 def or_without(fittings: Fittings) -> Fittings:
     """The same for a command that may go on without services, where another command of its run has them: a shell."""
     return replace(fittings, attend=(*fittings.attend[:-1], "without")) if fittings.attend else fittings
+
+
+def _interpreter(layout: Layout) -> tuple[str, ...]:
+    """Our own Python; where paths are the machine's and another user cannot come to it, the system's."""
+    ours = python()
+    system = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    is_closed = not layout.loopback and is_root() and closed_to(FIRST, Path(ours[0])) is not None
+    return (system, "-I", "-S") if is_closed and system else ours
 
 
 def _find_all(names: Mapping[str, object], layout: Layout, path: str) -> tuple[_Found, ...]:
@@ -130,6 +140,10 @@ def _place(found: _Found, folder: str, layout: Layout) -> _Place:
 
 def _find_postgres(layout: Layout, path: str) -> _Found | str:
     """The newest of the system's packages, else the one on $PATH, else the one in the wheel."""
+    if not layout.loopback and is_root():
+        return (
+            "as root, only bubblewrap gives a run's user the name that PostgreSQL's initdb wants: run as a plain user"
+        )
     for folder in (*_system_folders(), *_beside(shutil.which("postgres", path=path)), *_wheel_folders()):
         if (folder / "postgres").exists() and (folder / "initdb").exists() and (version := _version(folder)):
             return _postgres_in(folder, version, layout)
