@@ -93,13 +93,6 @@ class TestWhatIsNotFitIsRefused:
         with pytest.raises(UsageError, match="the branch that shop is on has no commit yet"):
             mirrors.update(mirrors.repository(user))
 
-    def test_a_shallow_clone(self, mirrors: Mirrors, user: Path, tmp_path: Path) -> None:
-        git(user, "commit", "--quiet", "--allow-empty", "-m", "second")
-        git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{user}", "shallow")
-        with pytest.raises(UsageError, match="shallow") as refused:
-            mirrors.repository(tmp_path / "shallow")
-        assert refused.value.help == "git fetch --unshallow"
-
     def test_a_git_file_that_leads_nowhere(self, mirrors: Mirrors, tmp_path: Path) -> None:
         (tmp_path / "lost").mkdir()
         (tmp_path / "lost" / ".git").write_text("gitdir: /nonexistent/there\n")

@@ -95,8 +95,8 @@ async def harvest(
         return await perform(argv, environ)
 
     inside = await _work_inside(run, supply)
-    if supply.extent.paths:  # whoever drops git's note on what is not laid out would delete all of that
-        await run("git", *always, "sparse-checkout", "reapply")
+    if supply.extent.paths:
+        await _keep_the_rest(run, ("git", *always))
     bundle = await _gather(run, ("git", *always), base=base, message=message, but=without)
     if bundle is not None:
         return Harvest(bundle, work_inside=inside)
@@ -107,6 +107,13 @@ async def harvest(
     bundle = await _gather(run, git, base=base, message=message, but=but)
     await run("rm", "-rf", spare)
     return Harvest(bundle or b"", salvaged=True, work_inside=inside)
+
+
+async def _keep_the_rest(run: Callable[..., Awaitable[Said]], git: tuple[str, ...]) -> None:
+    """What was not laid out is not deleted, though the index or its notes on that may be gone."""
+    if (await run("test", "-s", ".git/index")).status != 0:
+        await run(*git, "read-tree", "HEAD")
+    await run(*git, "sparse-checkout", "reapply")
 
 
 async def _work_inside(run: Callable[..., Awaitable[Said]], supply: Supply) -> tuple[str, ...]:

@@ -74,6 +74,8 @@ class Intake:
             self.git.run("init", "--quiet", "--bare", *shape, str(scratch))
             alternates = scratch / "objects" / "info" / "alternates"
             alternates.write_text(f"{self.mirror / 'objects'}\n", encoding="utf-8")
+            if (self.mirror / "shallow").exists():
+                shutil.copyfile(self.mirror / "shallow", scratch / "shallow")
             self.git.inside(scratch, "update-ref", "refs/base", self.base.commit)
             yield scratch
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -33,6 +33,8 @@ class Repository:
     local: Path | None = None  # the user's own copy: its working folder, or the repository itself when bare
     git_dir: Path | None = None  # of the local one, shared by all its worktrees
     object_format: str = "sha1"
+    is_shallow: bool = False  # the local one has not all of its history
+    promisor: str = ""  # the remote that has what the local one, a partial clone, left there
 
     @property
     def mirror_name(self) -> str:
@@ -88,6 +90,13 @@ def parse_address(text: str) -> Repository:
 def file_address(path: Path) -> str:
     """A path as git takes it for an address, so that it talks to it like to any other repository."""
     return f"file://{quote(str(path))}"
+
+
+def at_place(repository: Repository, place: str) -> Repository:
+    """The same repository, fetched from another address or path."""
+    if place.startswith("/"):
+        return replace(repository, address=file_address(Path(place)), protocol="file")
+    return replace(repository, address=place, protocol=parse_address(place).protocol)
 
 
 def slug(text: str) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote
 
 from crewcap.errors import CrewcapError
+from crewcap.workspaces.finding import configured
 from crewcap.workspaces.git import Git
 from crewcap.workspaces.large_store import LargeStore
-from crewcap.workspaces.repositories import Base, Repository, file_address, parse_address
+from crewcap.workspaces.repositories import Base, Repository, at_place
 from crewcap.workspaces.submodules import MOST_DEEP, Declared, address, read_declarations, shown
 from crewcap.workspaces.supplies import Extent, Submodule, Supply
 
@@ -86,7 +86,7 @@ class Supplier:
         """Fetch it from the first place that has it."""
         own = parent.git_dir / "modules" / declared.name if parent.git_dir else None
         repository = _submodule(parent, declared, own if own is not None and own.is_dir() else None)
-        theirs = self._configured(parent, f"submodule.{declared.name}.url")
+        theirs = configured(self.git, parent, f"submodule.{declared.name}.url")
         named, reason = _named(declared, url)
         places = [str(repository.git_dir or ""), theirs, named]
         if reason := self._fetch(repository, declared.commit, places, reason):
@@ -104,7 +104,7 @@ class Supplier:
             return ""
         for place in dict.fromkeys(filter(None, places)):
             try:
-                self.bring(_at(repository, place), commit)
+                self.bring(at_place(repository, place), commit)
             except CrewcapError as error:
                 reason = shown(error.message.removeprefix(f"{repository.name} cannot be read: "))
             else:
@@ -115,22 +115,8 @@ class Supplier:
         """Where relative addresses start: at the place where a local repository came from, if it came from one."""
         if repository.local is None:
             return repository.address
-        origin = self._configured(repository, "remote.origin.url")
+        origin = configured(self.git, repository, "remote.origin.url")
         return origin or str(repository.local)
-
-    def _configured(self, repository: Repository, key: str) -> str:
-        """An address that the user's own configuration names, fit to be fetched from; empty = none."""
-        if repository.git_dir is None:
-            return ""
-        value = self.git.inside(repository.git_dir, "config", "--get", key, fails=True).text
-        if value.startswith("file:///"):
-            value = unquote(value.removeprefix("file://"))
-        if value.startswith("/"):
-            return value
-        try:
-            return parse_address(value).address
-        except CrewcapError:
-            return ""
 
     # --- what a commit has ----------------------------------------------------------------------------------------
 
@@ -164,13 +150,6 @@ def _submodule(parent: Repository, declared: Declared, own: Path | None) -> Repo
         git_dir=own,
         object_format=parent.object_format,
     )
-
-
-def _at(repository: Repository, place: str) -> Repository:
-    """The same, to be fetched from there."""
-    if place.startswith("/"):
-        return replace(repository, address=file_address(Path(place)), protocol="file")
-    return replace(repository, address=place, protocol=parse_address(place).protocol)
 
 
 def _named(declared: Declared, url: str) -> tuple[str, str]:
