@@ -1,0 +1,141 @@
+"""`crewcap estimate ISSUE`: what a run will probably cost, before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crewcap.cli.amounts import table
+from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.past import jobs_of
+from crewcap.cli.run_options import read_issue
+from crewcap.cli.screen import count
+from crewcap.core.estimate import PUBLISHED, Estimate, dear_signs, estimate, tokens_of
+from crewcap.core.history import NO_WORKFLOW
+from crewcap.core.money import Money
+from crewcap.core.pricing import UnknownPrice, Usage
+
+if TYPE_CHECKING:
+    from crewcap.cli.grounds import Found
+    from crewcap.core.runs import Issue
+    from crewcap.runner.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """The repository that a run starts from."""
+
+    files: int
+    tokens: int
+    read_once: Money | None  # all of it as fresh input; None without a price
+
+
+@click.command("estimate", epilog="Example: crewcap estimate issues/fix-login.md")
+@click.argument("issue", required=False)
+@click.option("-p", "--prompt", metavar="TEXT", help="The task itself, instead of an issue.")
+@click.option("--repo", metavar="PATH|NAME", help="The repository; by default the one around the issue, or here.")
+@click.option("--model", default="", help="sonnet, opus, haiku, or a full id.")
+@common
+@with_call
+def estimate_(call: Call, *, issue: str | None, prompt: str | None, repo: str | None, model: str) -> None:
+    """What a run of ISSUE will probably cost: from your own runs like it, else from what others published.
+
+    It names what in the issue's own words will make it dear. Nothing is started and nothing is spent.
+    """
+    read, _ = read_issue(issue, prompt)
+    from crewcap.cli.grounds import find_repository  # noqa: PLC0415  (heavy; not for --help)
+
+    here = find_repository(call, repo, around=str(Path(read.source).parent) if read.source else ".")
+    plan = _plan(call, here, read, model)
+    found = estimate(jobs_of(call), workflow=NO_WORKFLOW, model=plan.route.model, repo=plan.repo)
+    size = _size(call, here, plan.route.model)
+    if call.as_json:
+        call.emit(_object(plan, found, size, dear_signs(read)))
+        return
+    for line in _words(plan, found, size):
+        call.out(line)
+
+
+def _plan(call: Call, here: Found, issue: Issue, model: str) -> Plan:
+    """What a run of it would be, as `crewcap run` decides it."""
+    from crewcap.runner.plan import Asked, apart, make_plan  # noqa: PLC0415
+
+    return make_plan(
+        here.settings,
+        call.app.book,
+        call.app.ledger,
+        issue=apart(issue, here.name, call.app.runs),
+        repo=here.name,
+        repo_path=str(here.repository.local or here.repository.address),
+        asked=Asked(model=model),
+        now=call.clock(),
+    )
+
+
+def _size(call: Call, here: Found, model: str) -> Size:
+    """How much there is to read."""
+    sizes = call.app.mirrors.sizes(here.repository, at=here.base.commit)
+    tokens = sum(tokens_of(size) for size in sizes)
+    return Size(files=len(sizes), tokens=tokens, read_once=_read_once(call, model, tokens))
+
+
+def _read_once(call: Call, model: str, tokens: int) -> Money | None:
+    from crewcap.runner.plan import PROVIDER  # noqa: PLC0415
+
+    try:
+        return call.app.book.card(PROVIDER, model, at=call.clock()).cost(Usage(input=tokens))
+    except UnknownPrice:
+        return None
+
+
+def _words(plan: Plan, found: Estimate, size: Size) -> Iterator[str]:
+    yield plan.issue.title
+    yield from (f"  {row}" for row in table(_rows(plan, found, size)))
+    if found.basis == "published":
+        yield f"  no estimate of your own yet ({found.jobs} of 10 runs seen); published, not yours:"
+        for each in PUBLISHED:
+            amount = each.low.show() if each.low == each.high else f"{each.low.show()} to {each.high.show()}"
+            yield f"    {each.what}: {amount} ({each.source})"
+    yield from (f"  dear: {sign}" for sign in dear_signs(plan.issue))
+    if found.p90 > plan.cap:
+        yield f"  the cap of {plan.cap.show()} ends one such run in ten or more before it is done"
+
+
+def _rows(plan: Plan, found: Estimate, size: Size) -> Sequence[tuple[str, str]]:
+    own = f"{found.p50.show()} half of the time, {found.p90.show()} nine times of ten"
+    basis = f"   from {found.jobs} {found.like}" if found.basis == "history" else "   published, not yours"
+    once = f", {size.read_once.show()} to read once" if size.read_once is not None else ""
+    return [
+        ("estimate", own + basis),
+        ("cap", f"{plan.cap.show()} ({plan.cap_because})"),
+        ("model", f"{plan.route.model} ({plan.route.because})"),
+        ("repository", f"{plan.repo}: {size.files:,} files, about {count(size.tokens)} tokens{once}"),
+    ]
+
+
+def _object(plan: Plan, found: Estimate, size: Size, signs: Sequence[str]) -> dict[str, object]:
+    return {
+        "issue": f"{plan.issue.tracker}/{plan.issue.key}",
+        "title": plan.issue.title,
+        "basis": found.basis,
+        "runs_seen": found.jobs,
+        "like": found.like,
+        "p50_usd": found.p50.exact(),
+        "p90_usd": found.p90.exact(),
+        "cap_usd": plan.cap.exact(),
+        "model": plan.route.model,
+        "files": size.files,
+        "tokens": size.tokens,
+        "read_once_usd": size.read_once.exact() if size.read_once is not None else None,
+        "published": [
+            {"what": each.what, "low_usd": each.low.exact(), "high_usd": each.high.exact(), "source": each.source}
+            for each in PUBLISHED
+        ]
+        if found.basis == "published"
+        else [],
+        "dear": list(signs),
+    }

@@ -1,0 +1,107 @@
+"""What was paid for before, a job at a time: what forecasts, caps and estimates learn from.
+
+A job is a run, or everything that a key did without one (`crewcap exec`, a key of a person's own). Its cost is the sum
+of its requests, so the jobs of a period add up to what the ledger says of it, to the last unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from crewcap.core.budget import KeyId, Scope
+from crewcap.core.money import ZERO, Money, total
+from crewcap.core.report import Spending
+from crewcap.core.runs import OPEN_STATES, Run, Verdict
+
+NO_WORKFLOW = "run"  # the one that `crewcap run` starts by hand
+_GOOD = frozenset({Verdict.FINISHED})
+
+
+class Kept(Spending, Protocol):
+    """A closed request with the key that sent it."""
+
+    @property
+    def key(self) -> KeyId: ...  # noqa: D102  (a field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One piece of work and what it cost."""
+
+    name: str  # of the run, or the key's id
+    workflow: str
+    model: str  # on which most of the money went
+    repo: str
+    at: datetime  # of its first request
+    cost: Money
+    requests: int
+    is_run: bool
+    is_over: bool  # nothing more will be added to it
+    is_good: bool  # it did what was asked, as far as anybody knows
+    was_cut: bool = False  # at its cap: without it, it would have cost more
+
+
+def jobs(entries: Iterable[Kept], runs: Iterable[Run]) -> tuple[Job, ...]:
+    """All jobs, oldest first. A run that cost nothing is none: it never reached a model."""
+    known: dict[str, Run] = {run.id: run for run in runs}
+    parts: dict[tuple[str, str], list[Kept]] = {}
+    for entry in entries:
+        parts.setdefault((entry.run, "" if entry.run else entry.key), []).append(entry)
+    made = (_job(run or key, members, known) for (run, key), members in parts.items())
+    return tuple(sorted((job for job in made if job.cost), key=lambda job: (job.at, job.name)))
+
+
+def workflows(past: Iterable[Job]) -> dict[str, tuple[Job, ...]]:
+    """Jobs by workflow, the dearest first."""
+    found: dict[str, list[Job]] = {}
+    for job in past:
+        found.setdefault(job.workflow, []).append(job)
+    by_cost = sorted(found, key=lambda name: (-total(job.cost for job in found[name]).nano, name))
+    return {name: tuple(found[name]) for name in by_cost}
+
+
+def mean(costs: Sequence[Money]) -> Money:
+    """The average, to the nano-dollar below; zero of nothing."""
+    return Money(total(costs).nano // len(costs)) if costs else ZERO
+
+
+def quantile(costs: Sequence[Money], percent: int) -> Money:
+    """The smallest cost that at least so many of a hundred do not exceed (nearest rank)."""
+    if not costs:
+        return ZERO
+    rank = max(1, -(-percent * len(costs) // 100))
+    return sorted(costs)[rank - 1]
+
+
+def _job(name: str, members: Sequence[Kept], known: Mapping[str, Run]) -> Job:
+    run = known.get(name)
+    return Job(
+        name=run.name if run else name,
+        workflow=_named(members, "workflow") or NO_WORKFLOW,
+        model=_dearest(members),
+        repo=run.repo if run else _named(members, "repo"),
+        at=min(entry.booked_at for entry in members),
+        cost=total(entry.spent + entry.uncertain for entry in members),
+        requests=len(members),
+        is_run=bool(members[0].run),
+        is_over=run.state not in OPEN_STATES if run else not members[0].run,
+        is_good=run is None or run.verdict in _GOOD,
+        was_cut=run is not None and run.verdict == Verdict.BUDGET_EXHAUSTED,
+    )
+
+
+def _named(members: Sequence[Kept], kind: str) -> str:
+    """The name behind the first scope of this kind."""
+    wanted = f"{kind}:"
+    scopes: Iterable[Scope] = members[0].scopes
+    return next((scope.removeprefix(wanted) for scope in scopes if scope.startswith(wanted)), "")
+
+
+def _dearest(members: Sequence[Kept]) -> str:
+    costs: dict[str, int] = {}
+    for entry in members:
+        costs[entry.model] = costs.get(entry.model, 0) + entry.spent.nano + entry.uncertain.nano
+    return max(costs, key=lambda model: (costs[model], model))
