@@ -42,14 +42,16 @@ if TYPE_CHECKING:
     from crewcap.workspaces.egress_registry import Desk  # it brings the library that makes certificates
 
 log = logging.getLogger(__name__)
-Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+Endpoint = tuple[str, int]  # an address and a port
+Resolver = Callable[[str, int], Awaitable[Sequence[Endpoint]]]
+_LONGEST = 100  # of a stranger's words in a reason
 _ACCESS_DENIED = b"\x15\x03\x03\x00\x02\x02\x31"  # a fatal TLS alert
 
 
-async def look_up(host: str, port: int) -> Sequence[str]:
+async def look_up(host: str, port: int) -> Sequence[Endpoint]:
     """The addresses of a name, as this machine's resolver has them."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return tuple(dict.fromkeys((str(entry[4][0]), int(entry[4][1])) for entry in found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +78,11 @@ class _Way:
     """A target whose addresses were judged."""
 
     target: Target
-    addresses: Sequence[str]
+    endpoints: Sequence[Endpoint]
 
     async def connect(self, each_s: float) -> Stream:
         try:
-            return await connect(self.addresses, self.target.endpoint[1], each_s=each_s)
+            return await connect(self.endpoints, each_s=each_s)
         except OSError:
             raise _Refused(self.target.host, self.target.port, "it does not answer", status=502) from None
 
@@ -171,13 +173,13 @@ class Proxy:
             raise _Refused(host, port, target.reason)
         try:
             async with asyncio.timeout(self.bounds.resolve_s):
-                addresses = await self.outside.resolve(*target.endpoint)
+                endpoints = await self.outside.resolve(*target.endpoint)
         except (OSError, UnicodeError):  # a time-out is one
             raise _Refused(host, port, "its name leads to no address", status=502) from None
-        inside = next((each for each in addresses if not (target.is_placed or self.outside.permits(each))), None)
+        inside = next((each for each, _ in endpoints if not (target.is_placed or self.outside.permits(each))), None)
         if inside is not None:
             raise _Refused(host, port, f"it leads to {inside}, which is not an address of the public internet")
-        return _Way(target, addresses)
+        return _Way(target, endpoints)
 
     # --- https: a tunnel, once the greeting says the same name ----------------------------------------------------
 
@@ -207,7 +209,7 @@ class Proxy:
         if greeting.is_encrypted:
             raise NotTls("its TLS greeting hides a second name (ECH)")
         if greeting.name != host:
-            raise NotTls(f"its TLS greeting names {greeting.name or 'no host'}")
+            raise NotTls(f"its TLS greeting names {greeting.name[:_LONGEST] or 'no host'}")
         return received
 
     async def _carry(self, client: Stream, server: Stream, target: Target, greeting: bytes) -> None:
@@ -273,14 +275,16 @@ class Proxy:
 
     async def _encrypted(self, way: _Way, context: ssl.SSLContext) -> Stream:
         """TLS to a registry, under its own name, at the addresses that were judged."""
-        host, port = way.target.host, way.target.endpoint[1]
-        return await connect(way.addresses, port, each_s=self.bounds.connect_s, tls=(context, host))
+        return await connect(way.endpoints, each_s=self.bounds.connect_s, tls=(context, way.target.host))
 
     # --- plain http: each request is judged -----------------------------------------------------------------------
 
     async def _plain(self, client: Stream, request: Request) -> None:
         while await self._forward(client, request):
-            raw = await read_head(client.reader, within_s=self.bounds.idle_s)
+            try:
+                raw = await read_head(client.reader, within_s=self.bounds.idle_s)
+            except TimeoutError:
+                return
             if not raw:
                 return
             request = read_request(raw)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -93,12 +92,6 @@ def judge(host: str, port: int, scheme: Scheme, allowed: Allowed) -> Target | Re
     if port not in ports:
         return Refusal(f"port {port} is closed, {min(ports)} is open")
     return target
-
-
-def judge_addresses(addresses: Sequence[str]) -> Refusal | None:
-    """Whether a name that leads to these is one of the public internet."""
-    inside = next((address for address in addresses if not is_public(address)), None)
-    return Refusal(f"it leads to {inside}, which is not an address of the public internet") if inside else None
 
 
 # Python's own lists differ from version to version; these are IANA's special-purpose registries, without the ranges of

@@ -101,12 +101,12 @@ class Stream:
 
 
 async def connect(
-    addresses: Sequence[str], port: int, *, each_s: float, tls: tuple[ssl.SSLContext, str] | None = None
+    endpoints: Sequence[tuple[str, int]], *, each_s: float, tls: tuple[ssl.SSLContext, str] | None = None
 ) -> Stream:
-    """A connection to the first of these addresses that answers, to nothing else; `tls` says whom to expect there."""
+    """A connection to the first of these that answers, to nothing else; `tls` says whom to expect there."""
     trouble: OSError = OSError("no address")
     context, name = tls or (None, None)
-    for address in addresses:
+    for address, port in endpoints:
         try:
             async with asyncio.timeout(each_s):
                 opened = asyncio.open_connection(address, port, limit=LARGEST_HEAD, ssl=context, server_hostname=name)
