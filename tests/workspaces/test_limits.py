@@ -3,72 +3,59 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from pathlib import Path
+import threading
 
-import pytest
+from crewcap.workspaces import LIMIT_NAMES, Limits
+from crewcap.workspaces.cgroups import Cage
+from crewcap.workspaces.limits import can_measure, names_enforced, process_limits, tasks_in_namespace, tasks_of
 
-from crewcap.workspaces import Limits
-from crewcap.workspaces.limits import Cage, make_cage, names_enforced, process_limits
+NOTHING = Limits(memory_bytes=None, processes=None, file_bytes=None, disk_bytes=None)
+
+
+def test_every_limit_has_a_name_that_people_read() -> None:
+    assert set(LIMIT_NAMES) == set(Limits.__dataclass_fields__)
 
 
 def test_only_what_holds_is_named() -> None:
-    cage = Cage(folders=(), enforced=("memory_bytes",))
-    assert names_enforced(cage, {"fsize": 1}) == ("memory_bytes", "file_bytes", "output_bytes")
-    assert names_enforced(None, {}) == ("output_bytes",)
+    cage = Cage(folders=(), enforced=("memory", "cpus"))
+    always = ("disk",) if can_measure() else ()
+    limits = Limits(cpus=2)
+    assert names_enforced(limits, cage, {"fsize": 1}) == (
+        *("memory", "cpus", *always, "file size", "output", "free disk space"),
+    )
+    assert names_enforced(limits, None, {}) == (*always, "output", "free disk space")
+
+
+def test_what_was_not_asked_for_is_not_called_enforced() -> None:
+    assert "cpus" not in Limits().asked()
+    assert names_enforced(NOTHING, Cage(folders=(), enforced=("memory",)), {}) == ("output", "free disk space")
 
 
 def test_processes_that_the_kernel_counts_together_with_ours_are_limited_on_top_of_them() -> None:
     """The limit is of a user's processes; a desktop has hundreds before the run has its first."""
-    limits = Limits(processes=100, file_bytes=None)
-    assert process_limits(limits, counted="apart") == {"nproc": 100}
-    assert process_limits(limits, counted="never") == {}
+    limits = Limits(processes=100)
+    assert process_limits(limits, counted="apart")["nproc"] == 100
+    assert "nproc" not in process_limits(limits, counted="never")
     assert process_limits(limits, counted="together")["nproc"] > 100
 
 
-def test_what_is_not_limited_is_left_alone() -> None:
-    nothing = Limits(memory_bytes=None, processes=None, file_bytes=None)
-    assert process_limits(nothing, counted="apart") == {}
-    assert make_cage(nothing) is None
+def test_no_file_may_be_larger_than_all_together() -> None:
+    assert process_limits(Limits(file_bytes=9, disk_bytes=5), counted="never")["fsize"] == 5
+    assert process_limits(Limits(file_bytes=5, disk_bytes=None), counted="never")["fsize"] == 5
+    assert "fsize" not in process_limits(NOTHING, counted="never")
 
 
-@pytest.fixture
-def cage() -> Cage:
-    """A control group of ours."""
-    made = make_cage(Limits(memory_bytes=64 << 20, processes=10))
-    if made is None:
-        pytest.skip("no control group can be made here")
-    return made
+def test_threads_count_as_the_kernel_counts_them() -> None:
+    before, asleep = tasks_in_namespace(os.getpid()), threading.Event()
+    thread = threading.Thread(target=asleep.wait, args=(30,))
+    thread.start()
+    try:
+        assert tasks_of(os.geteuid()) >= 2
+        assert before >= 1
+    finally:
+        asleep.set()
+        thread.join()
 
 
-def test_a_cage_takes_a_process_in_and_ends_it(cage: Cage) -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        assert cage.add(process.pid)
-        cage.kill()
-        assert process.wait(10) == -9
-    assert not cage.ran_out_of_memory()
-    cage.remove()
-    assert not any(folder.exists() for folder in cage.folders)
-
-
-def test_a_cage_of_a_crewcap_that_was_killed_is_swept_by_the_next(cage: Cage) -> None:
-    """Its name says whose it was."""
-    with subprocess.Popen(["true"]) as process:
-        process.wait()
-        gone = process.pid
-    leftovers = [folder.with_name(f"crewcap-{gone}-dead") for folder in cage.folders]
-    ours = [folder.with_name(f"crewcap-{os.getpid()}-live") for folder in cage.folders]
-    for folder in (*leftovers, *ours):
-        folder.mkdir()
-    again = make_cage(Limits())
-    assert not any(folder.exists() for folder in leftovers)
-    assert all(folder.exists() for folder in ours)
-    for folder in ours:
-        folder.rmdir()
-    cage.remove()
-    assert again is not None
-    again.remove()
-
-
-def test_a_process_that_cannot_be_taken_in_is_said(tmp_path: Path) -> None:
-    assert not Cage(folders=(tmp_path / "nowhere",), enforced=()).add(1)
+def test_a_process_that_is_gone_has_no_tasks() -> None:
+    assert tasks_in_namespace(0) == 0

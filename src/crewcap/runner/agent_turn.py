@@ -97,7 +97,7 @@ def _explained(end: AgentEnd, *, limit_hit: str, words: str) -> AgentEnd:
     if end.kind != "crashed":
         return end
     if limit_hit:
-        return replace(end, message=f"it was ended at its limit on {limit_hit.replace('_', ' ')}")
+        return replace(end, message=f"it was ended at its limit on {limit_hit}")
     return replace(end, message=end.message or words[-_CRASH_WORDS:])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from crewcap.agents import LaunchOrder
 from crewcap.core.money import Money
@@ -16,7 +16,7 @@ from crewcap.runner.agent_turn import Company, Patience, work
 from crewcap.runner.doors import Door
 from crewcap.runner.moments import Heard, Stepped
 from crewcap.runner.record import Record
-from crewcap.workspaces import Child, Limits
+from crewcap.workspaces import Child
 
 # Claude Code tells its model that a call which a signal cut off was rejected by the user, who wants it to stop.
 _GO_ON = (
@@ -141,9 +141,8 @@ class _Listener:
 
     def began(self, child: Child) -> None:
         """A limit that this machine cannot enforce is said, not passed over."""
-        missing = [one.name for one in fields(Limits) if one.name not in child.enforced]
-        if missing:
-            self.record.tell("limits", f"not enforced here: {', '.join(missing).replace('_', ' ')}")
+        if child.unenforced:
+            self.record.tell("limits", f"not enforced here: {', '.join(child.unenforced)}")
 
     def hear(self, event: AgentEvent) -> None:
         """Hand on what the agent says, with what it has cost so far."""

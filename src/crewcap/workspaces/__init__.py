@@ -67,9 +67,27 @@ class Limits:
     """What a run may use; None = not limited. `enforced` on the child says which of them hold here."""
 
     memory_bytes: int | None = 8 << 30
-    processes: int | None = 2_000
+    cpus: int | None = None  # that it may keep busy at the same time
+    processes: int | None = 2_000  # and threads
+    disk_bytes: int | None = 20 << 30  # in all folders that it may write
     file_bytes: int | None = 4 << 30
     output_bytes: int = 256 << 20  # of stdout and stderr together; more ends the process
+    free_bytes: int = 256 << 20  # what it leaves free on the disk of its folders, whoever filled the rest
+
+    def asked(self) -> tuple[str, ...]:
+        """Names, as people read them, of the limits that are set."""
+        return tuple(name for field_, name in LIMIT_NAMES.items() if getattr(self, field_) is not None)
+
+
+LIMIT_NAMES: Mapping[str, str] = {
+    "memory_bytes": "memory",
+    "cpus": "cpus",
+    "processes": "processes",
+    "disk_bytes": "disk",
+    "file_bytes": "file size",
+    "output_bytes": "output",
+    "free_bytes": "free disk space",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +107,20 @@ class Child(Protocol):
     """A confined process."""
 
     pid: int
-    enforced: tuple[str, ...]  # names of the limits that hold here
     limit_hit: str  # name of the limit that ended it; empty = none did
     stdin: asyncio.StreamWriter | None
     stdout: asyncio.StreamReader
     stderr: asyncio.StreamReader
+
+    @property
+    def enforced(self) -> tuple[str, ...]:
+        """Names of the limits that hold here, of those that `Limits.asked` names."""
+        ...
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        """Names of those that were asked for and do not."""
+        ...
 
     async def wait(self) -> int:
         """Its exit status; negative = ended by that signal."""

@@ -25,8 +25,10 @@ from typing import Any
 
 from crewcap.errors import CrewcapError, UnsafeEnvironment
 from crewcap.workspaces import Confined, Rung
-from crewcap.workspaces.limits import Cage, Counted, make_cage, names_enforced, process_limits
+from crewcap.workspaces.cgroups import Cage, make_cage
+from crewcap.workspaces.limits import Counted, names_enforced, process_limits, tasks_in_namespace, tasks_of
 from crewcap.workspaces.outer import Allowance, Outer, hold, send, until_gone, until_readable
+from crewcap.workspaces.watch import Watch
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_S = 30.0
@@ -74,21 +76,35 @@ class Plan:
 class ConfinedChild:
     """A command that runs inside; the `Child` of the protocol."""
 
-    def __init__(self, outer: Outer, *, plan: Plan, cage: Cage | None, rlimits: Mapping[str, int]) -> None:
+    def __init__(
+        self, outer: Outer, *, command: Confined, plan: Plan, cage: Cage | None, rlimits: Mapping[str, int]
+    ) -> None:
         self.pid = 0  # the command's own, as this machine counts; known after the handshake
-        self.enforced = names_enforced(cage, rlimits)
         self.limit_hit = ""  # name of the limit that ended it
         self.stdin: asyncio.StreamWriter | None = outer.stdin
         self.stdout = outer.stdout
         self.stderr = outer.stderr
         self._plan = plan
+        self._limits = command.limits
+        self._folders = tuple(mount.source for mount in command.mounts if mount.writable)
         self._cage = cage
         self._rlimits = rlimits
         self._outer = outer
         self._command: int | None = None
         self._first: int | None = None  # process of the namespace
-        outer.when_flooded(self._flooded)
+        self._watching: asyncio.Task[None] | None = None
+        outer.when_flooded(lambda: self._end_at("output"))
         self._end = asyncio.ensure_future(self._see_through())
+
+    @property
+    def enforced(self) -> tuple[str, ...]:
+        """Names of the limits that hold here."""
+        return names_enforced(self._limits, self._cage, self._rlimits)
+
+    @property
+    def unenforced(self) -> tuple[str, ...]:
+        """Names of those that were asked for and do not."""
+        return tuple(name for name in self._limits.asked() if name not in self.enforced)
 
     async def wait(self) -> int:
         """Its exit status; negative = ended by that signal. Nothing of it is alive afterwards."""
@@ -109,24 +125,24 @@ class ConfinedChild:
 
     def end_all(self) -> None:
         """End everything in it at once."""
-        if self._first is not None:
+        if self._command is None:
+            self._outer.end_with_children()
+        elif self._first is not None:
             send(self._first, signal.SIGKILL)
-        elif self._plan.has_namespace:
-            send(self._outer.handle, signal.SIGKILL)
         else:
             send(self._outer.handle, signal.SIGTERM)  # the supervisor hunts down what is left, then ends
             send(self._outer.handle, signal.SIGCONT)
 
-    def admit(self, pid: int) -> None:
+    async def admit(self, pid: int) -> None:
         """Take the command's process in, while it still waits for our word."""
         self.pid = pid
+        first = _parent_of(pid) if self._plan.has_namespace else 0
+        self._first = hold(first) if first else None
         self._command = hold(pid)
-        if self._plan.has_namespace:
-            self._first = hold(_parent_of(pid))
-        if self._cage is not None and not self._cage.add(pid):
+        if self._cage is not None and not await asyncio.to_thread(self._cage.add, pid):
             self._cage.remove()
             self._cage = None
-            self.enforced = names_enforced(None, self._rlimits)
+        self._watching = asyncio.ensure_future(self._watch())
 
     def _end_by_force(self) -> None:
         """For a supervisor that does not answer, because something inside got at it."""
@@ -135,27 +151,53 @@ class ConfinedChild:
         send(self._command, signal.SIGKILL)
         send(self._outer.handle, signal.SIGKILL)
 
-    def _flooded(self) -> None:
+    async def _watch(self) -> None:
+        """End it at the first limit that the kernel does not end it for."""
+        watch = Watch(
+            limits=self._limits,
+            folders=self._folders,
+            cage=lambda: self._cage,
+            tasks=self._tasks if "nproc" in self._rlimits else None,
+            most_tasks=self._rlimits.get("nproc", 0),
+        )
+        self._end_at(await watch.until_exceeded())
+
+    def _tasks(self) -> int:
+        """How many processes and threads the kernel counts for it where no control group does."""
+        if self._plan.uid is None and self._plan.has_namespace:
+            return tasks_in_namespace(self.pid)
+        return tasks_of(os.geteuid() if self._plan.uid is None else self._plan.uid)
+
+    def _end_at(self, name: str) -> None:
         if not self.limit_hit:
-            self.limit_hit = "output_bytes"
+            self.limit_hit = name
             self.end_all()
 
     async def _see_through(self) -> int:
         """Wait for the end, make sure that it is one, and tidy up."""
         try:
             status = await self._outer.ended()
+            if self._watching is not None:
+                self._watching.cancel()
             if self._first is not None:
                 send(self._first, signal.SIGKILL)
                 await until_gone(self._first, _GONE_S)
             status = 128 - status if status in _SIGNALLED and self._plan.has_namespace else status
+            self.limit_hit = self.limit_hit or self._limit_of_the_kernel(status)
             if self._cage is not None:
-                if status == -signal.SIGKILL and not self.limit_hit and self._cage.ran_out_of_memory():
-                    self.limit_hit = "memory_bytes"
                 self._cage.kill()
                 self._cage.remove()
         finally:
             self._let_go()
         return status
+
+    def _limit_of_the_kernel(self, status: int) -> str:
+        """Which limit made the kernel end the command; empty = none."""
+        if status == -signal.SIGXFSZ:
+            return "file size"
+        if status == -signal.SIGKILL and self._cage is not None and self._cage.ended_for_memory():
+            return "memory"
+        return ""
 
     def _let_go(self) -> None:
         held, self._command, self._first = (self._outer.handle, self._command, self._first), None, None
@@ -198,7 +240,7 @@ async def _spawn(command: Confined, plan: Plan, control: socket.socket) -> Confi
         number = plan.descriptors.hold(json.dumps(order).encode())
         passed = [*plan.descriptors.open, control.fileno(), *(door for door, _ in doors)]
         outer = await Outer.start(plan.program(number), passed=passed, allowance=Allowance(command.limits.output_bytes))
-    return ConfinedChild(outer, plan=plan, cage=make_cage(command.limits), rlimits=rlimits)
+    return ConfinedChild(outer, command=command, plan=plan, cage=make_cage(command.limits), rlimits=rlimits)
 
 
 def _order(
@@ -226,7 +268,7 @@ async def _shake_hands(child: ConfinedChild, control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     word, pid = await _hear(control)
     if word == b"R":
-        child.admit(pid)
+        await child.admit(pid)
         await loop.sock_sendall(control, b"G")
         word = await loop.sock_recv(control, 1)
         if word == b"":

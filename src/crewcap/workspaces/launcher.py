@@ -37,6 +37,7 @@ REFUSED = 97  # something here did not work; the reason went to the parent
 NOT_FOUND = 127
 _ANSWER_S = 10.0
 _HUNT_S = 0.003
+_NICE = 5  # whoever sits at the machine comes first
 
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 24, 36, 38
 _LAST_CAPABILITY = 63
@@ -134,9 +135,13 @@ def _lower_limits(limits: dict[str, int]) -> None:
     """Lower what the kernel counts for each process; a core dump could hold what nobody should keep."""
     for name, most in {"core": 0, **limits}.items():
         kind = getattr(resource, f"RLIMIT_{name.upper()}")
-        hard = resource.getrlimit(kind)[1]
+        soft, hard = resource.getrlimit(kind)
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (value, value))
+        keeps = (
+            name == "nofile" and soft != resource.RLIM_INFINITY
+        )  # programs count on a low one until they ask for more
+        resource.setrlimit(kind, (min(soft, value) if keeps else value, value))
+    os.nice(_NICE)
 
 
 def _drop(uid: int | None, gid: int | None) -> None:

@@ -12,11 +12,14 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from asyncio.streams import StreamReaderProtocol
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 _LINE_BYTES = 8 << 20  # what a reader buffers before the process has to wait
+_STOPPED_S, _LOOK_S = 0.5, 0.000_2
 
 
 class Outer:
@@ -47,13 +50,30 @@ class Outer:
         try:
             await outer._connect()
         except BaseException:
-            process.kill()
+            outer.end_with_children()
             raise
         return outer
 
     def when_flooded(self, act: Callable[[], None]) -> None:
         """What to do when it says more than it may."""
         self._allowance.when_used_up = act
+
+    def end_with_children(self) -> None:
+        """End it before it has become what it shall be, and the processes that it has started so far.
+
+        Until then nothing ties a child of bubblewrap's to its parent: one that waits for a word of a parent that was
+        killed would wait for ever. So the parent is stopped, which starts nothing any more, and its children go first.
+        """
+        pid = self._process.pid
+        if self._process.poll() is not None or not send(self.handle, signal.SIGSTOP):
+            return
+        end = time.monotonic() + _STOPPED_S
+        while _state(pid) not in "TZX" and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+        for child in _children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        send(self.handle, signal.SIGKILL)
 
     async def ended(self) -> int:
         """Its exit status, once it has ended."""
@@ -106,6 +126,26 @@ class _Counting(StreamReaderProtocol):
         """Count, then pass on."""
         if granted := self._allowance.take(len(data)):
             super().data_received(data[:granted])
+
+
+def _state(pid: int) -> str:
+    """The letter that the kernel has for what a process does; X where it is gone."""
+    fields = _stat(pid)
+    return fields[0] if fields else "X"
+
+
+def _children(pid: int) -> list[int]:
+    """Processes whose parent this is."""
+    numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [number for number in numbers if _stat(number)[1:2] == [str(pid)]]
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and what follows; nothing where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def hold(pid: int) -> int | None:
