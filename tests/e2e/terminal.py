@@ -68,27 +68,28 @@ class Terminal:
         _resize(self.master, rows, columns)
 
     def press(self, key: str, *, until: str) -> None:
-        """Press a key until it has done something: a shell that is not yet ready for one lets it pass."""
+        """Press a key until it has done something: a shell that is not yet ready for one lets it pass.
+
+        Not too often: each key that becomes a signal throws away what is on its way in and out.
+        """
         end = time.monotonic() + LIMIT_S
-        while not self._has(until):
+        self.type(key)
+        while not self._shows(until, _AGAIN_S):
             assert time.monotonic() < end, f"never shown: {until!r}, but {self.shown[self._read :]!r}"
             self.type(key)
-            self._take(_AGAIN_S)
 
-    def expect(self, words: str) -> str:
-        """Wait until this stands on it, after what was expected before; everything up to there."""
-        end, begun = time.monotonic() + LIMIT_S, self._read
-        while not self._has(words):
-            left = end - time.monotonic()
-            assert left > 0, f"never shown: {words!r}, but {self.shown[begun:]!r}"
-            assert self._take(left), f"it ended without {words!r}: {self.shown[begun:]!r}"
-        return self.shown[begun : self._read]
+    def expect(self, words: str) -> None:
+        """Wait until this stands on it, after what was expected before."""
+        assert self._shows(words, LIMIT_S), f"never shown: {words!r}, but {self.shown[self._read :]!r}"
 
-    def _has(self, words: str) -> bool:
-        """Whether it has been shown since; then what stands before it is past."""
-        found = self.shown.find(words, self._read)
-        self._read = found + len(words) if found >= 0 else self._read
-        return found >= 0
+    def _shows(self, words: str, limit_s: float) -> bool:
+        """Whether this is shown in time; then what stands before it is past."""
+        end = time.monotonic() + limit_s
+        while (found := self.shown.find(words, self._read)) < 0:
+            if (left := end - time.monotonic()) < 0 or not self._take(left):
+                return False
+        self._read = found + len(words)
+        return True
 
     def end(self) -> int:
         """Wait for the command's end; its exit status."""

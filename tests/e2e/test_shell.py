@@ -94,10 +94,12 @@ def test_at_a_terminal_there_is_a_real_one_inside(machine: Bench) -> None:
         terminal.resize(40, 120)
         terminal.type("stty size\r")
         terminal.expect("40 120")
-        terminal.type("sleep 600\r")
+        terminal.type("sh -c \"echo rea''dy; sleep 600\"\r")
+        terminal.expect("ready\n")
         terminal.press("\x1a", until="Stopped")
+        terminal.expect("[fix-login.1]")
         terminal.type("fg\r")
-        terminal.expect("sleep 600\n")
+        terminal.expect("sleep 600")
         terminal.press("\x03", until="[fix-login.1]")
         terminal.type("echo ended $?\r")
         terminal.expect("ended 130")
@@ -116,7 +118,7 @@ def test_a_closed_terminal_ends_everything_in_there(machine: Bench) -> None:
 
 
 def _sleeps(seconds: str) -> bool:
-    return subprocess.run(("pgrep", "-f", f"sleep {seconds}"), capture_output=True, check=False).stdout != b""
+    return subprocess.run(("pgrep", "-fx", f"sleep {seconds}"), capture_output=True, check=False).stdout != b""
 
 
 def test_while_somebody_is_inside_the_run_does_not_go_on_and_nobody_else_comes_in(machine: Bench) -> None:
