@@ -13,15 +13,32 @@ from crewcap.core.runs import OPEN_STATES, Run, RunState
 
 @click.command(epilog="Example: crewcap show fix-login.1 --json")
 @click.argument("run", default="")
+@click.option("--network", is_flag=True, help="Every host it reached or was refused, and what to paste into `hosts`.")
 @common
 @with_call
-def show(call: Call, *, run: str) -> None:
+def show(call: Call, *, run: str, network: bool) -> None:
     """Show one run; RUN is a name, a unique prefix, or nothing for the latest."""
     found = find_one(call, run)
+    if network:
+        _show_network(call, found)
+        return
     if call.as_json:
         call.emit(as_json(call, found, totals_of(call, found)))
         return
     for line in _lines(call, found):
+        call.out(line)
+
+
+def _show_network(call: Call, run: Run) -> None:
+    from crewcap.cli.network_view import network_json, network_lines  # noqa: PLC0415  (only this option needs it)
+    from crewcap.cli.screen import Screen  # noqa: PLC0415
+    from crewcap.workspaces.egress_log import NAME, read_log  # noqa: PLC0415
+
+    connections = read_log(call.home.run(run.id) / NAME)
+    if call.as_json:
+        call.emit(network_json(run.name, connections))
+        return
+    for line in network_lines(run.name, connections, Screen.of(sys.stdout, call.environ).columns):
         call.out(line)
 
 

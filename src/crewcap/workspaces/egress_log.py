@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 from crewcap.core.hostnames import is_name
 from crewcap.workspaces.egress_rules import NOT_LISTED
 
+NAME = "network.jsonl"  # in a run's folder
 LARGEST = 8 << 20
 _ROOM_FOR_ENDS = 1 << 20  # connections that are open when the rest is full still get their second line
 _LONGEST_NAME = 253
