@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from crewcap.stores.sqlite_runs import SqliteRuns
     from crewcap.stores.sqlite_savings import SqliteCacheTurns
     from crewcap.stores.usage_index import UsageIndex
+    from crewcap.workspaces.authorship import Authorship
     from crewcap.workspaces.mirrors import Mirrors
 
 
@@ -167,10 +168,16 @@ class App:
         from crewcap.workspaces.mirrors import Mirrors  # noqa: PLC0415
 
         self.home.make()
-        return Mirrors(self.home.mirrors, environ=self.environ)
+        return Mirrors(self.home.mirrors, environ=self.environ, authorship=self._authorship)
+
+    def _authorship(self) -> Authorship:
+        from crewcap.workspaces.authorship import Authorship  # noqa: PLC0415
+
+        ours = self.settings.git
+        return Authorship(name=ours.author, email=ours.email, sign_off=ours.sign_off, signing_key=ours.signing_key)
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("cache_turns", "reports", "ledger", "runs"):
+        for name in ("cache_turns", "reports", "usage", "ledger", "runs"):
             if name in self.__dict__:
                 self.__dict__[name].close()

@@ -1,0 +1,213 @@
+"""Bringing an index up to date with the transcripts on this machine.
+
+What is unchanged since it was read (inode, size, time of the last change) is not opened. What has grown is read from
+where its last full line ended; what was replaced, has shrunk or was written anew is read whole. Reading twice changes
+nothing, so every doubt is answered by reading again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from crewcap.core.money import Money
+from crewcap.core.transcripts import Mark, Told
+from crewcap.transcripts import Block, Reader, Sink, State
+from crewcap.transcripts.repositories import Repositories
+from crewcap.transcripts.tail import Buffer, Changed, Place, Tail
+from crewcap.transcripts.walk import Found, Walk
+
+_MOST_MESSAGES = 50_000  # held before they are written
+_MOST_FILES = 2_000
+_NOTHING = Block(bytearray(), 0, 0)
+
+
+class Index(Protocol):
+    """Where what was read is kept."""
+
+    def marks(self) -> dict[str, Mark]:
+        """Every file that was read, by its path."""
+        ...
+
+    def put(
+        self,
+        read: Iterable[tuple[Mark, Iterable[Told]]],
+        *,
+        repo_of: Callable[[str], str],
+        cost_of: Callable[[Told], Money | None],
+    ) -> tuple[int, ...]:
+        """Remember files and what each of them told, together or not at all; the files' numbers."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far an import is; handed to whoever shows it."""
+
+    files: int = 0  # to be read
+    bytes: int = 0
+    files_done: int = 0
+    bytes_done: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What one import found."""
+
+    marks: dict[str, Mark] = field(default_factory=dict)  # of every transcript that lies there now
+    read: int = 0  # files that were opened
+    bytes_read: int = 0
+    problems: Counter[str] = field(default_factory=Counter)  # folders and files that could not be read, by reason
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """Everything that was not counted, or is in doubt, by reason; of files that were read earlier, too."""
+        found = Counter(self.problems)
+        for mark in self.marks.values():
+            found.update(mark.problems)
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Importer:
+    """Reads what is new below some folders into an index."""
+
+    index: Index
+    readers: Sequence[Reader]
+    cost_of: Callable[[Told], Money | None]
+    repositories: Repositories = field(default_factory=Repositories)
+    show: Callable[[Progress], None] = lambda _: None
+    _buffer: Buffer = field(default_factory=Buffer)
+
+    def run(self, roots: Iterable[Path], *, changed_since_ms: int | None = None) -> Outcome:
+        """Everything that has changed; of files that changed before a moment, only whether they are there."""
+        walk = Walk(self.readers)
+        known = self.index.marks()
+        outcome = Outcome()
+        news: list[Found] = []
+        for found in walk.files(roots):
+            mark = known.get(found.path)
+            if mark is not None and _is_same(mark, found):
+                outcome.marks[found.path] = mark
+            elif changed_since_ms is None or found.mtime_ns // 1_000_000 >= changed_since_ms:
+                news.append(found)
+        self._read_all(news, known, outcome)
+        outcome.problems += walk.problems
+        return outcome
+
+    def _read_all(self, news: list[Found], known: dict[str, Mark], outcome: Outcome) -> None:
+        """Oldest first, because a fork is younger than what it was forked from; written in portions."""
+        news.sort(key=lambda found: (found.mtime_ns, found.path))
+        progress = Progress(files=len(news), bytes=sum(found.size for found in news))
+        batch = _Batch()
+        for found in news:
+            mark = self._read(found, known.get(found.path), batch, outcome)
+            progress.files_done, progress.bytes_done = progress.files_done + 1, progress.bytes_done + found.size
+            self.show(progress)
+            outcome.read += mark is not None
+            if batch.is_full():
+                self._write(batch, outcome)
+                batch = _Batch()
+        self._write(batch, outcome)
+
+    def _write(self, batch: _Batch, outcome: Outcome) -> None:
+        if batch.read:
+            ids = self.index.put(batch.by_file(), repo_of=self.repositories.of, cost_of=self.cost_of)
+            for id_, (mark, _) in zip(ids, batch.read, strict=True):
+                outcome.marks[mark.path] = replace(mark, id=id_)
+
+    def _read(self, found: Found, before: Mark | None, batch: _Batch, outcome: Outcome) -> Mark | None:
+        try:
+            return self._read_file(found, before, batch, outcome)
+        except Changed:
+            return self._read(found, None, batch, outcome)
+        except OSError as error:
+            outcome.problems[f"a file that cannot be read: {error.strerror or error}"] += 1
+            return None
+
+    def _read_file(self, found: Found, before: Mark | None, batch: _Batch, outcome: Outcome) -> Mark:
+        manner = found.reader.manner(found.path)
+        goes_on = before is not None and _is_of(before, found) and manner != "whole"
+        start = before if before is not None and goes_on else _fresh(found)
+        sink = Sink(problems=Counter(start.problems))
+        state: State = {**start.state, "path": found.path, "mtime_ms": found.mtime_ns // 1_000_000}
+        place = Place()
+        if manner == "itself":
+            found.reader.read(_NOTHING, state, sink)
+        else:
+            tail = Tail(found.path, self._buffer, Place(start.offset, start.check))
+            try:
+                state = self._take(tail, found, state, sink)
+                place = tail.place() if manner == "lines" else place
+            finally:
+                tail.close()
+            outcome.bytes_read += max(0, tail.size - start.offset)
+        told = {name: value for name, value in state.items() if name not in {"path", "mtime_ms"}}
+        mark = replace(_fresh(found), offset=place.offset, check=place.check, state=told, problems=dict(sink.problems))
+        batch.add(mark, sink)
+        return mark
+
+    @staticmethod
+    def _take(tail: Tail, found: Found, state: State, sink: Sink) -> State:
+        """Hand the file over; what is said of a last line without an end is forgotten, it will be read again."""
+        for block in tail.whole() if found.reader.manner(found.path) == "whole" else tail.blocks():
+            before = (dict(state), Counter(sink.problems)) if tail.is_torn else None
+            found.reader.read(block, state, sink)
+            if before is not None:
+                state, sink.problems = before
+        if tail.problem:
+            sink.problems[tail.problem] += 1
+        return state
+
+
+class _Batch:
+    """Files that were read and not yet written."""
+
+    def __init__(self) -> None:
+        self.read: list[tuple[Mark, Sink]] = []
+        self._messages = 0
+
+    def add(self, mark: Mark, sink: Sink) -> None:
+        """A file is read."""
+        self.read.append((mark, sink))
+        self._messages += len(sink.told)
+
+    def is_full(self) -> bool:
+        """Whether it is time to write."""
+        return self._messages >= _MOST_MESSAGES or len(self.read) >= _MOST_FILES
+
+    def by_file(self) -> Iterator[tuple[Mark, Iterable[Told]]]:
+        """Each file with what it told."""
+        return ((mark, sink.told.values()) for mark, sink in self.read)
+
+
+def _fresh(found: Found) -> Mark:
+    return Mark(
+        path=found.path,
+        agent=found.reader.agent,
+        device=found.device,
+        inode=found.inode,
+        size=found.size,
+        mtime_ns=found.mtime_ns,
+    )
+
+
+def _is_same(mark: Mark, found: Found) -> bool:
+    return (mark.size, mark.mtime_ns, mark.inode) == (found.size, found.mtime_ns, _signed(found.inode))
+
+
+def _is_of(mark: Mark, found: Found) -> bool:
+    """Whether it is the same file, as far as its name in the file system tells."""
+    return (mark.device, mark.inode) == (_signed(found.device), _signed(found.inode))
+
+
+def _signed(number: int) -> int:
+    return number if number < 2**63 else number - 2**64
+
+
+def places(readers: Iterable[Reader], environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Every folder in which these agents keep transcripts, that is there."""
+    return tuple(folder for each in readers for folder in each.places(environ) if Path(folder).is_dir())

@@ -1,0 +1,98 @@
+"""Finding transcripts: which files below some folders are whose.
+
+Links are followed, each folder once, so a loop ends. Only regular files count: a pipe would wait for ever. What
+cannot be read is named, and the rest is read. Names are bytes, whatever they are encoded in.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crewcap.transcripts import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One transcript as it lies on the disk."""
+
+    path: str  # as the system calls it; undecodable bytes as surrogates
+    reader: Reader
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class Walk:
+    """A walk over some folders, and what it could not look at."""
+
+    readers: Sequence[Reader]
+    problems: Counter[str] = field(default_factory=Counter)
+    _folders: set[tuple[int, int]] = field(default_factory=set)
+    _files: set[tuple[int, int]] = field(default_factory=set)
+
+    def files(self, roots: Iterable[Path]) -> Iterator[Found]:
+        """Every transcript below these, each file once however many names it has."""
+        for root in roots:
+            try:
+                about = root.stat()
+            except OSError:
+                continue
+            if stat.S_ISDIR(about.st_mode):
+                yield from self._below(os.fspath(root), about)
+            else:
+                yield from self._file(os.fspath(root), root.name, os.fspath(root.parent), about)
+
+    def _below(self, root: str, about: os.stat_result) -> Iterator[Found]:
+        waiting = [(root, (about.st_dev, about.st_ino))]
+        while waiting:
+            folder, identity = waiting.pop()
+            if identity in self._folders:
+                continue
+            self._folders.add(identity)
+            try:
+                with os.scandir(folder) as listed:
+                    entries = sorted(listed, key=lambda entry: entry.name)
+            except OSError as error:
+                self.problems[f"a folder that cannot be read: {error.strerror}"] += 1
+                continue
+            for entry in entries:
+                yield from self._entry(entry, folder, waiting)
+
+    def _entry(
+        self, entry: os.DirEntry[str], folder: str, waiting: list[tuple[str, tuple[int, int]]]
+    ) -> Iterator[Found]:
+        try:
+            about = entry.stat()
+        except OSError:
+            return  # a link to nowhere, or gone since
+        if stat.S_ISDIR(about.st_mode):
+            waiting.append((entry.path, (about.st_dev, about.st_ino)))
+        else:
+            yield from self._file(entry.path, entry.name, folder, about)
+
+    def _file(self, path: str, name: str, folder: str, about: os.stat_result) -> Iterator[Found]:
+        reader = next((each for each in self.readers if each.claims(name, folder)), None)
+        if reader is None:
+            return
+        if not stat.S_ISREG(about.st_mode):
+            self.problems["no file: a pipe or a device"] += 1
+            return
+        identity = (about.st_dev, about.st_ino)
+        if identity in self._files:
+            return
+        self._files.add(identity)
+        size, mtime_ns = about.st_size, about.st_mtime_ns
+        for beside in reader.beside(path):
+            try:
+                other = Path(beside).stat()
+            except OSError:
+                continue
+            size, mtime_ns = size + other.st_size, max(mtime_ns, other.st_mtime_ns)
+        yield Found(path, reader, *identity, size, mtime_ns)
