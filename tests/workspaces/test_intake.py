@@ -43,7 +43,7 @@ class TestHowAnAgentLeavesItsWork:
         git(trip.folder, "commit", "--quiet", "-am", "my own words")
         came = _returned(trip)
         assert came.commits == 1
-        assert trip.mirror_git("log", "-1", "--format=%an %s", trip.branch) == "Ana my own words"
+        assert trip.mirror_git("log", "-1", "--format=%an %s", trip.branch) == "crewcap my own words"
 
     def test_committed_in_part(self, trip: Trip) -> None:
         (trip.folder / "adder.py").write_text(FIXED)

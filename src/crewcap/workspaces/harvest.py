@@ -14,19 +14,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crewcap.workspaces import large_files
+from crewcap.workspaces.authorship import Authorship
 from crewcap.workspaces.supplies import NOTHING_MORE, Supply, seen_inside
-
-AUTHOR, EMAIL = "crewcap", "crewcap@users.noreply.invalid"
 
 ENVIRON: Mapping[str, str] = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_SYSTEM": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_AUTHOR_NAME": AUTHOR,
-    "GIT_AUTHOR_EMAIL": EMAIL,
-    "GIT_COMMITTER_NAME": AUTHOR,
-    "GIT_COMMITTER_EMAIL": EMAIL,
+    **Authorship().environ,  # for git to be content; every commit is made again as ours
     "GIT_EDITOR": "true",
 }
 _QUIET = (

@@ -4,8 +4,9 @@ A bundle is unpacked into a throw-away repository that borrows the mirror's obje
 over upload-pack, because git applies `fsckObjects` when it fetches from a repository and not when it reads a bundle
 (facts: a tree holding `.git` was accepted that way). What does not pass leaves nothing in the mirror.
 
-The branch that comes of it always follows from what it was before: where the agent rewrote history, its files are
-kept as one commit on top, and what it had is kept under a name of its own.
+Every commit is made again as ours (`remaking.py`). The branch that comes of it always follows from what it was before:
+where the agent rewrote history, its files are kept as one commit on top, and what it had is kept under a name of its
+own.
 """
 
 from __future__ import annotations
@@ -14,24 +15,20 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from crewcap.workspaces.authorship import Authorship
 from crewcap.workspaces.git import FETCH, LONG_S, Git, GitFailed
-from crewcap.workspaces.harvest import AUTHOR, EMAIL
+from crewcap.workspaces.remaking import Remade, Remaking
 from crewcap.workspaces.repositories import BRANCH_PREFIX, Base, file_address
 from crewcap.workspaces.review import NoChange, Returned, Spurned, read_bundle, read_numstat, read_raw_diff
+from crewcap.workspaces.signing import Signer
 
 MOST_BYTES = 256 << 20
 SCRATCH = ".scratch-"
 _INCOMING = f"refs/{BRANCH_PREFIX}/incoming"
 _CHECKED = ("-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true")
-_IDENTITY = {
-    "GIT_AUTHOR_NAME": AUTHOR,
-    "GIT_AUTHOR_EMAIL": EMAIL,
-    "GIT_COMMITTER_NAME": AUTHOR,
-    "GIT_COMMITTER_EMAIL": EMAIL,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +41,8 @@ class Intake:
     base: Base
     branch: str
     message: str  # of the commit that is made where history was rewritten
+    author: Authorship
+    signer: Signer | None
 
     def take(self, bundle: bytes, *, most_bytes: int = MOST_BYTES) -> Returned | NoChange | Spurned:
         """Take it in, or say why not."""
@@ -111,15 +110,32 @@ class Intake:
         git.inside(mirror, "update-ref", "-d", _INCOMING)
         if self._tree(tip) == self._tree(start):
             return self._summary(start, left_behind=left_behind) if before else NoChange()
-        follows = self._follows(mirror, later=tip, earlier=start)
-        if not follows:
-            git.inside(mirror, "update-ref", f"refs/{BRANCH_PREFIX}/original/{self.branch}/{tip}", tip)
-            words = ("commit-tree", self._tree(tip), "-p", start, "-m", self.message)
-            tip = git.run(f"--git-dir={mirror}", *words, environ=_IDENTITY).text
-        git.inside(mirror, "update-ref", ref, tip, before or "0" * len(tip))
-        return self._summary(tip, rewrote_history=not follows, left_behind=left_behind)
+        made = self._made_again(tip, start)
+        git.inside(mirror, "update-ref", ref, made.tip, before or "0" * len(made.tip))
+        return self._summary(
+            made.tip, rewrote_history=made.is_squashed, left_behind=left_behind, unsigned=made.unsigned
+        )
 
-    def _summary(self, tip: str, *, left_behind: int, rewrote_history: bool = False) -> Returned:
+    def _made_again(self, tip: str, start: str) -> Remade:
+        """Its commits as ours; one commit of its files where they do not follow from where the branch was."""
+        remaking = Remaking(
+            git=self.git,
+            mirror=self.mirror,
+            author=self.author,
+            signer=self.signer,
+            object_format=self.object_format,
+            message=self.message,
+        )
+        if self._follows(self.mirror, later=tip, earlier=self.base.commit):
+            made = remaking.remake(tip, base=self.base.commit)
+            if self._follows(self.mirror, later=made.tip, earlier=start):
+                return made
+        self.git.inside(self.mirror, "update-ref", f"refs/{BRANCH_PREFIX}/original/{self.branch}/{tip}", tip)
+        words = ("commit-tree", self._tree(tip), "-p", start, "-m", self.message)
+        one = self.git.run(f"--git-dir={self.mirror}", *words, environ=self.author.environ).text
+        return replace(remaking.remake(one, base=start), is_squashed=True)
+
+    def _summary(self, tip: str, *, left_behind: int, rewrote_history: bool = False, unsigned: str = "") -> Returned:
         """What people want to know of it."""
         between = ("--no-ext-diff", "--no-textconv", "--no-renames", "-z", self.base.commit, tip, "--")
         files, added, removed = read_numstat(self.git.inside(self.mirror, "diff", "--numstat", *between).stdout)
@@ -135,6 +151,7 @@ class Intake:
             flags=tuple(flags),
             rewrote_history=rewrote_history,
             left_behind=left_behind,
+            unsigned=unsigned,
         )
 
     def _tree(self, commit: str) -> str:

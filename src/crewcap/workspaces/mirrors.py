@@ -10,17 +10,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from crewcap.errors import UnsafeEnvironment, UsageError
+from crewcap.workspaces.authorship import Authorship
 from crewcap.workspaces.clones import Clone
 from crewcap.workspaces.fetching import fetch_commit
 from crewcap.workspaces.finding import find, left_out
 from crewcap.workspaces.git import Git, GitFailed
 from crewcap.workspaces.handover import Handover, Published
-from crewcap.workspaces.harvest import AUTHOR, EMAIL
 from crewcap.workspaces.intake import MOST_BYTES, Intake, sweep
 from crewcap.workspaces.repositories import (
     BRANCH_PREFIX,
@@ -31,6 +31,7 @@ from crewcap.workspaces.repositories import (
     next_branch,
 )
 from crewcap.workspaces.review import NoChange, Returned, Spurned
+from crewcap.workspaces.signing import Signer
 from crewcap.workspaces.supplier import Supplier
 from crewcap.workspaces.supplies import NOTHING_MORE, Extent, Supply
 
@@ -51,9 +52,13 @@ class Workspace:
 class Mirrors:
     """Everything that crewcap does with repositories on the host. It blocks: call it off the event loop."""
 
-    def __init__(self, folder: Path, *, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, *, environ: Mapping[str, str], authorship: Callable[[], Authorship] = Authorship
+    ) -> None:
         self._folder = folder
+        self._environ = environ
         self._git = Git(environ)
+        self._authorship = authorship  # asked for when commits are made, because reading settings takes time
 
     # --- the repository that was named --------------------------------------------------------------------------
 
@@ -98,6 +103,8 @@ class Mirrors:
 
     def take_branch(self, repository: Repository, name: str, *, base: Base, at_least: int = 1) -> str:
         """A branch name of ours that was never used, here or there; taken from now on."""
+        if signer := self._signer():
+            signer.try_out()  # before anything is paid for
         there = self._listed(repository, _OURS, f"{_OURS}/*")
         if _OURS in there:
             raise UsageError(
@@ -144,7 +151,8 @@ class Mirrors:
         return Workspace(folder=folder, files=files)
 
     def _workspace_settings(self) -> Mapping[str, str]:
-        return {**_WORKSPACE_SETTINGS, "user.name": AUTHOR, "user.email": EMAIL}
+        author = self._authorship()
+        return {**_WORKSPACE_SETTINGS, "user.name": author.name, "user.email": author.email}
 
     def _count(self, repository: Repository, base: Base) -> int:
         asked = ("ls-tree", "-r", "-z", "--name-only", "--full-tree", base.commit)
@@ -172,6 +180,8 @@ class Mirrors:
                 base=base,
                 branch=check_branch(branch),
                 message=message,
+                author=self._authorship(),
+                signer=self._signer(),
             )
             return intake.take(bundle, most_bytes=most_bytes)
 
@@ -217,6 +227,11 @@ class Mirrors:
 
     def _handover(self, repository: Repository) -> Handover:
         return Handover(git=self._git, mirror=self.mirror(repository), repository=repository)
+
+    def _signer(self) -> Signer | None:
+        """Who signs our commits, if they are to be signed."""
+        key = self._authorship().signing_key
+        return Signer(key=Path(key).expanduser(), environ=self._environ) if key else None
 
     # --- reading refs, and the lock -----------------------------------------------------------------------------
 

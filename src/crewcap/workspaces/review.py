@@ -31,6 +31,7 @@ class Returned:
     flags: tuple[Flag, ...] = ()
     rewrote_history: bool = False  # its own commits did not follow from where it started; the result is one that does
     left_behind: int = 0  # other branches with commits of their own, which were not taken
+    unsigned: str = ""  # why its commits are not signed, though they should be
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from crewcap.workspaces.authorship import AUTHOR, EMAIL
 from crewcap.workspaces.git import Git
-from crewcap.workspaces.harvest import AUTHOR, EMAIL
 
 
 def make_repository(folder: Path, *, message: str, environ: Mapping[str, str]) -> None:
