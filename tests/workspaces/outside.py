@@ -92,8 +92,8 @@ def _handler(made: Site) -> type[BaseHTTPRequestHandler]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.do_GET()
 
-        do_HEAD = do_GET
-        do_PUT = do_DELETE = do_POST
+        do_HEAD = do_GET  # noqa: N815  (the library's names)
+        do_PUT = do_DELETE = do_POST  # noqa: N815  (the same)
 
         def _answer(self, status: int, kind: str, content: bytes, **headers: str) -> None:
             self.send_response(status)
@@ -202,17 +202,20 @@ async def way_out(
         outside=to or Outside(),
         bounds=bounds or Bounds(),
     ) as fittings:
-        for path, content in fittings.files.items():
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_bytes(content)
+        _write(fittings.files)
         yield Way(fittings=fittings, path=folder / "network.jsonl")
+
+
+def _write(files: Mapping[str, bytes]) -> None:
+    """As a launcher does it."""
+    for path, content in files.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(content)
 
 
 def registry(made: Site, **more: Any) -> Registry:
     """A registry that lies where this server does."""
-    return Registry(
-        host=made.host, address=f"{LOOPBACK}:{made.port}", authority=AUTHORITY.certificate, **more
-    )
+    return Registry(host=made.host, address=f"{LOOPBACK}:{made.port}", authority=AUTHORITY.certificate, **more)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -50,6 +51,7 @@ class NetworkLog:
         self.phase = phase
         self._hosts = hosts
         self._clock = clock
+        self._opening = secrets.token_hex(4)  # numbers begin anew with each phase, and with each process
         self._number = 0
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._size = os.fstat(self._file).st_size
@@ -82,7 +84,7 @@ class NetworkLog:
 
     def _next(self) -> str:
         self._number += 1
-        return f"{os.getpid()}.{self._number}"
+        return f"{self._opening}.{self._number}"
 
     def _connection(self, host: str, port: int, verdict: Verdict, reason: str) -> Connection:
         name = host[:_LONGEST_NAME]
@@ -103,11 +105,11 @@ class NetworkLog:
 
 def read_log(path: Path) -> tuple[Connection, ...]:
     """Every connection of a run, in the order in which they began; nothing where there is no log."""
-    found: dict[tuple[str, str], Connection] = {}
+    found: dict[str, Connection] = {}
     for line in _lines(path):
         if (read := _read(line)) is not None:
             number, connection = read
-            found[number, connection.at.isoformat()] = connection
+            found[number] = connection
     return tuple(found.values())
 
 
