@@ -48,6 +48,7 @@ async def rehearse(call: Call, repo: str) -> AsyncIterator[Finding]:
             branch=_BRANCH,
             folder=site.workspace,
             objects_inside=site.layout.objects,
+            supply=fitted.supply,
         )
         site.home.mkdir(mode=0o700)
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))

@@ -202,7 +202,7 @@ async def _carry_out(
             doors=Doors(gateway),
             adapter=adapter_of(plan),
             rooms=fitted.rooms,
-            tree=Tree(mirrors=order.mirrors, repository=order.repository),
+            tree=Tree(mirrors=order.mirrors, repository=order.repository, supply=fitted.supply),
             folder=folder,
             clock=order.clock,
             tell=order.tell,

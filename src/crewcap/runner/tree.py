@@ -11,10 +11,11 @@ from pathlib import Path
 
 from crewcap.core.runs import Run
 from crewcap.runner.process import Outcome, Site
-from crewcap.workspaces.harvest import harvest
+from crewcap.workspaces.harvest import Harvest, harvest
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.review import Returned, Spurned
+from crewcap.workspaces.supplies import NOTHING_MORE, Supply
 
 RULES = ("CLAUDE.md", "AGENTS.md")
 _GIT_S = 300.0
@@ -55,6 +56,7 @@ class Tree:
     mirrors: Mirrors
     repository: Repository
     at: str = ""  # branch, tag or commit to start from; empty = HEAD
+    supply: Supply = NOTHING_MORE  # what its workspace is made of beside the commit
 
     async def take(self, run: Run) -> Taken:
         """Take a branch for the run; what it took in an earlier start stays its own."""
@@ -79,6 +81,7 @@ class Tree:
             branch=taken.branch,
             folder=site.workspace,
             objects_inside=site.layout.objects,
+            supply=self.supply,
         )
         site.home.mkdir(mode=0o700, exist_ok=True)
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
@@ -101,6 +104,7 @@ class Tree:
             message=_message(run),
             objects=site.layout.objects,
             spare=f"{site.layout.home}/.crewcap-spare.git",
+            supply=self.supply,
         )
         base = Base(commit=run.base, branch=run.base_branch)
         taken = await asyncio.to_thread(
@@ -108,11 +112,11 @@ class Tree:
         )
         match taken:
             case Returned():
-                return _kept(taken, salvaged=brought.salvaged)
+                return _kept(taken, brought)
             case Spurned(reason):
                 return Kept(notes=(f"its work was not taken: {reason}",))
             case _:
-                return Kept()
+                return Kept(notes=_inside(brought))
 
     async def publish(self, run: Run) -> str:
         """Place the branch in the user's own repository; why not, where it could not be."""
@@ -148,9 +152,16 @@ def _message(run: Run) -> str:
     return f"{run.issue.title}\n\nRun {run.name}, {run.agent} with {run.model}."
 
 
-def _kept(taken: Returned, *, salvaged: bool) -> Kept:
+def _inside(brought: Harvest) -> tuple[str, ...]:
+    return tuple(f"what it did inside the submodule {folder} was not taken" for folder in brought.work_inside)
+
+
+def _kept(taken: Returned, brought: Harvest) -> Kept:
     notes = [f"{flag.path} can do more than its words say ({flag.kind})" for flag in taken.flags]
-    if salvaged:
+    notes += _inside(brought)
+    if taken.unsigned:
+        notes.append(f"its commits are not signed: {taken.unsigned}")
+    if brought.salvaged:
         notes.append("its repository was broken; its files were taken on top of the base commit")
     if taken.rewrote_history:
         notes.append("it rewrote history; its tree was taken as one commit")
