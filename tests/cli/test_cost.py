@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from tests.cli.run_home import MODEL, RunHome
 
@@ -22,34 +24,52 @@ def books(home: RunHome) -> RunHome:
 
 def test_machines_get_every_sum(books: RunHome) -> None:
     run = books.runs.find("fix.2")[0]
-    assert books.json("cost", "fix.2") == {
+    said = books.json("cost", "fix.2")
+    assert {name: said[name] for name in ("scope", "since", "requests", "state", "kinds_state")} == {
         "scope": f"run:{run.id}",
         "since": None,
+        "requests": 2,
+        "state": "uncertain",
+        "kinds_state": "estimated",
+    }
+    assert {name: amount for name, amount in said.items() if name.endswith("_usd") and isinstance(amount, str)} == {
         "cost_usd": "0.550000000",
         "spent_usd": "0.500000000",
         "uncertain_usd": "0.050000000",
         "held_usd": "0.400000000",
         "notional_usd": "0.000000000",
-        "requests": 2,
-        "tokens": {
-            "input": 105,
-            "cache_read": 900,
-            "write_5m": 9_000,
-            "write_1h": 0,
-            "output": 407,
-            "thinking": 50,
-        },
+        "saved_usd": said["saved_usd"],
+        "thinking_usd": said["thinking_usd"],
     }
+    assert said["tokens"] == {
+        "input": 105,
+        "cache_read": 900,
+        "write_5m": 9_000,
+        "write_1h": 0,
+        "output": 407,
+        "thinking": 50,
+    }
+    assert [(each["model"], each["cost_usd"]) for each in said["models"]] == [(MODEL, "0.550000000")]
+
+
+def test_kinds_add_up_to_what_was_spent(books: RunHome) -> None:
+    """Also where the ledger's number is not what the tokens come to: then they are shares of it."""
+    said = books.json("cost", "fix.2")
+    assert sum(map(Decimal, said["kinds_usd"].values())) == Decimal(said["spent_usd"])
 
 
 def test_people_read_the_number_first_and_then_who_made_it(books: RunHome) -> None:
+    went = "5-minute cache writes $0.4173e, output $0.0755e (thinking $0.0093e), input $0.0039e, cache reads $0.0033e"
     assert books.out("cost").splitlines() == [
         "fix.2  About fix",
-        "  cost       $0.55   (0.550000000)",
+        "  cost       $0.55u   (0.550000000)",
         "  of it      $0.05 uncertain: sent, and no answer told its cost",
         "  held       $0.40 promised to requests in flight; what they do not use comes back",
+        "  went for   " + went,
+        "  cache      hit 8 %, cost $0.0534e against no caching",
         "  requests   2",
-        f"  {MODEL:<24}     $0.55   input 105, cache_read 900, write_5m 9,000, output 407, thinking 50",
+        f"  {MODEL:<24}     $0.55u   input 105, cache_read 900, write_5m 9,000, output 407, thinking 50",
+        "  e = estimated",
     ]
 
 
@@ -61,8 +81,8 @@ def test_what_a_plan_paid_stands_beside_and_is_never_summed(home: RunHome) -> No
     assert (said["cost_usd"], said["notional_usd"]) == ("0.200000000", "0.700000000")
     lines = home.out("cost").splitlines()
     assert "  notional   $0.70 beside it, paid by a subscription" in lines
-    assert f"  {MODEL:<24}     $0.20   output 10" in lines
-    assert f"  {MODEL + ', by plan':<24} {'$0.70':>9}   output 90" in lines
+    assert f"  {MODEL:<24} {'$0.20':>10}   output 10" in lines
+    assert f"  {MODEL + ', by plan':<24} {'$0.70':>10}   output 90" in lines
 
 
 @pytest.mark.parametrize(

@@ -225,11 +225,6 @@ def rates_of(card: RateCard, size: int) -> Rates | None:
     return found
 
 
-def find_card(cards: Iterable[RateCard], id_: str) -> RateCard | None:
-    """The card that requests were settled at, by its id: the book may have changed since."""
-    return next((card for card in cards if card.id == id_), None)
-
-
 def at(quarter: int) -> datetime:
     """When a quarter of an hour begins."""
     return _EPOCH + timedelta(seconds=quarter * QUARTER_S)
