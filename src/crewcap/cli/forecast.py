@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 from fractions import Fraction
 
@@ -86,7 +86,7 @@ def forecast(
     With --runs-per-day (or -week), --cost-per-run or --mix it says what another volume would cost.
     """
     zone = zone_of(call, tz)
-    past = jobs_of(call, since=call.clock() - timedelta(days=days))
+    past = _under_todays_cap(call, jobs_of(call, since=call.clock() - timedelta(days=days)))
     if runs_per_day or runs_per_week or cost_per_run or mix:
         asked = _asked(past, _seen(past, call.clock(), zone), runs_per_day, runs_per_week, cost_per_run, mix)
         _tell_asked(call, asked)
@@ -97,6 +97,12 @@ def forecast(
         return
     for line in _words(outlook):
         call.out(line)
+
+
+def _under_todays_cap(call: Call, past: Sequence[Job]) -> list[Job]:
+    """Runs as they could cost under the cap of now; what keys do without a run has caps of its own."""
+    most = call.app.settings.defaults.cap
+    return [replace(job, cost=min(job.cost, most)) if job.is_run else job for job in past]
 
 
 def _look(call: Call, past: Sequence[Job], zone: tzinfo) -> Outlook:
@@ -138,7 +144,8 @@ def _chances(call: Call, now: datetime, zone: tzinfo, past: Sequence[Job]) -> li
     budgets = [each for each in call.app.ledger.all_balances() if each.window in {"week", "month"}][:_WIDEST]
     found = []
     for budget in budgets:
-        mine = past if budget.scope == ALL else jobs_of(call, scope=budget.scope, since=past[0].at if past else None)
+        since = past[0].at if past else None
+        mine = past if budget.scope == ALL else _under_todays_cap(call, jobs_of(call, scope=budget.scope, since=since))
         _, _, fan = _draw(call, budget.scope, budget.window, now, zone, mine)
         found.append(Chance(budget=budget, over=fan.over(budget.limit), crosses=fan.crossing(budget.limit)))
     return found
