@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from crewcap.errors import UnsafeEnvironment
 from crewcap.workspaces import Confined, Layout, Limits, Mount, Rung
 from crewcap.workspaces.child import LAUNCHER, ConfinedChild, Descriptors, Plan, begin
-from crewcap.workspaces.etc_files import HOSTNAME, made, shared
+from crewcap.workspaces.etc_files import HOSTNAME, links, made, shared
 from crewcap.workspaces.interpreter import beside_usr, python, search_path
 from crewcap.workspaces.limits import namespace_counts_apart
 from crewcap.workspaces.uids import FIRST, give, is_root, no_users
@@ -115,21 +115,29 @@ def _namespaces(*, as_root: bool) -> list[str]:
 
 
 def _files(command: Confined, uid: int, hold: Callable[[bytes], int]) -> list[str]:
-    """The whole file system, in the order in which it is put together."""
+    """The whole file system, in the order in which it is put together: what holds others comes before them."""
     data = {**made(uid=uid, gid=uid, home=HOME), _LAUNCHER: LAUNCHER.read_bytes()}
     binds = {path: (Path(path), False) for path in shared()}
     binds |= {mount.target: (_real(mount), mount.writable) for mount in (*_interpreter_mounts(), *command.mounts)}
     temporary = {"/tmp": _tmp_bytes(command.limits), "/var/tmp": _tmp_bytes(command.limits), "/dev/shm": _SHM_BYTES}  # noqa: S108
     words = ["--ro-bind", "/usr", "/usr", *_links(), "--proc", "/proc", "--dev", "/dev"]
-    words += [word for path in _parents((*data, *binds, *temporary)) for word in ("--perms", "0755", "--dir", path)]
+    words += _made(_parents((*data, *binds, *temporary, *links())))
     for path, size in temporary.items():
         words += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
+        words += _made(_parents(binds, within=path))
     for path, content in data.items():
         words += ["--perms", "0444", "--ro-bind-data", str(hold(content)), path]
+    for path, target in links().items():
+        words += ["--symlink", target, path]
     for target in sorted(binds, key=lambda path: path.count("/")):
         source, writable = binds[target]
         words += ["--bind" if writable else "--ro-bind", str(source), target]
     return [*words, "--remount-ro", "/"]
+
+
+def _made(folders: Iterable[str]) -> list[str]:
+    """Bubblewrap run as root would make them 0700, and the agent could not pass."""
+    return [word for path in folders for word in ("--perms", "0755", "--dir", path)]
 
 
 def _links() -> Iterator[str]:
@@ -144,12 +152,17 @@ def _links() -> Iterator[str]:
             yield from ("--ro-bind", store, store)
 
 
-def _parents(targets: Iterable[str]) -> list[str]:
-    """Folders to make, the outer ones first; what lies inside a mount is there already."""
-    made_elsewhere = {"/", "/usr", "/proc", "/dev", *targets}
-    wanted = {str(parent) for target in targets for parent in PurePosixPath(target).parents}
-    inside = {path for path in wanted if any(str(up) in made_elsewhere - {"/"} for up in PurePosixPath(path).parents)}
-    return sorted((wanted - made_elsewhere - inside) | {"/run"}, key=lambda path: (path.count("/"), path))
+def _parents(targets: Iterable[str], *, within: str = "") -> list[str]:
+    """Folders to make, the outer ones first; what lies inside a mount is there already.
+
+    `within` a file system of the sandbox's own, which comes empty over what was made before it.
+    """
+    targets = [target for target in targets if target.startswith(f"{within}/")]
+    above = {"/", within, *(str(folder) for folder in PurePosixPath(within or "/").parents)}
+    covers = {"/usr", "/proc", "/dev", *targets} - above
+    wanted = {str(parent) for target in targets for parent in PurePosixPath(target).parents} - above - covers
+    free = {path for path in wanted if covers.isdisjoint(map(str, PurePosixPath(path).parents))}
+    return sorted(free | (set() if within else {"/run"}), key=lambda path: (path.count("/"), path))
 
 
 def _real(mount: Mount) -> Path:
