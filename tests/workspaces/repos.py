@@ -73,21 +73,22 @@ class Trip:
     folder: Path
     supply: Supply = NOTHING_MORE
 
+    async def perform(self, argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
+        """A command in the workspace."""
+        return self._start(argv, environ)
+
+    def _start(self, argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
+        done = subprocess.run(argv, cwd=self.folder, env={**PLAIN, **environ}, capture_output=True, check=False)
+        return Said(done.returncode, done.stdout)
+
     def harvest(self) -> Harvest:
         """The half that belongs inside a sandbox, run in the folder itself."""
-
-        def start(argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
-            done = subprocess.run(argv, cwd=self.folder, env={**PLAIN, **environ}, capture_output=True, check=False)
-            return Said(done.returncode, done.stdout)
-
-        async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
-            return start(argv, environ)
 
         objects = str(self.mirrors.objects(self.repository))
         spare = str(self.folder.parent / "spare.git")
         return asyncio.run(
             harvest(
-                perform,
+                self.perform,
                 base=self.base.commit,
                 message="fix: the sum",
                 objects=objects,

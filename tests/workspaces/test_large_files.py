@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.workspaces.repos import Trip, git, make_repository, set_out
+from tests.workspaces.repos import Said, Trip, git, make_repository, set_out
 
 from crewcap.workspaces.large_files import POINTER, LargeFile, read_pointer
+from crewcap.workspaces.large_home import bring_large
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.review import NoChange, Returned
 from crewcap.workspaces.supplies import Extent
 
 PICTURE = bytes(range(256)) * 400
+NEW = b"new" * 100_000
+LARGE = LargeFile(oid=hashlib.sha256(NEW).hexdigest(), size=len(NEW))
 
 
 def pointer(content: bytes) -> str:
@@ -157,7 +163,7 @@ class TestComingHome:
 
     @pytest.mark.parametrize("broken", ["", ".git", ".git/config", ".git/HEAD"])
     def test_a_changed_one_is_a_pointer_in_the_branch(self, trip: Trip, broken: str) -> None:
-        (trip.folder / "art/a b.png").write_bytes(b"new" * 100_000)
+        (trip.folder / "art/a b.png").write_bytes(NEW)
         (trip.folder / "art/second.png").write_bytes(PICTURE)
         if broken:
             place = trip.folder / broken
@@ -166,5 +172,32 @@ class TestComingHome:
         assert len(bundle) < 5_000
         came = trip.receive(bundle)
         assert isinstance(came, Returned)
-        assert trip.mirror_git("cat-file", "blob", f"{came.commit}:art/a b.png") == pointer(b"new" * 100_000).strip()
+        assert trip.mirror_git("cat-file", "blob", f"{came.commit}:art/a b.png") == pointer(NEW).strip()
         assert trip.mirror_git("cat-file", "blob", f"{came.commit}:art/second.png") == pointer(PICTURE).strip()
+        self._comes_along(trip, came.commit)
+        theirs = trip.repository.git_dir
+        assert theirs is not None
+        trip.mirrors.publish(trip.repository, trip.branch, base=trip.base.commit)
+        assert (theirs / "lfs/objects" / LARGE.place).read_bytes() == NEW
+
+    def _comes_along(self, trip: Trip, tip: str) -> None:
+        """The one that nobody here has is asked for, and only that one."""
+        wanted = trip.mirrors.missing_large(trip.repository, base=trip.base.commit, tip=tip)
+        assert wanted == (("art/a b.png", LARGE),)
+        keep = partial(trip.mirrors.keep_large, trip.repository)
+        assert asyncio.run(bring_large(trip.perform, wanted, keep=keep)) == ()
+        assert trip.mirrors.missing_large(trip.repository, base=trip.base.commit, tip=tip) == ()
+
+    def test_a_pointer_to_nothing_and_one_that_lies_are_said(self, trip: Trip) -> None:
+        """An agent may write any pointer; only its own content is ever let in under its name."""
+        (trip.folder / "art/a b.png").write_text(pointer(b"not here"))
+        came = trip.come_home()
+        assert isinstance(came, Returned)
+        wanted = trip.mirrors.missing_large(trip.repository, base=trip.base.commit, tip=came.commit)
+
+        async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
+            del argv, environ
+            return Said(0, b"something else")
+
+        said = asyncio.run(bring_large(perform, wanted, keep=partial(trip.mirrors.keep_large, trip.repository)))
+        assert said == ("art/a b.png is a pointer to a large file that nobody has",)

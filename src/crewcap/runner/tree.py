@@ -7,11 +7,14 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from crewcap.core.runs import Run
 from crewcap.runner.process import Outcome, Site
-from crewcap.workspaces.harvest import Harvest, harvest
+from crewcap.workspaces.harvest import Harvest, Perform, harvest
+from crewcap.workspaces.large_home import bring_large
+from crewcap.workspaces.merging import Merge
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.review import Returned, Spurned
@@ -112,15 +115,27 @@ class Tree:
         )
         match taken:
             case Returned():
-                return _kept(taken, brought)
+                large = await self._bring_large(perform, run, taken.commit)
+                return _kept(taken, brought, large)
             case Spurned(reason):
                 return Kept(notes=(f"its work was not taken: {reason}",))
             case _:
                 return Kept(notes=_inside(brought))
 
+    async def _bring_large(self, perform: Perform, run: Run, tip: str) -> tuple[str, ...]:
+        """Contents of the large files that came as pointers; a sentence on each that did not come."""
+        wanted = await asyncio.to_thread(self.mirrors.missing_large, self.repository, base=run.base, tip=tip)
+        keep = partial(self.mirrors.keep_large, self.repository)
+        return await bring_large(perform, wanted, keep=keep) if self.supply.large else ()
+
     async def publish(self, run: Run) -> str:
         """Place the branch in the user's own repository; why not, where it could not be."""
-        return (await asyncio.to_thread(self.mirrors.publish, self.repository, run.branch)).reason
+        return (await asyncio.to_thread(self.mirrors.publish, self.repository, run.branch, base=run.base)).reason
+
+    async def merge(self, run: Run) -> Merge:
+        """Whether the branch that the run started from moved meanwhile, and if the run's work still merges."""
+        base = Base(commit=run.base, branch=run.base_branch)
+        return await asyncio.to_thread(self.mirrors.merge, self.repository, base=base, tip=run.commit)
 
     def rules(self, site: Site) -> tuple[str, ...]:
         """The project's rules files, by the names at which the agent sees them."""
@@ -156,9 +171,9 @@ def _inside(brought: Harvest) -> tuple[str, ...]:
     return tuple(f"what it did inside the submodule {folder} was not taken" for folder in brought.work_inside)
 
 
-def _kept(taken: Returned, brought: Harvest) -> Kept:
+def _kept(taken: Returned, brought: Harvest, large: tuple[str, ...]) -> Kept:
     notes = [f"{flag.path} can do more than its words say ({flag.kind})" for flag in taken.flags]
-    notes += _inside(brought)
+    notes += [*_inside(brought), *large]
     if taken.unsigned:
         notes.append(f"its commits are not signed: {taken.unsigned}")
     if brought.salvaged:

@@ -67,6 +67,20 @@ class LargeStore:
         missing = [large for large in missing if not self._has(large)]
         return self.folder, ((_complaint(missing, reason),) if missing else ())
 
+    def missing(self, *, base: str, tip: str) -> Iterator[tuple[str, LargeFile]]:
+        """(path, pointer) of what changed between two commits and is not in the store."""
+        return ((path, large) for path, large in self._changed(base, tip).items() if not self._has(large))
+
+    def give(self, *, base: str, tip: str) -> None:
+        """Place what changed between two commits in the user's own clone, where git-lfs looks for it."""
+        if self.repository.git_dir is None or not self.folder.exists():
+            return
+        theirs = self.repository.git_dir / "lfs" / "objects"
+        for large in self._changed(base, tip).values():
+            if self._has(large) and not (theirs / large.place).exists():
+                with (self.folder / large.place).open("rb") as file:
+                    _write(theirs / large.place, iter(lambda: file.read(1 << 20), b""))
+
     def keep(self, large: LargeFile, content: bytes) -> bool:
         """Take a content in, if it is what its name says."""
         if hashlib.sha256(content).hexdigest() != large.oid:
@@ -84,6 +98,26 @@ class LargeStore:
         for name, content in self._blobs(small):
             if large := read_pointer(content):
                 yield name, large
+
+    def _changed(self, base: str, tip: str) -> dict[str, LargeFile]:
+        """Path -> pointer, of those that a commit has and another one has not."""
+        words = (
+            "diff",
+            "--raw",
+            "--no-abbrev",
+            "--no-renames",
+            "--no-ext-diff",
+            "--no-textconv",
+            "-z",
+            base,
+            tip,
+            "--",
+        )
+        cells = self.git.inside(self.mirror, *words).stdout.decode("utf-8", "surrogateescape").split("\0")
+        heads = {path: head.split(" ") for head, path in zip(cells[::2], cells[1::2], strict=False)}
+        blobs = {path: head[3] for path, head in heads.items() if head[1] in _FILES}
+        pointers = dict(self.read_pointers(blobs.values()))
+        return {path: pointers[name] for path, name in blobs.items() if name in pointers}
 
     def _pointers(self, entries: Sequence[Entry]) -> Iterator[LargeFile]:
         """Without an attribute that asks for it nothing is a large file, and nothing is looked at."""

@@ -22,6 +22,9 @@ from crewcap.workspaces.finding import find, left_out
 from crewcap.workspaces.git import Git, GitFailed
 from crewcap.workspaces.handover import Handover, Published
 from crewcap.workspaces.intake import MOST_BYTES, Intake, sweep
+from crewcap.workspaces.large_files import LargeFile
+from crewcap.workspaces.large_store import LargeStore
+from crewcap.workspaces.merging import Merge, try_merge
 from crewcap.workspaces.repositories import (
     BRANCH_PREFIX,
     Base,
@@ -185,9 +188,28 @@ class Mirrors:
             )
             return intake.take(bundle, most_bytes=most_bytes)
 
-    def publish(self, repository: Repository, branch: str) -> Published:
-        """Place a branch in the user's own repository."""
-        return self._handover(repository).publish(branch)
+    def missing_large(self, repository: Repository, *, base: str, tip: str) -> tuple[tuple[str, LargeFile], ...]:
+        """(path, pointer) of large files that came with a run's work and whose content did not."""
+        return tuple(self._large(repository).missing(base=base, tip=tip))
+
+    def keep_large(self, repository: Repository, large: LargeFile, content: bytes) -> bool:
+        """Take such a content in, if it is what its name says."""
+        return self._large(repository).keep(large, content)
+
+    def merge(self, repository: Repository, *, base: Base, tip: str) -> Merge:
+        """Whether the branch that a run started from has moved, and if its work still merges; asks the repository."""
+        if not base.branch:
+            return Merge()
+        now = self.update(repository, at=base.branch).commit
+        mirror = self.mirror(repository)
+        return try_merge(self._git, mirror, onto=base.branch, now=now, base=base.commit, tip=tip)
+
+    def publish(self, repository: Repository, branch: str, *, base: str = "") -> Published:
+        """Place a branch in the user's own repository, and the large files that it brought since `base`."""
+        published = self._handover(repository).publish(branch)
+        if base and published.where is not None:
+            self._large(repository).give(base=base, tip=f"refs/heads/{check_branch(branch)}")
+        return published
 
     def diff(self, repository: Repository, *, base: str, tip: str, stat: bool = False) -> bytes:
         """What a run changed, as a patch or as a table of files."""
@@ -224,6 +246,9 @@ class Mirrors:
     def checkout(self, repository: Repository, branch: str, folder: Path) -> Path:
         """A linked working tree of the branch, for people."""
         return self._handover(repository).checkout(branch, folder)
+
+    def _large(self, repository: Repository) -> LargeStore:
+        return LargeStore(git=self._git, mirror=self.mirror(repository), repository=repository, known_as="")
 
     def _handover(self, repository: Repository) -> Handover:
         return Handover(git=self._git, mirror=self.mirror(repository), repository=repository)
