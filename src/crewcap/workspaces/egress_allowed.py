@@ -65,7 +65,8 @@ def _authority(host: str, path: str, environ: Mapping[str, str]) -> bytes:
             content = opened.read(_LARGEST_BUNDLE)
         ssl.create_default_context(cadata=content.decode("ascii"))
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "it holds no certificates"
+        is_readable = isinstance(error, (ssl.SSLError, ValueError))
+        why = "it holds no certificates" if is_readable else error.strerror
         raise UnsafeEnvironment(
             f'the ca of registries."{host}", {file}, cannot be used: {why}', help="name a PEM file of certificates"
         ) from None
