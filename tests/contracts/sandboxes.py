@@ -155,6 +155,13 @@ class Family:
         """Command lines of what lives now and did not before."""
         return [_command_line(pid) for pid in _descendants() if pid not in self._before]
 
+    def wait_until(self, number: int, limit_s: float = 10) -> None:
+        """Until so many live."""
+        end = time.monotonic() + limit_s
+        while len(self.alive()) < number:
+            assert time.monotonic() < end, self.alive()
+            time.sleep(0.001)
+
     def alive_after(self, limit_s: float) -> list[str]:
         """What still lives when the time is up; returns as soon as nothing does."""
         end = time.monotonic() + limit_s

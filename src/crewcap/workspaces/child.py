@@ -70,7 +70,7 @@ class Plan:
     has_namespace: bool = False  # a process namespace, and a network of its own
     counted: Counted
     landlock: Mapping[str, Any] | None = None
-    no_internet: bool = False
+    filter: bytes = b""  # of system calls
 
 
 class ConfinedChild:
@@ -255,7 +255,7 @@ def _order(
         "gid": plan.uid,
         "limits": rlimits,
         "landlock": plan.landlock,
-        "no_internet": plan.no_internet,
+        "filter": base64.b64encode(plan.filter).decode(),
         "argv": command.argv,
         "environ": {**plan.environ, **command.environ},
         "cwd": command.cwd,

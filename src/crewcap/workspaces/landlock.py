@@ -1,8 +1,10 @@
 """The second rung: Landlock, for machines that forbid namespaces. No root is needed and none is used.
 
 The command keeps the machine's real paths and sees few of them; TCP is closed by Landlock and every other internet
-socket by a small seccomp filter; local abstract sockets and signals outward are closed where the kernel can (ABI 6).
-Its way to the gateway is the run's unix socket. What a namespace would have given is lost, and `loses` says so.
+socket by a filter of calls (`seccomp`); local abstract sockets and signals outward are closed where the kernel can (ABI
+6). Its way to the gateway is the run's unix socket. An outlet that has a port on this machine's own loopback opens TCP
+to that port number and to no other, which the kernel cannot tie to a host. What a namespace would have given is lost,
+and `loses` says so.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from crewcap.workspaces import Confined, Layout, Rung
 from crewcap.workspaces.child import ConfinedChild, Plan, begin
 from crewcap.workspaces.etc_files import SHARED
 from crewcap.workspaces.interpreter import beside_usr
+from crewcap.workspaces.seccomp import MACHINES, filter_program
 from crewcap.workspaces.supervised import agent_uid, base_environ, here, program
 from crewcap.workspaces.uids import closed_to, give, is_root, no_users
 
@@ -27,7 +30,6 @@ _CREATE_RULESET = 444
 _ASK_VERSION = 1
 _NEEDED_ABI = 4  # Linux 6.7, the first that closes TCP
 _SCOPES_ABI = 6  # Linux 6.12
-_MACHINES = ("x86_64", "aarch64")  # whose call numbers the launcher's filter knows
 
 # Rights on files, by the ABI that brought them: 13 at first, then refer (2), truncate (3), device control (5).
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
@@ -48,6 +50,7 @@ _ALWAYS_LOST = (
     "the names and command lines of this machine's processes can be read",
     "sockets of other programs that your user may open are open to it too (ssh-agent, a docker socket)",
     "shared temporary folders are closed to it, and tests that listen on 127.0.0.1 fail",
+    "while it may reach its `hosts`, the same port of other machines is open, too, and it cannot listen",
     "there is no process namespace: what it leaves behind is hunted down, by a supervisor that could itself be killed",
 )
 _LOST_AS_A_PLAIN_USER = "it runs as your own user: modes, owners and times of your files can be changed, not contents"
@@ -72,7 +75,7 @@ class Landlock:
         if abi() < _NEEDED_ABI:
             known = f"version {abi()}" if abi() > 0 else "none (it may be missing from the kernel's `lsm=` list)"
             return f"Landlock {_NEEDED_ABI} is needed (Linux 6.7), this kernel offers {known}"
-        if os.uname().machine not in _MACHINES:
+        if os.uname().machine not in MACHINES:
             return f"no call numbers for {os.uname().machine} are known"
         return no_users()
 
@@ -99,7 +102,7 @@ class Landlock:
             uid=user,
             counted="together" if user is None else "apart",
             landlock=_order(command, abi()),
-            no_internet=True,
+            filter=filter_program(os.uname().machine, tcp=bool(_ports(command))),
         )
         return await begin(command, plan)
 
@@ -131,7 +134,13 @@ def _order(command: Confined, version: int) -> Mapping[str, Any]:
         "handled_net": _TCP,
         "scopes": _SCOPES if version >= _SCOPES_ABI else 0,
         "rules": [(path, rights & handled) for path, rights in _rules(command, handled)],
+        "ports": _ports(command),
     }
+
+
+def _ports(command: Confined) -> list[int]:
+    """Ports of this machine's own loopback that are ways out."""
+    return [outlet.host_port for outlet in command.outlets if outlet.host_port]
 
 
 def _rules(command: Confined, handled: int) -> Iterator[tuple[str, int]]:

@@ -43,6 +43,7 @@ _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _
 _LAST_CAPABILITY = 63
 _CAPABILITY_VERSION = 0x20080522
 _LANDLOCK_CREATE, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
+_RULE_OF_A_PATH, _RULE_OF_A_PORT, _CONNECT_TCP = 1, 2, 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 Order = dict[str, Any]
@@ -79,8 +80,8 @@ def _become(order: Order) -> NoReturn:
         _no_new_privileges()
         if rules is not None:
             _enter_landlock(rules)
-        if order["no_internet"]:
-            _refuse_internet()
+        if order["filter"]:
+            _enter_filter(base64.b64decode(order["filter"]))
         _make_temporary_folder(order["environ"])
         _make_files(order["files"])
         _enter_folder(order["cwd"])
@@ -209,7 +210,7 @@ def _execute(argv: list[str], environ: dict[str, str]) -> None:
         raise _Refusal(f"cannot start {argv[0]} in the sandbox: {error.strerror}") from None
 
 
-# --- Landlock, and no internet where there is no network namespace ------------------------------------------------
+# --- Landlock, and a filter of calls, where there is no network namespace ------------------------------------------
 
 
 def _landlock_ruleset(order: Order) -> int:
@@ -219,9 +220,11 @@ def _landlock_ruleset(order: Order) -> int:
     for path, rights in order["rules"]:
         target = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
-            _syscall(_LANDLOCK_ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, target), 0)
+            _syscall(_LANDLOCK_ADD_RULE, ruleset, _RULE_OF_A_PATH, struct.pack("=Qi", rights, target), 0)
         finally:
             os.close(target)
+    for port in order["ports"]:
+        _syscall(_LANDLOCK_ADD_RULE, ruleset, _RULE_OF_A_PORT, struct.pack("=QQ", _CONNECT_TCP, port), 0)
     return ruleset
 
 
@@ -230,35 +233,10 @@ def _enter_landlock(ruleset: int) -> None:
     os.close(ruleset)
 
 
-# Machine -> (audit number of its native calls, socket, lowest number of a foreign call table)
-_CALLS = {"x86_64": (0xC000003E, 41, 0x40000000), "aarch64": (0xC00000B7, 198, 0xFFFFFFFF)}
-_IO_URING_SETUP = 425  # it can open sockets without the call that is refused here
-_ALLOW, _EACCES, _ENOSYS = 0x7FFF0000, 0x0005000D, 0x00050026
-_AF_UNIX, _AF_NETLINK = 1, 16
-
-
-def _refuse_internet() -> None:
-    """Refuse every socket but local ones: Landlock closes TCP and leaves UDP open."""
-    audit, call, foreign = _CALLS[os.uname().machine]
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    program = (  # instruction, how far to jump if so, how far if not, operand
-        (load, 0, 0, 4),  # which table of calls
-        (equal, 1, 0, audit),
-        (give, 0, 0, _ENOSYS),
-        (load, 0, 0, 0),  # which call
-        (at_least, 1, 0, foreign),
-        (equal, 0, 1, _IO_URING_SETUP),
-        (give, 0, 0, _ENOSYS),
-        (equal, 1, 0, call),
-        (give, 0, 0, _ALLOW),
-        (load, 0, 0, 16),  # its first argument: the family
-        (equal, 2, 0, _AF_UNIX),
-        (equal, 1, 0, _AF_NETLINK),
-        (give, 0, 0, _EACCES),
-        (give, 0, 0, _ALLOW),
-    )
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
-    head = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(code)))
+def _enter_filter(program: bytes) -> None:
+    """Have the kernel ask this program (see `seccomp.py`) about every call from here on."""
+    code = ctypes.create_string_buffer(program, len(program))
+    head = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(code)))
     _prctl("seccomp", _PR_SET_SECCOMP, 2, ctypes.addressof(head))
 
 
