@@ -91,7 +91,7 @@ COLUMNS = (
 
 def table(lines: Sequence[Line], whole: Line, *, by: Sequence[str], columns: int) -> Iterator[str]:
     """Rows in as many columns as fit, groups of a second dimension below those of the first."""
-    shown = [*_tree(lines), ("total", whole)]
+    shown = [*tree(lines), ("total", whole)]
     used = [column for column in COLUMNS if column.is_used(whole)]
     while True:
         cells = [[column.cell(line, whole) for column in used] for _, line in shown]
@@ -109,7 +109,7 @@ def table(lines: Sequence[Line], whole: Line, *, by: Sequence[str], columns: int
         yield _row(fit(name, width), row, width, widths)
 
 
-def _tree(lines: Sequence[Line]) -> Iterator[tuple[str, Line]]:
+def tree(lines: Sequence[Line]) -> Iterator[tuple[str, Line]]:
     """With a second dimension, a line of its own for each group of the first, and its parts below it."""
     for first in dict.fromkeys(line.keys[0] for line in lines):
         mine = [line for line in lines if line.keys[0] == first]

@@ -5,7 +5,7 @@ Amounts are money; how they look is decided by whoever draws them, in a terminal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -44,6 +44,12 @@ class Fan:
     middle: tuple[Money, ...]  # p50
     high: tuple[Money, ...]  # p90
 
+    @classmethod
+    def of(cls, band: Iterable[tuple[date, Money, Money, Money]]) -> Fan:
+        """From a forecast's band: day by day its lower end, its middle, its upper end."""
+        days, low, middle, high = zip(*band, strict=True)
+        return cls(days=days, low=low, middle=middle, high=high)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
@@ -67,6 +73,12 @@ class Course:
     high: tuple[Money, ...] = ()  # p90
     runs: int = 0  # that the band is made of
     cap: Money | None = None
+
+    @property
+    def shows_cap(self) -> bool:
+        """Whether the cap belongs into the picture: far above everything it would press the rest flat."""
+        highest = max((amount.nano for amount in (*self.costs, *self.high)), default=0)
+        return self.cap is not None and 2 * self.cap.nano <= 3 * highest
 
 
 def running(amounts: Sequence[Money]) -> tuple[Money, ...]:
