@@ -65,7 +65,7 @@ def pin(text: str) -> Spec | None:
     if word.lower() in {"", "system", "latest", "node", "current", "any", "*"}:
         return None
     if found := _PLAIN.fullmatch(word):
-        return Spec(word, ((("=", _split(found[1])),),))
+        return Spec(found[1], ((("=", _split(found[1])),),))
     if re.fullmatch(r"\d+\.\d+\.\d+[-+].*", word):  # a build or an architecture after it: cpython-3.12.1-linux
         return Spec(word, ((("=", numbers_of(word)),),))
     return conditions(word) if word[0] in "<>=~^!" else Spec(word, name=word)
