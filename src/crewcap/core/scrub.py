@@ -36,7 +36,7 @@ _LONGEST_ATOM = 6  # \u0041, &quot;
 _LONGEST_BLOCK = 8_000  # a private key; one of RSA with 8,192 bits has 6,400
 
 _GAPS = " \t\r\n-_.,|+'\""  # between letters that somebody spaced out, wrapped or put together in code
-_BREAKS = " \t\r\n\\nr"  # inside of base64, also where JSON wrote the line's end
+_BREAKS = rf"(?:[ \t\r\n]|\\[rn]){{0,{_MOST_GAP}}}"  # inside of base64, also where JSON wrote the line's end
 _APART = " \t\r\n:,;-0xX\\u%&#[]()"  # between numbers
 _HTML = {"&": "amp;", "<": "lt;", ">": "gt;", '"': "quot;", "'": "apos;"}
 
@@ -201,6 +201,7 @@ class _Spelling:
     atoms: tuple[_Atom, ...]
     between: str = ""
     least: int = 0
+    breaks: str = ""  # an expression instead, with nothing in it that an atom begins with
 
 
 @lru_cache(maxsize=64)
@@ -225,6 +226,8 @@ def _one_of(atom: _Atom) -> str:
 
 def _between(spelling: _Spelling, following: _Atom) -> str:
     """What may stand before this atom: nothing that it may begin with, so that there is one way to read it."""
+    if spelling.breaks:
+        return spelling.breaks
     letters = "".join(letter for letter in spelling.between if letter not in following)
     return f"[{re.escape(letters)}]{{{spelling.least},{_MOST_GAP}}}" if letters else ""
 
@@ -289,7 +292,7 @@ def _base64(raw: bytes) -> Iterator[_Spelling]:
     for offset in range(3):
         coded = base64.b64encode(bytes(offset) + raw).decode().rstrip("=")
         inner = coded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
-        yield _Spelling(tuple(_SIGNS.get(letter, {letter: ""}) for letter in inner), _BREAKS)
+        yield _Spelling(tuple(_SIGNS.get(letter, {letter: ""}) for letter in inner), breaks=_BREAKS)
 
 
 def _base32(raw: bytes) -> Iterator[_Spelling]:
