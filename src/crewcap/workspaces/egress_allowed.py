@@ -64,10 +64,14 @@ def _authority(host: str, path: str, environ: Mapping[str, str]) -> bytes:
         with file.open("rb") as opened:
             content = opened.read(_LARGEST_BUNDLE)
         ssl.create_default_context(cadata=content.decode("ascii"))
-    except (OSError, ValueError) as error:
-        is_readable = isinstance(error, (ssl.SSLError, ValueError))
-        why = "it holds no certificates" if is_readable else error.strerror
-        raise UnsafeEnvironment(
-            f'the ca of registries."{host}", {file}, cannot be used: {why}', help="name a PEM file of certificates"
-        ) from None
+    except (ssl.SSLError, ValueError):
+        raise _unusable(host, file, "it holds no certificates") from None
+    except OSError as error:
+        raise _unusable(host, file, error.strerror or "it cannot be read") from None
     return content
+
+
+def _unusable(host: str, file: Path, why: str) -> UnsafeEnvironment:
+    return UnsafeEnvironment(
+        f'the ca of registries."{host}", {file}, cannot be used: {why}', help="name a PEM file of certificates"
+    )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _HERE = "localhost,127.0.0.1,::1"
+_QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "npm_config_update_notifier": "false"}  # their own questions outside
 _BUNDLES = (  # where systems keep what they trust, and where a sandbox sees it too
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -25,7 +26,7 @@ def proxy_environ(proxy: str) -> Mapping[str, str]:
     own = dict.fromkeys(("npm_config_proxy", "npm_config_https_proxy", "CARGO_HTTP_PROXY", "PIP_PROXY"), proxy)
     yarn = dict.fromkeys(("YARN_HTTP_PROXY", "YARN_HTTPS_PROXY"), proxy)
     past = {"NO_PROXY": _HERE, "no_proxy": _HERE, "npm_config_noproxy": _HERE}
-    return {**usual, **own, **yarn, **past, "NODE_USE_ENV_PROXY": "1"}
+    return {**usual, **own, **yarn, **past, **_QUIET, "NODE_USE_ENV_PROXY": "1"}
 
 
 def trust_environ(bundle: str) -> Mapping[str, str]:

@@ -100,7 +100,7 @@ def _why_not(request: Request, target: Target) -> str:
     path, _, query = request.target.partition("?")
     if not path.startswith("/"):
         return "a registry is asked by path"
-    if request.head.one("host").lower().removesuffix(f":{target.port}") != target.host:
+    if request.head.one("host").lower().partition(":")[0] != target.host:  # some clients name a port of their own
         return "its Host header names another host"
     reads = request.method in {"GET", "HEAD"} or (request.method == "POST" and _READING_POSTS.search(path))
     if not reads or "git-receive-pack" in query:
