@@ -25,11 +25,12 @@ SOURCES = ROOT / "src"
 FLOORS = {
     "errors": 0, "home": 0, "core": 0,
     "wire": 1, "agents": 1,
-    "stores": 2, "trackers": 2, "workspaces": 2, "transcripts": 2, "prices": 2, "settings": 2, "config": 2, "logs": 2,
+    "stores": 2, "trackers": 2, "workspaces": 2, "transcripts": 2, "notify": 2, "prices": 2, "settings": 2, "config": 2,
+    "logs": 2,
     "gateway": 3, "runner": 3, "simulator": 3,
     "cli": 4, "demo": 4, "web": 4, "app": 4, "__main__": 4,
 }  # fmt: skip
-SEAMS = ("wire", "agents", "stores", "trackers", "workspaces")
+SEAMS = ("wire", "agents", "stores", "trackers", "workspaces", "notify")
 HANDS = {"os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "ssl", "select", "selectors", "asyncio",
          "threading", "multiprocessing", "signal", "sqlite3", "urllib.request", "http.client", "time", "random",
          "secrets", "logging"}  # fmt: skip

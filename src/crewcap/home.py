@@ -66,6 +66,11 @@ class Home:
         return self.root / "usage.db"
 
     @property
+    def notices(self) -> Path:
+        """What was told to whom."""
+        return self.root / "notices.jsonl"
+
+    @property
     def prepared(self) -> Path:
         """What setups left, for later runs with the same recipe."""
         return self.root / "prepared"

@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "ledger": Entry("crewcap.cli.ledger:ledger", "Verify, reconcile and back up the books.", "Money"),
     "gateway": Entry("crewcap.cli.gateway:gateway", "The metering gateway alone.", "Serve"),
     "simulator": Entry("crewcap.cli.simulator:simulator", "A scripted provider on loopback.", "Serve"),
+    "notify": Entry("crewcap.cli.notify:notify", "Who is told of runs and budgets; try it.", "Settings"),
     "config": Entry("crewcap.cli.config:config", "Show and check the settings.", "Settings"),
     "completion": Entry("crewcap.cli.completion:completion", "Shell completion.", "Settings"),
 }

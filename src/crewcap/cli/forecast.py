@@ -44,8 +44,17 @@ class Chance:
     """A budget, and how likely the draws exceed it."""
 
     budget: Balance
-    over: Fraction
-    crosses: date | None
+    fan: Fan
+
+    @property
+    def over(self) -> Fraction:
+        """The share of draws that end above it."""
+        return self.fan.over(self.budget.limit)
+
+    @property
+    def crosses(self) -> date | None:
+        """The day by which half of the draws are above it."""
+        return self.fan.crossing(self.budget.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +114,12 @@ def _under_todays_cap(call: Call, past: Sequence[Job]) -> list[Job]:
     return [replace(job, cost=min(job.cost, most)) if job.is_run else job for job in past]
 
 
+def outlook_of(call: Call, *, days: int = 60) -> Outlook:
+    """This month and every budget, from what so many days have seen."""
+    past = _under_todays_cap(call, jobs_of(call, since=call.clock() - timedelta(days=days)))
+    return _look(call, past, zone_of(call))
+
+
 def _look(call: Call, past: Sequence[Job], zone: tzinfo) -> Outlook:
     """Draw the month, and each budget's own window."""
     now = call.clock()
@@ -147,7 +162,7 @@ def _chances(call: Call, now: datetime, zone: tzinfo, past: Sequence[Job]) -> li
         since = past[0].at if past else None
         mine = past if budget.scope == ALL else _under_todays_cap(call, jobs_of(call, scope=budget.scope, since=since))
         _, _, fan = _draw(call, budget.scope, budget.window, now, zone, mine)
-        found.append(Chance(budget=budget, over=fan.over(budget.limit), crosses=fan.crossing(budget.limit)))
+        found.append(Chance(budget=budget, fan=fan))
     return found
 
 

@@ -233,7 +233,6 @@ def _waiting_for_serve(settings: Settings) -> Iterator[str]:
     for name, said in (
         ("triggers", settings.triggers),
         ("schedules", settings.schedules),
-        ("notify", settings.notify),
     ):
         if said:
             yield f"{name} wait for `crewcap serve`; until then runs are started by hand"

@@ -76,6 +76,7 @@ Source = Annotated[KeySource, PlainValidator(values.read_source), WithJsonSchema
 ModelName = Annotated[str, PlainValidator(values.read_model), WithJsonSchema(_TEXT)]
 Text = Annotated[str, PlainValidator(values.read_text), WithJsonSchema(_TEXT)]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.read_texts), WithJsonSchema(_TEXTS)]
+Wishes = Annotated[tuple[str, ...], PlainValidator(values.read_wishes), WithJsonSchema(_TEXTS)]
 InnerPaths = Annotated[tuple[str, ...], PlainValidator(values.read_inner_paths), WithJsonSchema(_TEXTS)]
 Hosts = Annotated[tuple[str, ...], PlainValidator(read_hosts), WithJsonSchema(_TEXTS)]
 Endpoint = Annotated[
@@ -298,8 +299,11 @@ class TriggerFile(Part):
 class NotifyFile(Part):
     """Who is told about what."""
 
-    on: Texts = Field(description='Words: `"waiting"`, `"failed"`, `"done"`, `"budget 80%"`.')
-    webhook: Source = Field(description="Where the address is kept; it is a secret.")
+    on: Wishes = Field(description='Words: `"waiting"`, `"failed"`, `"done"`, `"budget 80%"`, `"forecast 100%"`.')
+    webhook: Source | None = Field(None, description="Where the address is kept; it is a secret. Slack, Discord, ...")
+    command: Texts = Field((), description="A program of yours: the words come as its last argument.")
+    desktop: StrictBool = Field(False, description="A message on this machine's desktop.")
+    log: Text | None = Field(None, description="A file that gets a line of JSON for each.")
     quiet: Hours | None = Field(None, description="Hours without messages.")
 
 

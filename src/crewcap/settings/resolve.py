@@ -84,6 +84,7 @@ def resolve(
     _check_agents(written)
     _check_later(written)
     _check_prices(written)
+    _check_notify(written)
     budgets = _budgets(written)
     return Settings(
         providers=providers,
@@ -384,6 +385,18 @@ def _check_later(written: SettingsFile) -> None:
             raise Misplaced(("triggers", name), f"`{wanted}` is missing", f'write it as {wanted} = {{ env = "NAME" }}')
         for index, repo in enumerate(trigger.repos):
             _known(repo, written.repos, ("triggers", name, "repos", index), "repository")
+
+
+def _check_notify(written: SettingsFile) -> None:
+    """Each tells in one way; a file has a whole path, because commands begin in different folders."""
+    for index, each in enumerate(written.notify):
+        here = ("notify", index)
+        ways = [each.webhook is not None, bool(each.command), each.desktop, each.log is not None]
+        if sum(ways) != 1:
+            message = "one of `webhook`, `command`, `desktop` and `log` says how"
+            raise Misplaced(here, message, 'write it as webhook = { env = "SLACK_WEBHOOK" }')
+        if each.log is not None and not each.log.startswith(("/", "~/")):
+            raise Misplaced((*here, "log"), f"{quoted(each.log)} is not a whole path", "start it with / or ~/")
 
 
 def _check_prices(written: SettingsFile) -> None:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from crewcap.core.budget import Scope, ScopeError, parse_scope
 from crewcap.core.money import Money, MoneyError
+from crewcap.core.notices import WISHES, parse_wish
 from crewcap.core.scrub import looks_secret
 from crewcap.settings.keysource import KeySource
 
@@ -334,6 +335,21 @@ def read_texts(value: Any) -> tuple[str, ...]:
     if not isinstance(items, (list, tuple)):
         raise Wrong(f"{quoted(value)} is not a list of texts", 'write it as ["one", "two"]')
     return tuple(read_text(item) for item in items)
+
+
+def read_wishes(value: Any) -> tuple[str, ...]:
+    """What somebody wants to be told: `waiting`, `budget 80%`; at least one."""
+    words = read_texts(value)
+    for word in words:
+        try:
+            parse_wish(word)
+        except ValueError:
+            near = nearest(word, WISHES)
+            hint = f'did you mean "{near}"?' if near else f"there is {', '.join(WISHES)}"
+            raise Wrong(f"{quoted(word)} is nothing that can be told", hint) from None
+    if not words:
+        raise Wrong("nothing is to be told", 'write it as ["waiting", "failed", "budget 80%"]')
+    return words
 
 
 def read_inner_paths(value: Any) -> tuple[str, ...]:
