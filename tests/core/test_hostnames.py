@@ -52,6 +52,8 @@ def test_a_wildcard_covers_what_is_below_and_not_the_name_itself() -> None:
         ("*.us-east-1.amazonaws.com", "bedrock-runtime.*.amazonaws.com"),
         ("*.com", "api.openai.com"),
         ("*.azure.com", "*.openai.azure.com"),
+        ("+.a.org", "+.a.org"),
+        ("x+.org", "+y.org"),
     ],
 )
 def test_two_patterns_meet_where_a_name_fits_both(one: str, other: str) -> None:
@@ -62,6 +64,15 @@ def test_two_patterns_meet_where_a_name_fits_both(one: str, other: str) -> None:
 def test_two_patterns_that_share_no_name_do_not_meet() -> None:
     assert not meets("*.s3.amazonaws.com", "bedrock-runtime.*.api.aws")
     assert not meets("*.pypi.org", "*.openai.com")
+
+
+def test_a_part_between_two_dots_has_no_dot() -> None:
+    assert covers("bedrock+.+-+-+.amazonaws.com", "bedrock-runtime.us-east-1.amazonaws.com")
+    assert covers("+.example.org", "a.example.org")
+    assert not covers("+.example.org", "a.b.example.org")
+    assert not covers("bedrock+.+-+-+.amazonaws.com", "bedrock-files.s3.us-east-1.amazonaws.com")
+    assert meets("bedrock+.+-+-+.amazonaws.com", "*.us-east-1.amazonaws.com")
+    assert not meets("bedrock+.+-+-+.amazonaws.com", "*.s3.us-east-1.amazonaws.com")
 
 
 _LETTERS = st.text(alphabet="ab.", max_size=6)

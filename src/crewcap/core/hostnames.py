@@ -1,4 +1,4 @@
-"""Host names as lists write them: a name, or `*` for any part of one."""
+"""Host names as lists write them: `*` stands for any part of a name, `+` for any part between two dots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_name(text: str) -> bool:
 
 
 def covers(pattern: str, host: str) -> bool:
-    """Whether a host's name fits a pattern: `pypi.org`, `*.example.org` (whatever is below), `api.*.example.org`."""
+    """Whether a host's name fits a pattern: `pypi.org`, `*.example.org` (whatever is below), `+.example.org`."""
     return meets(pattern, host)
 
 
@@ -31,11 +31,13 @@ def meets(one: str, other: str) -> bool:
     @functools.cache
     def rest(i: int, j: int) -> bool:
         if i == len(one) or j == len(other):
-            return set(one[i:] + other[j:]) <= {"*"}
-        if one[i] == "*":
+            return set(one[i:] + other[j:]) <= {"*", "+"}
+        if one[i] == "*" or (one[i] == "+" and other[j] != "."):
             return rest(i + 1, j) or rest(i, j + 1)
-        if other[j] == "*":
+        if other[j] == "*" or (other[j] == "+" and one[i] != "."):
             return rest(i, j + 1) or rest(i + 1, j)
+        if "+" in {one[i], other[j]}:  # at a dot it is at its end
+            return rest(i + (one[i] == "+"), j + (other[j] == "+"))
         return one[i] == other[j] and rest(i + 1, j + 1)
 
     return rest(0, 0)
