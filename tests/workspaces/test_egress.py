@@ -183,6 +183,36 @@ class TestInASandbox:
         run(work)
 
 
+@pytest.mark.sandbox
+def test_where_there_is_no_loopback_of_its_own_the_way_out_is_a_port_with_a_password() -> None:
+    """Landlock: one TCP port of this machine is open to it, and nothing beside."""
+    if reason := missing("landlock"):
+        pytest.skip(f"landlock: {reason}")
+
+    async def work() -> None:
+        with (
+            ground("landlock") as inside,
+            rogue() as stranger,
+            site("packages.test", {"/": ("text/plain", b"hello")}) as shop,
+        ):
+            allowed = Allowed(hosts=("packages.test",), registries=(registry(shop, authorization=CREDENTIAL),))
+            async with opened(inside, allowed) as fittings:
+                found = await perform(inside, fittings, "curl", "-sS", "https://packages.test/")
+                assert (found.stdout, found.status) == ("hello", 0), found
+                port = str(fittings.outlets[0].host_port)
+                lost = await perform(
+                    inside, fittings, "curl", "-sS", "-x", f"http://127.0.0.1:{port}", "https://a.test/"
+                )
+                assert "response 407" in lost.stderr
+                past = await perform(
+                    inside, fittings, "curl", "-sS", "--noproxy", "*", f"http://127.0.0.1:{stranger.port}"
+                )
+                assert past.status != 0
+            assert stranger.connections == 0
+
+    run(work)
+
+
 _TRIES = """
 import json, socket, sys
 port, door = int(sys.argv[1]), sys.argv[2]
