@@ -23,6 +23,13 @@ def test_nothing_is_made_inside_a_mount() -> None:
     assert _parents(["/workspace", "/workspace/deep/er", "/usr/x/y"]) == ["/run"]
 
 
+def test_folders_in_a_file_system_of_the_sandboxs_own_are_made_in_it() -> None:
+    """What was made there before would be covered by it."""
+    targets = ["/tmp/a/b/one", "/tmp/a/two", "/opt/x", "/tmp"]
+    assert _parents(targets) == ["/opt", "/run"]
+    assert _parents(targets[:3], within="/tmp") == ["/tmp/a", "/tmp/a/b"]
+
+
 def test_as_root_every_right_goes_but_those_that_the_launcher_gives_up_itself() -> None:
     words = " ".join(_namespaces(as_root=True))
     assert "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP" in words

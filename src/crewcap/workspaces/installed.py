@@ -15,6 +15,7 @@ from pathlib import Path
 from crewcap.workspaces.versions import Numbers, numbers_of
 
 _ASK_S = 10.0
+_SYSTEMS = "the system"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,11 @@ class Installed:
     def numbers(self) -> Numbers:
         """Its version, to compare."""
         return numbers_of(self.version)
+
+    @property
+    def is_systems(self) -> bool:
+        """Whether it is the system's own rather than a version manager's."""
+        return self.origin == _SYSTEMS
 
     @property
     def title(self) -> str:
@@ -188,7 +194,7 @@ def _on_path(tool: str, user_home: Path, environ: Mapping[str, str]) -> Iterator
                 tool=tool,
                 version=version,
                 name=version,
-                origin="the system" if is_system else str(whole),
+                origin=_SYSTEMS if is_system else str(whole),
                 folder=whole,
                 programs=program.parent if is_system else real.parent,
             )

@@ -4,8 +4,9 @@ The rule. What the project's files ask for at the base commit is looked for amon
 folder that works is shown, read-only, at its own path, so that nothing inside can change it for the next run. Whatever
 pip, npm, cargo and go want to write goes below the run's own home.
 
-A version file that pins a version gets the newest that fits it; a range gets the one that the user's own shell would
-start, if it fits, else the newest that does. What is not here is said, with what is here and what stands in for it.
+A version file that pins a version gets the newest that fits it, a version manager's before the system's; a range gets
+the one that the user's own shell would start, if it fits, else the same. What is not here is said, with what is here
+and what stands in for it.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def _choose(spec: Spec | None, here: tuple[Installed, ...], mine: Installed | No
     fits = [one for one in here if spec is None or spec.admits(one.version, name=one.name)]
     if mine in fits and (spec is None or not spec.is_pinned):
         return mine
-    return fits[0] if fits else None
+    return next((one for one in fits if not one.is_systems), fits[0] if fits else None)
 
 
 def _nearest(spec: Spec | None, here: tuple[Installed, ...]) -> Installed | None:
