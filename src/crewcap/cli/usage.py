@@ -107,13 +107,26 @@ class Desk:
             self.index.price_again(prices, self.cost_of)
 
     def sums(
-        self, *, since: datetime | None, agents: Sequence[str], files: Sequence[int] | None = None,
-        by_time: bool = False, by_session: bool = False,
-    ) -> tuple[Sum, ...]:  # fmt: skip
-        """Everything that was told, or a part of it."""
-        found = self.index.sums(
-            since_ms=_ms(since) if since else None, files=files, by_time=by_time, by_session=by_session
-        )
+        self,
+        *,
+        since: datetime | None,
+        agents: Sequence[str],
+        files: Sequence[int] | None = None,
+        by_time: bool = False,
+        by_session: bool = False,
+    ) -> tuple[Sum, ...]:
+        """Everything that was told, or a part of it; an answer is remembered until something changes."""
+        import msgspec  # noqa: PLC0415  (not for --help)
+
+        asked = repr((since, sorted(files) if files is not None else None, by_time, by_session))
+        name = hashlib.blake2b(asked.encode(), digest_size=12).hexdigest()
+        if said := self.index.answer(name):
+            found = msgspec.json.decode(said, type=tuple[Sum, ...])
+        else:
+            found = self.index.sums(
+                since_ms=_ms(since) if since else None, files=files, by_time=by_time, by_session=by_session
+            )
+            self.index.remember_answer(name, msgspec.json.encode(found).decode())
         return tuple(each for each in found if not agents or each.agent in agents)
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewcap.cli import usage_show
+from crewcap.cli import usage_check, usage_show
 from crewcap.cli.usage import usage
 
-__all__ = ["usage", "usage_show"]
+__all__ = ["usage", "usage_check", "usage_show"]

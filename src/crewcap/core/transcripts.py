@@ -16,7 +16,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from crewcap.core.money import Money
@@ -75,8 +75,7 @@ def better(one: Told, other: Told) -> Told:
     return fuller._replace(at=first.at, session=first.session)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(NamedTuple):
     """A transcript as it was when it was read, and how far."""
 
     path: str  # as the system calls it; undecodable bytes as surrogates
@@ -87,8 +86,8 @@ class Mark:
     mtime_ns: int
     offset: int = 0  # bytes up to the end of the last full line
     check: int = 0  # checksum of the bytes right before that
-    state: Mapping[str, Any] = field(default_factory=dict)  # of its reader
-    problems: Mapping[str, int] = field(default_factory=dict)  # lines that were not counted, by reason
+    state: Mapping[str, Any] = NO_PIECES  # of its reader
+    problems: Mapping[str, int] = NO_PIECES  # lines that were not counted, by reason
     id: int = 0  # the index's
 
 

@@ -16,6 +16,7 @@ _DATE = r"(?:\d{8}|20\d\d-\d\d-\d\d|\d\d-\d\d(?:-\d{4})?|\d\d-20\d\d)"
 _EDITION = re.compile(rf"(?:[-@](?:{_DATE}|00\d|latest|preview|default|v\d(?::\d)?))+\Z", re.ASCII)
 _DATED = re.compile(rf"(?P<stem>.+?)[-@]{_DATE}\Z", re.ASCII)
 _LONGEST_NAME = 200  # names come from strangers; cutting a longer one at each of its dashes takes real time
+_REMEMBERED = 1_024  # names come from strangers
 _LONG_CONTEXT = "[1m]"  # Claude Code's way of asking for the long window; the model is the same
 
 
@@ -34,6 +35,7 @@ class Directory:
             for text in (spelling.lower(), spelling.lower().rstrip("-@.")):
                 self._models.setdefault(text, model)
         self._editions = _editions(self._models)
+        self._nearest: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def find(self, name: str) -> str | None:
         """The model that a plain name means, or None."""
@@ -48,8 +50,14 @@ class Directory:
 
     def nearest(self, name: str, *, others: Iterable[str] = ()) -> str:
         """The known spelling that this name goes on from, else the one (or the other) that looks most like it."""
-        alike = difflib.get_close_matches(name, [*others, *self._models], n=1, cutoff=0.5)
-        return next(self._stems(name), None) or next(iter(alike), "")
+        asked = (name, tuple(others))
+        found = self._nearest.get(asked)
+        if found is None:  # milliseconds, and the same unknown name is asked for again and again
+            if len(self._nearest) >= _REMEMBERED:
+                self._nearest.clear()
+            alike = difflib.get_close_matches(name, [*asked[1], *self._models], n=1, cutoff=0.5)
+            found = self._nearest[asked] = next(self._stems(name), None) or next(iter(alike), "")
+        return found
 
     def _stems(self, name: str) -> Iterator[str]:
         """Known spellings that the name begins with, up to one of its dashes; the longest first."""

@@ -58,17 +58,17 @@ class UsageIndex:
         for id_, path, agent, device, inode, size, mtime_ns, at, checked, state, problems in self._rows(q.FILES):
             name = os.fsdecode(path)
             found[name] = Mark(
-                path=name,
-                agent=agent,
-                device=device,
-                inode=inode,
-                size=size,
-                mtime_ns=mtime_ns,
-                offset=at,
-                check=checked,
-                state=_EMPTY if state == "{}" else json.loads(state),
-                problems=_EMPTY if problems == "{}" else json.loads(problems),
-                id=id_,
+                name,
+                agent,
+                device,
+                inode,
+                size,
+                mtime_ns,
+                at,
+                checked,
+                _EMPTY if state == "{}" else json.loads(state),
+                _EMPTY if problems == "{}" else json.loads(problems),
+                id_,
             )
         return found
 
@@ -87,10 +87,11 @@ class UsageIndex:
         files = []
         try:
             with self._writing():
+                rows: list[tuple[object, ...]] = []
                 for mark, messages in read:
                     files.append(self._put_mark(mark))
-                    rows = [self._row(files[-1], mark.agent, told, repo_of, cost_of) for told in messages]
-                    self._db.executemany(q.PUT_MESSAGE, rows)
+                    rows += [self._row(files[-1], mark.agent, told, repo_of, cost_of) for told in messages]
+                self._db.executemany(q.PUT_MESSAGE, rows)
                 self._db.execute(q.DROP_ANSWERS)
         except sqlite3.Error as error:
             self._forget_names()

@@ -132,6 +132,7 @@ class ClaudeCode:
         """Hop from one `usage` to the next and decode the lines around them."""
         buffer, end = block.buffer, block.end
         find, rfind, view = buffer.find, buffer.rfind, memoryview(buffer)
+        kept: dict[str, _Line] = {}
         done = block.start
         at = find(NEEDLE, done, end)
         while at >= 0:
@@ -140,50 +141,46 @@ class ClaudeCode:
             if done < 0:
                 done = end
             try:
-                line = _decode(view[head:done])
-                _take(line, state, into)
+                _keep(_decode(view[head:done]), kept)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 _take_odd(bytes(view[head:done]), state, into)
             at = find(NEEDLE, done, end)
+        for key, line in kept.items():
+            _tell(key, line, state, into)
 
 
-def _take(line: _Line, state: State, into: Sink) -> None:
-    """A line that is written as usual."""
+def _keep(line: _Line, kept: dict[str, _Line]) -> None:
+    """A line that is written as usual. Of several about a message that follow each other only one goes further."""
     message = line.message
     if message is None or message.usage is None:
         if line.data:
-            _take_echo(line, state, into)
+            _keep_echo(line, kept)
         return
-    model, usage = message.model, message.usage
-    if model is None or model == SYNTHETIC:
+    if message.model is None or message.model == SYNTHETIC:
         return
-    write_5m, write_1h = _writes(usage, line)
-    used, details = usage.server_tool_use, usage.output_tokens_details
-    output = usage.output_tokens or 0
-    into.add(
-        Told(
-            _key(message.id, line),
-            _ms(line, state, into),
-            _session(line),
-            line.cwd or "",
-            PROVIDER,
-            model,
-            usage.input_tokens or 0,
-            usage.cache_read_input_tokens or 0,
-            write_5m,
-            write_1h,
-            output,
-            min(details.thinking_tokens or 0, output) if details is not None else 0,
-            (used.web_search_requests or 0) if used is not None else 0,
-            usage.speed or _STANDARD,
-            _GEOS.get(usage.inference_geo, usage.inference_geo) if usage.inference_geo else _GLOBAL,
-            usage.service_tier or _STANDARD,
-            bool(line.is_sidechain),
+    key = _key(message.id, line)
+    before = kept.get(key)
+    if before is None:
+        kept[key] = line
+    elif (message.usage.output_tokens or 0) > (before.message.usage.output_tokens or 0):  # type: ignore[union-attr]  # kept lines have both
+        kept[key] = line
+        _keep_first(line, before)
+    else:
+        _keep_first(before, line)
+
+
+def _keep_first(line: _Line, other: _Line) -> None:
+    """The earlier time of two, with its session."""
+    if other.timestamp is not None and (line.timestamp is None or other.timestamp <= line.timestamp):
+        line.timestamp = other.timestamp
+        line.session_id, line.request_session_id, line.forked_from = (
+            other.session_id,
+            other.request_session_id,
+            other.forked_from,
         )
-    )
 
 
-def _take_echo(line: _Line, state: State, into: Sink) -> None:
+def _keep_echo(line: _Line, kept: dict[str, _Line]) -> None:
     """A progress line: a subagent's message, told again one level deeper; it stands in the same session and folder."""
     echo = _decode_echo(line.data).message
     if echo is None or echo.message is None:
@@ -193,7 +190,40 @@ def _take_echo(line: _Line, state: State, into: Sink) -> None:
     echo.timestamp = echo.timestamp or line.timestamp
     echo.is_sidechain = True
     echo.data = msgspec.Raw()
-    _take(echo, state, into)
+    _keep(echo, kept)
+
+
+def _tell(key: str, line: _Line, state: State, into: Sink) -> None:
+    """What a line comes to."""
+    message = line.message
+    usage = message.usage if message is not None else None
+    if message is None or usage is None:
+        return
+    write_5m, write_1h = _writes(usage, line)
+    used, details = usage.server_tool_use, usage.output_tokens_details
+    output = usage.output_tokens or 0
+    geo = usage.inference_geo
+    into.add(
+        Told(
+            key,
+            _ms(line, state, into),
+            _session(line),
+            line.cwd or "",
+            PROVIDER,
+            message.model or "",
+            usage.input_tokens or 0,
+            usage.cache_read_input_tokens or 0,
+            write_5m,
+            write_1h,
+            output,
+            min(details.thinking_tokens or 0, output) if details is not None else 0,
+            (used.web_search_requests or 0) if used is not None else 0,
+            usage.speed or _STANDARD,
+            _GEOS.get(geo, geo) if geo else _GLOBAL,
+            usage.service_tier or _STANDARD,
+            bool(line.is_sidechain),
+        )
+    )
 
 
 def _key(id_: str | None, line: _Line) -> str:

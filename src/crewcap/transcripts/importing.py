@@ -7,9 +7,11 @@ nothing, so every doubt is answered by reading again.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +62,7 @@ class Outcome:
     marks: dict[str, Mark] = field(default_factory=dict)  # of every transcript that lies there now
     read: int = 0  # files that were opened
     bytes_read: int = 0
+    left: int = 0  # files that have changed and were not read yet
     problems: Counter[str] = field(default_factory=Counter)  # folders and files that could not be read, by reason
 
     @property
@@ -67,7 +70,8 @@ class Outcome:
         """Everything that was not counted, or is in doubt, by reason; of files that were read earlier, too."""
         found = Counter(self.problems)
         for mark in self.marks.values():
-            found.update(mark.problems)
+            if mark.problems:
+                found.update(mark.problems)
         return found
 
 
@@ -82,8 +86,10 @@ class Importer:
     show: Callable[[Progress], None] = lambda _: None
     _buffer: Buffer = field(default_factory=Buffer)
 
-    def run(self, roots: Iterable[Path], *, changed_since_ms: int | None = None) -> Outcome:
-        """Everything that has changed; of files that changed before a moment, only whether they are there."""
+    def run(
+        self, roots: Iterable[Path], *, changed_since_ms: int | None = None, most_bytes: int | None = None
+    ) -> Outcome:
+        """Everything that has changed; not what changed before a moment, and no more than so many bytes."""
         walk = Walk(self.readers)
         known = self.index.marks()
         outcome = Outcome()
@@ -94,16 +100,19 @@ class Importer:
                 outcome.marks[found.path] = mark
             elif changed_since_ms is None or found.mtime_ns // 1_000_000 >= changed_since_ms:
                 news.append(found)
-        self._read_all(news, known, outcome)
+        with _without_gc():
+            self._read_all(news, known, outcome, most_bytes)
         outcome.problems += walk.problems
         return outcome
 
-    def _read_all(self, news: list[Found], known: dict[str, Mark], outcome: Outcome) -> None:
+    def _read_all(self, news: list[Found], known: dict[str, Mark], outcome: Outcome, most_bytes: int | None) -> None:
         """Oldest first, because a fork is younger than what it was forked from; written in portions."""
         news.sort(key=lambda found: (found.mtime_ns, found.path))
         progress = Progress(files=len(news), bytes=sum(found.size for found in news))
         batch = _Batch()
         for found in news:
+            if most_bytes is not None and outcome.bytes_read >= most_bytes:
+                break
             mark = self._read(found, known.get(found.path), batch, outcome)
             progress.files_done, progress.bytes_done = progress.files_done + 1, progress.bytes_done + found.size
             self.show(progress)
@@ -112,12 +121,13 @@ class Importer:
                 self._write(batch, outcome)
                 batch = _Batch()
         self._write(batch, outcome)
+        outcome.left = progress.files - progress.files_done
 
     def _write(self, batch: _Batch, outcome: Outcome) -> None:
         if batch.read:
             ids = self.index.put(batch.by_file(), repo_of=self.repositories.of, cost_of=self.cost_of)
             for id_, (mark, _) in zip(ids, batch.read, strict=True):
-                outcome.marks[mark.path] = replace(mark, id=id_)
+                outcome.marks[mark.path] = mark._replace(id=id_)
 
     def _read(self, found: Found, before: Mark | None, batch: _Batch, outcome: Outcome) -> Mark | None:
         try:
@@ -146,7 +156,7 @@ class Importer:
                 tail.close()
             outcome.bytes_read += max(0, tail.size - start.offset)
         told = {name: value for name, value in state.items() if name not in {"path", "mtime_ms"}}
-        mark = replace(_fresh(found), offset=place.offset, check=place.check, state=told, problems=dict(sink.problems))
+        mark = _fresh(found)._replace(offset=place.offset, check=place.check, state=told, problems=dict(sink.problems))
         batch.add(mark, sink)
         return mark
 
@@ -161,6 +171,18 @@ class Importer:
         if tail.problem:
             sink.problems[tail.problem] += 1
         return state
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Among hundreds of thousands of tuples of text and numbers, looking for cycles is time wasted."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class _Batch:
@@ -196,7 +218,8 @@ def _fresh(found: Found) -> Mark:
 
 
 def _is_same(mark: Mark, found: Found) -> bool:
-    return (mark.size, mark.mtime_ns, mark.inode) == (found.size, found.mtime_ns, _signed(found.inode))
+    same = mark.size == found.size and mark.mtime_ns == found.mtime_ns
+    return same and mark.inode == _signed(found.inode)
 
 
 def _is_of(mark: Mark, found: Found) -> bool:
@@ -206,6 +229,41 @@ def _is_of(mark: Mark, found: Found) -> bool:
 
 def _signed(number: int) -> int:
     return number if number < 2**63 else number - 2**64
+
+
+def read_here(readers: Sequence[Reader], roots: Iterable[Path]) -> tuple[Told, ...]:
+    """Everything that is told below some folders, each message once, without an index."""
+    memory = _Memory()
+    Importer(index=memory, readers=readers, cost_of=lambda _: None).run(roots)
+    return tuple(memory.sink.told.values())
+
+
+class _Memory:
+    """An index that forgets."""
+
+    def __init__(self) -> None:
+        self.sink = Sink()
+
+    @staticmethod
+    def marks() -> dict[str, Mark]:
+        """Nothing was read before."""
+        return {}
+
+    def put(
+        self,
+        read: Iterable[tuple[Mark, Iterable[Told]]],
+        *,
+        repo_of: Callable[[str], str],
+        cost_of: Callable[[Told], Money | None],
+    ) -> tuple[int, ...]:
+        """Only the messages."""
+        del repo_of, cost_of
+        files = 0
+        for _, messages in read:
+            files += 1
+            for told in messages:
+                self.sink.add(told)
+        return tuple(range(files))
 
 
 def places(readers: Iterable[Reader], environ: Mapping[str, str]) -> tuple[Path, ...]:

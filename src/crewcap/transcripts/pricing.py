@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 
 from crewcap.core.money import Money
-from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice, Usage
+from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice, Usage
 from crewcap.core.transcripts import Told
 
+_DAY_MS = 86_400_000
 _STEP_MS = 900_000  # prices change at quarters of an hour at the earliest
 _KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
-_Where = tuple[str, str, str, str, str, int]
+_Where = tuple[str, str, str, str, str, int, int]
 
 
 @dataclass(slots=True)
@@ -35,8 +36,19 @@ class Pricing:
         if told.parts:
             return self._of_parts(told)
         card = self._card(told, told.model)
+        if card is None:
+            return None
+        if not told.searches and not card.unpriced:  # the usual: the card's own sum, without the object around it
+            rates = card.rates_for(told.input + told.cache_read + told.write_5m + told.write_1h)
+            return Money.from_pico(
+                told.input * rates.input
+                + told.cache_read * rates.cache_read
+                + told.write_5m * rates.write_5m
+                + told.write_1h * rates.write_1h
+                + told.output * rates.output
+            )
         try:
-            return None if card is None else card.cost(told.usage)
+            return card.cost(told.usage)
         except UnknownPrice as unknown:
             self.unpriced[str(unknown)] += 1
             return None
@@ -59,18 +71,27 @@ class Pricing:
         return Money.from_pico(pico)
 
     def _card(self, told: Told, model: str) -> RateCard | None:
-        where = (told.provider, model, told.speed, told.geo, told.tier, told.at // _STEP_MS)
+        """The card of a day where one holds all day, else of a quarter of an hour."""
+        named = (told.provider, model, told.speed, told.geo, told.tier)
+        day = told.at // _DAY_MS
         try:
-            return self._cards[where]
+            return self._cards[(*named, day, 0)]
         except KeyError:
-            found = self._cards[where] = self._look_up(told, model)
-            return found
+            pass
+        first, last = (self._look_up(named, at) for at in (day * _DAY_MS, (day + 1) * _DAY_MS - 1))
+        where = (*named, day, 0) if first == last else (*named, 0, told.at // _STEP_MS)
+        if where not in self._cards:
+            self._cards[where] = first if first == last else self._look_up(named, told.at)
+        found = self._cards[where]
+        if found is None:
+            self.unpriced["/".join(named)] += 1
+        return found
 
-    def _look_up(self, told: Told, model: str) -> RateCard | None:
+    def _look_up(self, named: tuple[str, str, str, str, str], at: int) -> RateCard | None:
+        provider, model, speed, geo, tier = named
         try:
-            return self.book.card(told.provider, model, at=moment(told.at), modifiers=told.modifiers)
-        except UnknownPrice as unknown:
-            self.unpriced[str(unknown)] += 1
+            return self.book.card(provider, model, at=moment(at), modifiers=Modifiers(speed=speed, geo=geo, tier=tier))
+        except UnknownPrice:
             return None
 
 
