@@ -227,3 +227,25 @@ def test_an_answer_without_a_length_and_one_in_chunks_arrive_whole(tmp_path: Pat
                 assert ended.stdout == "hello world" * 4
 
     run(work)
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 100\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_an_answer_that_breaks_off_does_not_look_whole(tmp_path: Path, length: bytes) -> None:
+    """Half a package must not be taken for one, and nothing of ours may stand in it."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + (b"64\r\n" if b"chunked" in length else b"") + b"half")
+        await writer.drain()
+        writer.transport.abort()
+
+    async def work() -> None:
+        context = AUTHORITY.server_context(NAMES[3])
+        async with await asyncio.start_server(answer, LOOPBACK, 0, ssl=context) as server:
+            made = Site(host=NAMES[3], pages={}, port=server.sockets[0].getsockname()[1])
+            async with way_out(tmp_path, allowed_for(made)) as way:
+                ended = await curl(way, tmp_path, "https://private.test/")
+                assert ended.status != 0
+                assert "crewcap" not in ended.stdout
+
+    run(work)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from asyncio import StreamReader
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from crewcap.workspaces.egress_http import Answer, Header, Request, read_answer, write_head
+from crewcap.workspaces.egress_http import Answer, Header, Malformed, Request, read_answer, write_head
 from crewcap.workspaces.egress_streams import Stream, carry_body, read_head
 
 Counted = Callable[[int], None]
+
+
+class CutShort(Exception):
+    """An answer ended in its middle: nothing may be added to it, and its end must not look like one."""
 
 
 @dataclass(slots=True)
@@ -19,7 +24,7 @@ class Server:
     answer_s: float
     stream: Stream | None = None
 
-    async def ask(self, request: Request, head: bytes, client: Stream, sent: Counted) -> Answer:
+    async def ask(self, request: Request, head: bytes, client: Stream, sent: Counted) -> tuple[Answer, StreamReader]:
         """Send a request and read how the answer begins; once more where an older connection turns out to be closed."""
         has_body = request.head.framing is not None
         if self.stream is not None and not has_body:
@@ -31,7 +36,9 @@ class Server:
             self.stream = await self.open()
         return await self._ask(self.stream, request, head, client, sent)
 
-    async def _ask(self, stream: Stream, request: Request, head: bytes, client: Stream, sent: Counted) -> Answer:
+    async def _ask(
+        self, stream: Stream, request: Request, head: bytes, client: Stream, sent: Counted
+    ) -> tuple[Answer, StreamReader]:
         sent(len(head))
         await stream.send(head)
         if (framing := request.head.framing) is not None:
@@ -42,7 +49,7 @@ class Server:
                 raise ConnectionResetError("the server hung up")
             answer = read_answer(raw)
             if answer.status >= 200:
-                return answer
+                return answer, stream.reader
 
     def close(self) -> None:
         """Hang up."""
@@ -65,13 +72,16 @@ async def exchange(
     coding: tuple[Header, ...] = (("Transfer-Encoding", "chunked"),) if request.head.framing == "chunked" else ()
     if request.head.one("expect").lower() == "100-continue":
         await client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    answer = await server.ask(request, write_head(first, (*headers, *coding)), client, sent)
+    answer, rest = await server.ask(request, write_head(first, (*headers, *coding)), client, sent)
     framing = answer.head.framing
     ends_itself = framing is not None or not answer.has_body(request.method)
     keeps = request.head.keeps_open and ends_itself
-    await client.send(_head_of(answer, has_body=answer.has_body(request.method), keeps=keeps))
-    if answer.has_body(request.method):
-        await carry_body(framing, server.stream.reader if server.stream else client.reader, client, got)
+    try:
+        await client.send(_head_of(answer, has_body=answer.has_body(request.method), keeps=keeps))
+        if answer.has_body(request.method):
+            await carry_body(framing, rest, client, got)
+    except (OSError, EOFError, Malformed) as error:
+        raise CutShort(str(error)) from None
     if not (answer.head.keeps_open and ends_itself):
         server.close()
     return answer, keeps

@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crewcap.workspaces.egress_exchange import Server, exchange, refusal
+from crewcap.workspaces.egress_exchange import CutShort, Server, exchange, refusal
 from crewcap.workspaces.egress_hello import LARGEST, NotTls, read_greeting
 from crewcap.workspaces.egress_http import (
     LARGEST_HEAD,
@@ -229,7 +229,7 @@ class Proxy:
             reason = "cut: nothing moved any more"
         except (Cut, Malformed) as error:
             reason = str(error)
-        except (OSError, EOFError):
+        except (OSError, EOFError, CutShort):
             reason = "broken off"
         except asyncio.CancelledError:
             reason = "cut: the phase was over"

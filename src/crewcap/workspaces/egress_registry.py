@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from socket import socket
 
 from crewcap.workspaces.authority import Authority
-from crewcap.workspaces.egress_exchange import Server, exchange, refusal
+from crewcap.workspaces.egress_exchange import CutShort, Server, exchange, refusal
 from crewcap.workspaces.egress_http import LARGEST_HEAD, Header, Malformed, Request, read_request
 from crewcap.workspaces.egress_rules import Target
 from crewcap.workspaces.egress_streams import Bounds, Stream, read_head
@@ -38,29 +38,34 @@ class Desk:
 
     authority: Authority
     bounds: Bounds
-    contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
+    _contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)  # as which we speak inside
+    _trusting: dict[str, ssl.SSLContext] = field(default_factory=dict)  # whom we trust outside
 
     async def serve(self, end: socket, target: Target, opened: Opened, refused: Refused) -> None:
         """Answer the client at this end of its tunnel, until it hangs up."""
         client = await self._greeted(end, target.host)
-        server = Server(functools.partial(opened, _trusting(target)), answer_s=self.bounds.idle_s)
+        if target.host not in self._trusting:
+            self._trusting[target.host] = _trusting(target)
+        server = Server(functools.partial(opened, self._trusting[target.host]), answer_s=self.bounds.idle_s)
         try:
             while raw := await read_head(client.reader, within_s=self.bounds.idle_s):
                 if not await self._answer(raw, client, server, target, refused):
                     break
+        except CutShort:
+            client.abort()
         finally:
             server.close()
             await client.close()
 
     async def _greeted(self, end: socket, host: str) -> Stream:
         """The client's connection, once it has spoken TLS with us."""
-        if host not in self.contexts:
-            self.contexts[host] = self.authority.server_context(host)
+        if host not in self._contexts:
+            self._contexts[host] = self.authority.server_context(host)
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=LARGEST_HEAD)
         protocol = asyncio.StreamReaderProtocol(reader)
         transport, _ = await loop.connect_accepted_socket(
-            lambda: protocol, end, ssl=self.contexts[host], ssl_handshake_timeout=self.bounds.head_s
+            lambda: protocol, end, ssl=self._contexts[host], ssl_handshake_timeout=self.bounds.head_s
         )
         return Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
