@@ -23,6 +23,7 @@ from tests.gateway.conftest import endpoints_for, script
 from tests.runner.fake_agent import PROGRAM, FakeAgent
 from tests.workspaces.repos import git
 
+from crewcap import config
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
 from crewcap.core.routing import Route
@@ -33,20 +34,21 @@ from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.runner.doors import Doors
+from crewcap.runner.fitting import OWNER, Fitted, Grounds, Plot, fit_out
 from crewcap.runner.moments import Counted, Heard, Moment, Stepped
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
 from crewcap.runner.record import Tools
-from crewcap.runner.rooms import Rooms
 from crewcap.runner.tree import Tree
 from crewcap.runner.workflow import Workflow
-from crewcap.settings.models import RepoSettings
+from crewcap.settings.models import RepoSettings, Settings
 from crewcap.simulator.script import Script
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Totals
 from crewcap.stores.sqlite import SqliteLedger
 from crewcap.stores.sqlite_runs import SqliteRuns
 from crewcap.workspaces.mirrors import Mirrors
+from crewcap.workspaces.repositories import Base
 from crewcap.workspaces.uids import Lease, lease
 from crewcap.workspaces.unconfined import Unconfined
 
@@ -173,7 +175,7 @@ class Rig:
             "ledger": self.shop.ledger,
             "doors": Doors(self.gateway),
             "adapter": self.agent,
-            "rooms": Rooms(site=self.site),
+            "fitted": self.shop.fitted(self.run, self.plan),
             "tree": Tree(mirrors=self.shop.mirrors, repository=self.shop.repository),
             "folder": self.folder,
             "clock": utc_now,
@@ -192,6 +194,11 @@ class Shop:
     folder: Path
     book: Book
     template: Path  # a repository that the user's own is a copy of
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Of a user who wrote none."""
+        return config.load(None, {"HOME": str(self.folder)})
 
     @property
     def user(self) -> Path:
@@ -233,17 +240,29 @@ class Shop:
 
     def site(self, run: Run) -> Site:
         """A run's folders, and no wall around them."""
-        folder, sandbox = self.home.run(run.id), Unconfined()
-        workspace, home, objects = folder / "workspace", folder / "home", self.mirrors.objects(self.repository)
-        return Site(
-            sandbox=sandbox,
-            layout=sandbox.layout(workspace=workspace, home=home, objects=objects, binary=PROGRAM),
+        return self.fitted(run, self.plan()).rooms.site
+
+    def fitted(self, run: Run, plan: Plan) -> Fitted:
+        """The same as its phases find it."""
+        grounds = Grounds(
+            home=self.home,
+            settings=self.settings,
+            environ={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
+            sandbox=Unconfined(),
+            mirrors=self.mirrors,
+            clock=utc_now,
+        )
+        plot = Plot(
+            repo=run.repo,
+            repository=self.repository,
+            base=Base(commit=run.base, branch=run.base_branch),
+            project=plan.project,
+            folder=self.home.run(run.id),
             uid=self.uid,
-            workspace=workspace,
-            home=home,
-            objects=objects,
+            trust=OWNER,
             binary=PROGRAM,
         )
+        return fit_out(grounds, plot)
 
     def git(self, *words: str) -> str:
         """Git as the user runs it."""
@@ -254,7 +273,7 @@ class Shop:
 
     def plan(self, **changes: Any) -> Plan:
         """What was decided before the run."""
-        project = {name: changes.pop(name) for name in ("setup", "check", "instructions") if name in changes}
+        project = {name: changes.pop(name) for name in RepoSettings.model_fields if name in changes and name != "cap"}
         route: dict[str, Any] = {"agent": "fake", "model": MODEL, "max_turns": 40, "timeout_s": 600}
         route |= {name: changes.pop(name) for name in (*route, "effort", "because", "max_agents") if name in changes}
         plan = Plan(

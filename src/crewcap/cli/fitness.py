@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +32,7 @@ class Finding:
     level: Level
     text: str
     help: str = ""  # the command that opens it
+    facts: Mapping[str, object] = field(default_factory=dict)  # the same in numbers and lists, for machines
 
 
 Look = Callable[[Call], Iterator[Finding]]

@@ -17,6 +17,7 @@ from crewcap.gateway import process
 from crewcap.gateway.assemble import key_variables
 from crewcap.runner import prompt, start
 from crewcap.runner.account import account
+from crewcap.runner.fitting import OWNER
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
 from crewcap.runner.plan import Asked, Plan, apart, make_plan
@@ -93,6 +94,7 @@ def make_order(call: Call, job: Job, tell: Callable[[Moment], None]) -> start.Or
         mirrors=call.app.mirrors,
         repository=job.repository,
         base=job.base,
+        trust=OWNER,
         tell=tell,
         report=_reporter(call, job, tuple(held.values())),
     )

@@ -76,7 +76,7 @@ async def _visit(call: Call, run: Run, command: tuple[str, ...], *, network: boo
             call.note(
                 f"{run.name} in {sandbox.rung}; no key, no gateway; what you change is part of the run; exit leaves"
             )
-        async with fitted.rooms.opened("setup" if network else "shell") as room:
+        async with fitted.rooms.opened("shell", network=network) as room:
             return await visit(room, command or _shell(), environ=_environ(call, run), terminal=terminal)
 
 
@@ -109,17 +109,19 @@ def _alone(run: Run, folder: Path) -> Iterator[None]:
 @contextmanager
 def _plot(call: Call, run: Run, found: Found) -> Iterator[Plot]:
     """The run's folders, with a user id of their own for as long as the visit lasts."""
-    from crewcap.runner.fitting import Plot  # noqa: PLC0415
+    from crewcap.runner.fitting import OWNER, Plot  # noqa: PLC0415
     from crewcap.workspaces.uids import lease  # noqa: PLC0415
 
     leased = lease(call.home.root / "uids")
     try:
         yield Plot(
+            repo=found.name,
             repository=found.repository,
-            commit=run.base,
+            base=found.base,
             project=found.project,
             folder=call.home.run(run.id),
             uid=leased.uid,
+            trust=OWNER,
             binary=_program(call, run, found),
         )
     finally:

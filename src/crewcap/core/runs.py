@@ -192,6 +192,7 @@ class Run:
     signal: int = 0  # what interrupted its driver, by number
     frozen: str = ""  # why the provider's key was out of order when the agent ended, if it was
     agents: str = ""  # what its agents did, in a sentence of the gateway's; empty = it had none
+    merge: str = ""  # whether the branch that it started from moved meanwhile, in a sentence; empty = it did not
     wrap_up: str = ""  # how it was told to wrap up when its money ran out; empty = it was not
     refused_before: int = 0  # requests that were refused before this start of the agent
     fixes: int = 0  # times that a red check went back into the session

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from crewcap.agents import AgentAdapter, Launch
 from crewcap.core.runs import AgentEnd, AgentEvent, Cut
+from crewcap.core.scrub import Scrubber
 from crewcap.runner.process import Site, last_words, lines
 from crewcap.workspaces import Child, Outlet
 
@@ -58,6 +59,7 @@ async def work(
     transcript: Path,
     patience: Patience,
     company: Company,
+    scrubber: Scrubber = Scrubber(),  # noqa: B008  (nothing changes it)
 ) -> tuple[AgentEnd, Cut]:
     """Start the agent and see it through; how it ended, and why we ended it if we did."""
     command = site.command(launch.argv, environ=launch.environ, files=launch.files, outlets=(gateway,))
@@ -73,7 +75,7 @@ async def work(
         with transcript.open("ab") as log:
             async for line in lines(child):
                 pulse.last = time.monotonic()
-                log.write(line + b"\n")
+                log.write(scrubber.bytes(line) + b"\n")
                 for event in adapter.read(line):
                     if isinstance(event, AgentEnd):
                         last = event

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from crewcap.core.runs import AgentEnd, Check, RunEvent, Verdict
 from crewcap.core.verdict import Evidence, Judgement, judge
+from crewcap.errors import CrewcapError
+from crewcap.runner.lending import spilled
 from crewcap.runner.preparing import checked
 from crewcap.runner.record import Record
 
@@ -13,7 +16,7 @@ from crewcap.runner.record import Record
 async def finish(record: Record) -> None:
     """Fetch the work, check it, and judge; a red check may go back into the session."""
     tools = record.tools
-    kept = await tools.tree.collect(record.run, tools.site)
+    kept = await tools.tree.collect(record.run, tools.site, without=record.lent.names)
     record.keep(
         commit=kept.commit,
         commits=kept.commits,
@@ -34,6 +37,7 @@ async def finish(record: Record) -> None:
         return
     if kept.commits:
         await _publish(record)
+        await _say_merge(record)
     record.move(judgement.move, verdict=judgement.verdict, reason=judgement.reason)
 
 
@@ -54,8 +58,27 @@ async def _check_after(record: Record) -> Check:
 
 async def _publish(record: Record) -> None:
     """The branch goes into the user's own repository; where it cannot, it is still in the mirror, and we say so."""
+    if reason := await _spilled(record):
+        record.tell("branch", reason)
+        return
     if reason := await record.tools.tree.publish(record.run):
         record.tell("branch", f"{record.run.branch} is in the mirror only: {reason}")
+
+
+async def _spilled(record: Record) -> str:
+    """Why its branch must not leave the mirror: what was lent to the run stands in it. Empty = it may."""
+    if not record.lent.names and not any(record.lent.scrubber):
+        return ""
+    diff, paths = await record.tools.tree.changes(record.run)
+    return await asyncio.to_thread(spilled, record.lent, diff=diff, paths=paths)
+
+
+async def _say_merge(record: Record) -> None:
+    """Whether the branch that it started from moved meanwhile; a repository that is gone by now says nothing."""
+    with contextlib.suppress(CrewcapError):
+        if said := (await record.tools.tree.merge(record.run)).sentence:
+            record.keep(merge=said)
+            record.tell("merge", said)
 
 
 def _evidence(record: Record) -> Evidence:

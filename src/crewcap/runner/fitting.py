@@ -78,7 +78,8 @@ class Fitted:
     supply: Supply
     secrets: tuple[Fittings, Scrubber] = field(repr=False)
     toolchains: tuple[str, ...] = ()  # a sentence each
-    said: tuple[str, ...] = ()  # what else was fitted, and what is loosened
+    said: tuple[str, ...] = ()  # what else was fitted
+    wanting: tuple[str, ...] = ()  # what the project wants and cannot have here, with the way round
 
     @property
     def network_log(self) -> Path:
@@ -145,7 +146,8 @@ def fit_out(grounds: Grounds, plot: Plot) -> Fitted:
         supply=supply,
         secrets=secrets,
         toolchains=toolchains.said,
-        said=(*others.said, *borrowed.said, *secrets[0].said, *_containers(grounds, plot)),
+        said=(*others.said, *borrowed.said),
+        wanting=_containers(grounds, plot),
     )
 
 
@@ -192,6 +194,7 @@ def recipe_of(fitted: Fitted, included: Collection[str]) -> Recipe:
     """What the result of this run's setup will depend on; `included` = names of files that were copied. It blocks."""
     plot, site = fitted.plot, fitted.rooms.site
     files = (f"{name} {_digest(site.workspace / name)}" for name in sorted(included))
+    services = (line for line in fitted.said if line.startswith(tuple(plot.project.services)))  # with their versions
     return Recipe(
         repository=plot.repository.mirror_name,
         tracked=fitted.grounds.mirrors.tracked(plot.repository, at=plot.base.commit),
@@ -199,7 +202,7 @@ def recipe_of(fitted: Fitted, included: Collection[str]) -> Recipe:
         workspace=site.layout.workspace,
         home=site.layout.home,
         toolchains=fitted.toolchains,
-        others=(*plot.project.hosts, *plot.project.services, *plot.project.paths, site.sandbox.rung, *files),
+        others=(*plot.project.hosts, *services, *plot.project.paths, site.sandbox.rung, *files),
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from crewcap.core.runs import Check, RunEvent, Verdict
 from crewcap.runner import project, prompt
+from crewcap.runner.fitting import furnish
 from crewcap.runner.record import Record
+from crewcap.runner.setup import set_up
 
 
 async def prepare(record: Record) -> None:
@@ -13,7 +17,12 @@ async def prepare(record: Record) -> None:
     taken = await tools.tree.take(record.run)
     record.keep(base=taken.base, base_branch=taken.base_branch, branch=taken.branch)
     laid = await tools.tree.lay_out(record.run, tools.site)
+    record.lent = await asyncio.to_thread(furnish, tools.fitted)
     record.tell("workspace", f"{laid.files:,} files, branch {laid.branch}")
+    if tools.fitted.toolchains:
+        record.tell("tools", "; ".join(tools.fitted.toolchains))
+    for text in (*tools.fitted.said, *tools.fitted.wanting, *record.lent.said):
+        record.tell("sandbox", text)
     record.report()
     if not await _set_up(record):
         return
@@ -38,12 +47,15 @@ async def _set_up(record: Record) -> bool:
     command = record.plan.project.setup
     if not command:
         return True
-    done = await project.set_up(record.tools.rooms, command, limit_s=record.tools.setup_s)
+    done = await set_up(record.tools.fitted, included=record.lent.names, limit_s=record.tools.setup_s)
+    record.tell("setup", done.told)
+    for note in done.notes:
+        record.log("note", f"setup: {note}")
     if not done.failed:
-        record.tell("setup", f"{command}: done in {done.seconds:.0f} s")
         return True
-    record.tell("setup", f"{command}: {done.failed}")
     record.log("note", f"setup said: {done.tail}")
-    reason = f"setup `{command}` failed ({done.failed}): {done.tail[-200:]}"
+    if done.asked:
+        record.tell("setup", done.asked)
+    reason = f"setup `{command}` failed ({done.failed}): {done.asked or done.tail[-200:]}"
     record.move(RunEvent.FAIL, verdict=Verdict.SETUP_FAILED, reason=reason)
     return False

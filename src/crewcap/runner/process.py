@@ -26,11 +26,21 @@ class Outcome:
     stdout: bytes
     stderr: bytes
     seconds: float
+    limit_hit: str = ""  # name of the limit that ended it; empty = none did
 
     @property
     def both(self) -> bytes:
         """Everything it said."""
         return self.stdout + self.stderr
+
+    @property
+    def failed(self) -> str:
+        """Why it did not do its work, in a few words; empty = it did."""
+        if self.limit_hit:
+            return f"ended at its limit on {self.limit_hit}"
+        if self.status == TIMED_OUT:
+            return "ran out of time"
+        return f"exit {self.status}" if self.status else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +107,9 @@ class Site:
         ending.cancel()  # in vain where it ended; else somebody got out of the sandbox and keeps its streams open
         stdout, stderr, status = ending.result() if said else (b"", b"", TIMED_OUT)
         status = status if in_time else TIMED_OUT
-        return Outcome(status=status, stdout=stdout, stderr=stderr, seconds=time.monotonic() - began)
+        return Outcome(
+            status=status, stdout=stdout, stderr=stderr, seconds=time.monotonic() - began, limit_hit=child.limit_hit
+        )
 
 
 def _searched(fitted: Fittings) -> Mapping[str, str]:

@@ -17,11 +17,14 @@ from crewcap.core.budget import Scope
 from crewcap.core.runs import Check, Cut, Run, RunEvent, RunState, move
 from crewcap.errors import CrewcapError
 from crewcap.runner.doors import Doors
+from crewcap.runner.fitting import Fitted
+from crewcap.runner.lending import Lent
 from crewcap.runner.moments import Counted, Moment, Stepped
 from crewcap.runner.ownership import is_stop_requested
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
 from crewcap.runner.rooms import Rooms
+from crewcap.runner.scrubbed import scrubbed
 from crewcap.runner.tree import Tree
 from crewcap.stores import Ledger, RunStore, Totals
 
@@ -37,7 +40,7 @@ class Tools:
     ledger: Ledger
     doors: Doors
     adapter: AgentAdapter
-    rooms: Rooms
+    fitted: Fitted
     tree: Tree
     folder: Path  # of the run, in the state directory
     clock: Callable[[], datetime]
@@ -51,7 +54,12 @@ class Tools:
     @property
     def site(self) -> Site:
         """Where git works: the run's own tree and nothing else."""
-        return self.rooms.site
+        return self.fitted.rooms.site
+
+    @property
+    def rooms(self) -> Rooms:
+        """Where the phases work."""
+        return self.fitted.rooms
 
 
 @dataclass(slots=True)
@@ -64,10 +72,11 @@ class Record:
     interrupts: int = 0
     hurry: asyncio.Event = field(default_factory=asyncio.Event)  # set when nobody wants to wait any longer
     checking: asyncio.Task[Check] | None = None  # what an interruption gives up at once
+    lent: Lent = field(default_factory=Lent)  # what it was given beside its repository, and the filter that knows it
 
     def keep(self, **changes: Any) -> None:
         """Store what is known now."""
-        self.run = replace(self.run, **changes)
+        self.run = replace(self.run, **{name: scrubbed(value, self.lent.scrubber) for name, value in changes.items()})
         self.tools.runs.save(self.run)
 
     def move(self, event: RunEvent, **changes: Any) -> None:
@@ -81,12 +90,13 @@ class Record:
 
     def tell(self, name: str, text: str) -> None:
         """A step of ours, for the story and for whoever watches."""
+        text = self.lent.scrubber.text(text)
         self.log("step", f"{name}: {text}")
         self.tools.tell(Stepped(name=name, text=text))
 
     def log(self, kind: str, text: str) -> None:
         """A line of the run's story."""
-        self.tools.runs.log(self.run.id, kind, text[:_STORY])
+        self.tools.runs.log(self.run.id, kind, self.lent.scrubber.text(text)[:_STORY])
 
     def report(self) -> None:
         """Tell the issue. A file that cannot be written is a note in the story: work that was paid for goes on."""

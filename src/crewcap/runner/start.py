@@ -63,6 +63,7 @@ class Order:
     mirrors: Mirrors
     repository: Repository
     base: Base  # where a new run starts
+    trust: str = ""  # what whoever wrote the issue may do in the repository (`core/trust`)
     tell: Callable[[Moment], None]
     report: Callable[[Run, Totals], None]
 
@@ -188,11 +189,13 @@ async def _carry_out(
     leased = lease(order.home.root / "uids")
     try:
         plot = Plot(
+            repo=plan.repo,
             repository=order.repository,
-            commit=run.base or order.base.commit,
+            base=Base(commit=run.base, branch=run.base_branch) if run.base else order.base,
             project=plan.project,
             folder=folder,
             uid=leased.uid,
+            trust=order.trust,
             binary=Path(found.path),
         )
         fitted = await asyncio.to_thread(fit_out, order.grounds, plot)
@@ -201,7 +204,7 @@ async def _carry_out(
             ledger=order.ledger,
             doors=Doors(gateway),
             adapter=adapter_of(plan),
-            rooms=fitted.rooms,
+            fitted=fitted,
             tree=Tree(mirrors=order.mirrors, repository=order.repository, supply=fitted.supply),
             folder=folder,
             clock=order.clock,

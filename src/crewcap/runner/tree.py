@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from crewcap.workspaces.harvest import Harvest, Perform, harvest
 from crewcap.workspaces.large_home import bring_large
 from crewcap.workspaces.merging import Merge
 from crewcap.workspaces.mirrors import Mirrors
+from crewcap.workspaces.removal import remove_tree
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.review import Returned, Spurned
 from crewcap.workspaces.supplies import NOTHING_MORE, Supply
@@ -75,8 +75,9 @@ class Tree:
     async def lay_out(self, run: Run, site: Site) -> Laid:
         """Make the workspace anew; what a run that was cut short before had of it is thrown away."""
         taken = await self.take(run)
-        if site.workspace.exists():
-            await asyncio.to_thread(shutil.rmtree, site.workspace)
+        for folder in (site.workspace, site.home):
+            if folder.exists():
+                await asyncio.to_thread(remove_tree, folder)
         made = await asyncio.to_thread(
             self.mirrors.make_workspace,
             self.repository,
@@ -86,7 +87,7 @@ class Tree:
             objects_inside=site.layout.objects,
             supply=self.supply,
         )
-        site.home.mkdir(mode=0o700, exist_ok=True)
+        site.home.mkdir(mode=0o700)
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
         return Laid(base=taken.base, base_branch=taken.base_branch, branch=taken.branch, files=made.files)
 
@@ -95,7 +96,7 @@ class Tree:
         owned = tuple(folder for folder in (site.workspace, site.home) if folder.exists())
         await asyncio.to_thread(site.sandbox.prepare, uid=site.uid, owned=owned)
 
-    async def collect(self, run: Run, site: Site) -> Kept:
+    async def collect(self, run: Run, site: Site, *, without: tuple[str, ...] = ()) -> Kept:
         """Commit inside the sandbox, bring the bundle out, and take it into the mirror with every object checked."""
 
         async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Outcome:
@@ -108,6 +109,7 @@ class Tree:
             objects=site.layout.objects,
             spare=f"{site.layout.home}/.crewcap-spare.git",
             supply=self.supply,
+            without=without,
         )
         base = Base(commit=run.base, branch=run.base_branch)
         taken = await asyncio.to_thread(
@@ -131,6 +133,10 @@ class Tree:
     async def publish(self, run: Run) -> str:
         """Place the branch in the user's own repository; why not, where it could not be."""
         return (await asyncio.to_thread(self.mirrors.publish, self.repository, run.branch, base=run.base)).reason
+
+    async def changes(self, run: Run) -> tuple[bytes, tuple[str, ...]]:
+        """Everything that its commits changed and say, and the names of the files that they changed."""
+        return await asyncio.to_thread(self.mirrors.changes, self.repository, base=run.base, tip=run.commit)
 
     async def merge(self, run: Run) -> Merge:
         """Whether the branch that the run started from moved meanwhile, and if the run's work still merges."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from crewcap.core.runs import Run, RunEvent, RunState, Verdict
 from crewcap.runner.finishing import finish
+from crewcap.runner.fitting import recall
 from crewcap.runner.moments import Ended
 from crewcap.runner.ownership import clear_stop, is_stop_requested, myself
 from crewcap.runner.plan import Plan
@@ -53,6 +54,7 @@ class Workflow:
         try:
             if self.run.state in {RunState.RUNNING, RunState.FINISHING}:
                 await tools.tree.take_over(tools.site)
+                record.lent = await asyncio.to_thread(recall, tools.fitted)
             while self.run.state not in FINAL:
                 await self._step()
         except asyncio.CancelledError:

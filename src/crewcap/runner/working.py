@@ -16,6 +16,7 @@ from crewcap.runner.agent_turn import Company, Patience, work
 from crewcap.runner.doors import Door
 from crewcap.runner.moments import Heard, Stepped
 from crewcap.runner.record import Record
+from crewcap.runner.scrubbed import scrubbed
 from crewcap.workspaces import Child
 
 # Claude Code tells its model that a call which a signal cut off was rejected by the user, who wants it to stop.
@@ -84,6 +85,7 @@ async def _start(record: Record, access: Access, *, words: str, resume: bool) ->
             tools.adapter.launch(_order(record, access.secret, door, words=words, resume=resume)),
             gateway=door.outlet,
             transcript=tools.folder / "agent.jsonl",
+            scrubber=record.lent.scrubber,
             patience=Patience(
                 total_s=max(0, run.timeout_s - run.agent_seconds), silent_s=tools.silent_s, hurry=record.hurry
             ),
@@ -147,6 +149,7 @@ class _Listener:
     def hear(self, event: AgentEvent) -> None:
         """Hand on what the agent says, with what it has cost so far."""
         totals = self.record.totals()
+        event = scrubbed(event, self.record.lent.scrubber)
         self.record.tools.tell(Heard(event=event, turn=totals.requests, spent=totals.spent + totals.uncertain))
         kind = type(event).__name__.lower()
         text = getattr(event, "what", "") or getattr(event, "text", "") or getattr(event, "message", "")

@@ -39,9 +39,14 @@ def settings_file() -> str:
     return _text("starter.toml")
 
 
+def guess(names: Collection[str]) -> Project | None:
+    """What a repository with these files at its top probably is."""
+    return next((project for project in PROJECTS if any(mark in names for mark in project.marks)), None)
+
+
 def repository_file(names: Collection[str]) -> tuple[str, Project | None]:
     """A `.crewcap.toml` for a repository with these files at its top, and what it was taken for."""
-    found = next((project for project in PROJECTS if any(mark in names for mark in project.marks)), None)
+    found = guess(names)
     lines = {
         "setup": _line("setup", found.setup if found else "", dotted_text, example="npm ci"),
         "check": _line("check", found.check if found else "", dotted_text, example="npm test"),

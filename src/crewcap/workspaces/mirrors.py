@@ -215,6 +215,10 @@ class Mirrors:
         """What a run changed, as a patch or as a table of files."""
         return self._handover(repository).diff(base=base, tip=tip, stat=stat)
 
+    def changes(self, repository: Repository, *, base: str, tip: str) -> tuple[bytes, tuple[str, ...]]:
+        """Everything that a run's commits changed and say, and every path in them."""
+        return self._handover(repository).changes(base=base, tip=tip)
+
     def log(self, repository: Repository, *, base: str, tip: str) -> bytes:
         """Its commits, a line each."""
         return self._handover(repository).log(base=base, tip=tip)
