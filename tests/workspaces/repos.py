@@ -81,7 +81,7 @@ class Trip:
         done = subprocess.run(argv, cwd=self.folder, env={**PLAIN, **environ}, capture_output=True, check=False)
         return Said(done.returncode, done.stdout)
 
-    def harvest(self) -> Harvest:
+    def harvest(self, *, without: tuple[str, ...] = ()) -> Harvest:
         """The half that belongs inside a sandbox, run in the folder itself."""
 
         objects = str(self.mirrors.objects(self.repository))
@@ -94,6 +94,7 @@ class Trip:
                 objects=objects,
                 spare=spare,
                 supply=self.supply,
+                without=without,
             )
         )
 

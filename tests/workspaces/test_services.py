@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from crewcap.errors import UnsafeEnvironment
 from crewcap.workspaces import Confined, Fittings, Layout
 from crewcap.workspaces import services as under_test
 from crewcap.workspaces.attend import NOT_STARTED
+from crewcap.workspaces.prepared import Lent, PreparedTrees, look
 from crewcap.workspaces.services import DATA, find_services, or_without
 from crewcap.workspaces.uids import is_root
 
@@ -166,6 +168,23 @@ class TestPostgres:
         assert (done.status, done.stdout) == (NOT_STARTED, "")
         assert "crewcap: postgres did not start (exit 1); it said last:" in done.stderr
         assert 'unrecognized configuration parameter "no"' in done.stderr
+
+
+@pytest.mark.sandbox
+def test_what_setup_migrated_is_there_in_a_run_whose_setup_is_reused(stack: ExitStack, tmp_path: Path) -> None:
+    """A prepared tree holds the database as well; each run has a copy of its own."""
+    if not any((*under_test._system_folders(), *under_test._wheel_folders())):
+        pytest.skip("no PostgreSQL here")
+    first, second = (a_run(stack, "postgres") for _ in range(2))
+    trees = PreparedTrees(tmp_path / "prepared", lambda: datetime.now(UTC))
+    before = look(first.ground.workspace)
+    first.psql("CREATE TABLE a(n int)", "INSERT INTO a VALUES (1)")
+    kept = trees.keep("one", workspace=first.ground.workspace, home=first.ground.home, before=before)
+    assert (kept.reason, kept.said) == ("", ())
+    first.psql("INSERT INTO a VALUES (2)")
+    uid = second.ground.uid if is_root() else None
+    assert isinstance(trees.lend("one", workspace=second.ground.workspace, home=second.ground.home, uid=uid), Lent)
+    assert second.psql("SELECT n FROM a") == "1\n"
 
 
 @pytest.mark.sandbox

@@ -31,6 +31,7 @@ from crewcap.workspaces.pack import (
     read_index,
 )
 from crewcap.workspaces.recipes import Recipe, is_input, name_of
+from crewcap.workspaces.services import DATA
 from crewcap.workspaces.uids import is_root
 from crewcap.workspaces.untrusted_tree import Found, folder_below, open_folder, walk
 
@@ -49,6 +50,7 @@ HOME_KEPT = (
     *(".npm", ".yarn", ".bun", ".deno", ".cargo/bin", ".cargo/registry", ".cargo/git", ".rustup", "go"),
     *(".gem", ".bundle", ".m2/repository", ".gradle/caches", ".gradle/wrapper", ".nuget", ".dotnet", ".composer/cache"),
     *(".mix", ".hex", ".pub-cache", ".nvm", ".pyenv", ".virtualenvs", ".stack", ".cabal"),
+    DATA,  # what setup migrated
 )
 # Of no use without the network that they were made for, or of nobody's use at all.
 _HOME_LEFT = (".cache/pip", ".npm/_logs", ".npm/_update-notifier-last-checked", ".local/share/claude")
@@ -239,7 +241,7 @@ def _said(changed: list[str], lost: list[str]) -> Iterator[str]:
     if changed:
         yield f"setup changed {_named(changed)}, which a later run that reuses its tree will not see"
     if lost:
-        yield f"of what setup left, {_named(lost)} is not kept: no plain file, unreadable, or too deep"
+        yield f"of what setup left, {_named(sorted(lost))} is not kept: no plain file, unreadable, or too deep"
 
 
 def _named(paths: list[str]) -> str:
