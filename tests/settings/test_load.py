@@ -203,6 +203,28 @@ WRONG = {
     "a way around the meter": ("[repos.r]\nhosts = ['*.anthropic.com']", "host of a model provider", "gateway alone"),
     "a path out": ("[repos.r]\ninclude = ['../secrets']", "leads out of the repository", "inside it"),
     "git's own folder": ("[repos.r]\ninclude = ['.git/config']", "leads out of the repository", "inside it"),
+    "a service by another name": ("[repos.r]\nservices = ['postgresql']", "no service", 'did you mean "postgres"?'),
+    "a service with a slip": ("[repos.r]\nservices = ['rediss']", "repos.r.services", 'did you mean "redis"?'),
+    "a service of nobody": ("[repos.r]\nservices = ['kafka']", "no service", "others come in with `ports`"),
+    "a port of the system": ("[repos.r]\nports = { 80 = '127.0.0.1:80' }", "belongs to the system", "another number"),
+    "the gateway's own port": ("[repos.r]\nports = { 8787 = '127.0.0.1:1' }", "belongs to the gateway", "another"),
+    "a port of a service": (
+        "[repos.r]\nservices = ['redis']\nports = { 6379 = 'db.example:1' }", "port 6379 inside belongs to redis", "another"
+    ),
+    "a port to a provider": (
+        "[repos.r]\nports = { 1443 = 'api.anthropic.com:443' }", "the host of a model provider", "gateway alone"
+    ),
+    "a port to a provider of one's own": (
+        '[providers.anthropic]\nbase_url = "http://localhost:8080"\nprices = "anthropic"\n'
+        "[repos.r]\nports = { 1443 = '127.0.0.1:8080' }", "the address of a model provider", "through the gateway"
+    ),
+    "a provider's key for agents": (
+        "[repos.r]\nsecrets = { MINE = { env = 'ANTHROPIC_API_KEY' } }", "a provider's key may not be given", "take it out"
+    ),
+    "a provider's key by its usual name": (
+        "[repos.r]\nsecrets = { OPENAI_API_KEY = { env = 'A' } }", "a provider's key may not be given", "take it out"
+    ),
+    "a secret that is no variable": ("[repos.r]\nsecrets = { 'a-b' = { env = 'A' } }", "environment variable", ""),
     "a route said twice": ("[[routes]]\nname='a'\n[[routes]]\nname='a'", "line 4: routes[1].name", "rename one"),
     "a schedule without a prompt": (
         "[repos.r]\n[[schedules]]\nname='a'\nrepo='r'\ncron='0 2 * * *'", "a `prompt` or a `prompt_file`", ""
