@@ -6,13 +6,14 @@ import base64
 from pathlib import Path
 
 import pytest
+from tests.contracts.sandboxes import Ground, ground, missing, within
 
 from crewcap.core.scrub import REMOVED, Scrubber
 from crewcap.errors import UnsafeEnvironment
 from crewcap.runner.lending import LENT_IN, Lent, given_secrets, lend_files, lent, lent_files, spilled
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.models import RepoSettings
-from crewcap.workspaces import Fittings
+from crewcap.workspaces import Fittings, Rung
 from crewcap.workspaces.include import Included
 
 SECRET = "sk_test_fake_51HqLyjWDarjtT1zdp7dc"
@@ -56,9 +57,44 @@ class TestSecrets:
         """It talks to package hosts, and what it makes is kept for the runs of others."""
         assert {"check", "agent", "shell"} == LENT_IN
 
+    @pytest.mark.sandbox
+    @pytest.mark.parametrize("rung", ["bubblewrap", "landlock"])
+    def test_a_secret_is_a_variable_inside_and_in_no_command_line_and_no_file(self, rung: Rung) -> None:
+        """Looked for where every user of this machine may look, and in all that the run left on disk."""
+        if reason := missing(rung):
+            pytest.skip(f"{rung}: {reason}")
+        fittings, _ = given_secrets(STRIPE, trust="owner", environ=ENVIRON)
+
+        async def looked(made: Ground) -> tuple[bytes, list[Path]]:
+            words = 'test "$STRIPE_KEY" = "$(cat)" && echo there; exec cat /dev/zero'
+            child = await made.start(made.command("/bin/sh", "-c", words, environ=fittings.environ))
+            assert child.stdin is not None
+            child.stdin.write(SECRET.encode())
+            child.stdin.close()
+            said = await child.stdout.readline()
+            seen = _that_hold_it(made.root)
+            await child.stop(ask_s=1, term_s=1)
+            return said, seen
+
+        with ground(rung) as made:
+            assert within(lambda: looked(made)) == (b"there\n", [])
+
     def test_nothing_that_prints_a_value_of_ours_prints_a_secret(self) -> None:
         given = lent(given_secrets(STRIPE, trust="owner", environ=ENVIRON), Included(values={"X of .env": SECRET}))
         assert SECRET not in repr(given)
+
+
+def _that_hold_it(root: Path) -> list[Path]:
+    """Command lines of this machine and files of a run in which the secret stands."""
+    looked_at = [*Path("/proc").glob("[0-9]*/cmdline"), *(path for path in root.rglob("*") if path.is_file())]
+    return [path for path in looked_at if SECRET.encode() in _bytes(path)]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it ended meanwhile
+        return b""
 
 
 class TestFiles:

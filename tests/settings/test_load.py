@@ -209,17 +209,17 @@ WRONG = {
     "a port of the system": ("[repos.r]\nports = { 80 = '127.0.0.1:80' }", "belongs to the system", "another number"),
     "the gateway's own port": ("[repos.r]\nports = { 8787 = '127.0.0.1:1' }", "belongs to the gateway", "another"),
     "a port of a service": (
-        "[repos.r]\nservices = ['redis']\nports = { 6379 = 'db.example:1' }", "port 6379 inside belongs to redis", "another"
+        "[repos.r]\nservices = ['redis']\nports = { 6379 = 'db.example:1' }", "6379 inside belongs to redis", "another"
     ),
     "a port to a provider": (
         "[repos.r]\nports = { 1443 = 'api.anthropic.com:443' }", "the host of a model provider", "gateway alone"
     ),
     "a port to a provider of one's own": (
-        '[providers.anthropic]\nbase_url = "http://localhost:8080"\nprices = "anthropic"\n'
-        "[repos.r]\nports = { 1443 = '127.0.0.1:8080' }", "the address of a model provider", "through the gateway"
+        "[providers.anthropic]\nbase_url = 'http://localhost:80'\nprices = 'x'\n[repos.r]\nports = { 1443 = 'localhost:80' }",
+        "the address of a model provider", "through the gateway",
     ),
     "a provider's key for agents": (
-        "[repos.r]\nsecrets = { MINE = { env = 'ANTHROPIC_API_KEY' } }", "a provider's key may not be given", "take it out"
+        "[repos.r]\nsecrets = { MINE = { env = 'ANTHROPIC_API_KEY' } }", "a provider's key may not be", "take it out"
     ),
     "a provider's key by its usual name": (
         "[repos.r]\nsecrets = { OPENAI_API_KEY = { env = 'A' } }", "a provider's key may not be given", "take it out"
