@@ -15,6 +15,7 @@ meter that reads the provider's own answers: what it says at least is counted, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -282,7 +283,7 @@ def _is_bill(message: Any) -> TypeGuard[dict[str, Any]]:
 def _take_bill(said: dict[str, Any], message: dict[str, Any], state: State, into: Sink) -> None:
     line = _line(said)
     meter = WholeMeter("1h" if line.prompt_cache_requested == "1h" else "5m")
-    meter.feed(msgspec.json.encode({**_countable(message), "type": "message"}))
+    meter.feed(json.dumps({**_countable(message), "type": "message"}).encode())  # which keeps a NaN as it is
     reading = meter.close()
     if reading.usage is None or not reading.model:
         into.problems["no bill: neither a model nor a usage"] += 1
@@ -321,7 +322,7 @@ def _told_parts(parts: tuple[tuple[str, Usage], ...], pieces: Mapping[str, int])
 
 
 def _countable(message: dict[str, Any]) -> dict[str, Any]:
-    """What a meter needs of it; NaN is no JSON, and the figure is then what it is: none."""
+    """What a meter needs of it."""
     return {key: message.get(key) for key in ("id", "model", "usage")}
 
 
