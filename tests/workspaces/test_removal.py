@@ -9,7 +9,7 @@ import pytest
 
 from crewcap.workspaces.removal import remove_tree
 
-DEEP = 3_000  # more than the standard library's recursion, and than a path may have
+DEEP = 1_200  # more than the standard library's recursion; its path is longer than one may be
 
 
 def _dig(top: Path, levels: int) -> None:
@@ -18,8 +18,8 @@ def _dig(top: Path, levels: int) -> None:
     try:
         os.chdir(top)
         for _ in range(levels):
-            Path("d").mkdir()
-            os.chdir("d")
+            Path("d" * 40).mkdir()
+            os.chdir("d" * 40)
         Path("bottom").write_text("x")
     finally:
         os.fchdir(before)

@@ -119,7 +119,8 @@ def _files(command: Confined, uid: int, hold: Callable[[bytes], int]) -> list[st
     data = {**made(uid=uid, gid=uid, home=HOME), _LAUNCHER: LAUNCHER.read_bytes()}
     binds = {path: (Path(path), False) for path in shared()}
     binds |= {mount.target: (_real(mount), mount.writable) for mount in (*_interpreter_mounts(), *command.mounts)}
-    temporary = {"/tmp": _tmp_bytes(command.limits), "/var/tmp": _tmp_bytes(command.limits), "/dev/shm": _SHM_BYTES}  # noqa: S108
+    sizes = {"/tmp": _TMP_BYTES, "/var/tmp": _TMP_BYTES, "/dev/shm": _SHM_BYTES}  # noqa: S108  (its own)
+    temporary = {path: _no_more(size, command.limits) for path, size in sizes.items()}
     words = ["--ro-bind", "/usr", "/usr", *_links(), "--proc", "/proc", "--dev", "/dev"]
     words += _made(_parents((*data, *binds, *temporary, *links())))
     for path, size in temporary.items():
@@ -173,8 +174,9 @@ def _real(mount: Mount) -> Path:
         raise UnsafeEnvironment(f"{mount.source} cannot be shown inside: {error.strerror}") from None
 
 
-def _tmp_bytes(limits: Limits) -> int:
-    return min(_TMP_BYTES, limits.memory_bytes or _TMP_BYTES)
+def _no_more(size: int, limits: Limits) -> int:
+    """Temporary files are memory, and they are files."""
+    return min(most for most in (size, limits.memory_bytes, limits.disk_bytes) if most is not None)
 
 
 # --- what it needs of this machine -------------------------------------------------------------------------------

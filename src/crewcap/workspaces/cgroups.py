@@ -105,6 +105,10 @@ class Cage:
         """How many processes and threads were refused because there are too many."""
         return self._count("max", "pids.events")
 
+    def tasks(self) -> int:
+        """How many processes and threads it has."""
+        return max((int(text) for folder in self.folders if (text := read(folder / "pids.current").strip())), default=0)
+
     def kill(self) -> None:
         """End everything in it."""
         for folder in self.folders:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +80,15 @@ def _locks(folder: Path) -> Path:
 
 
 def give(tree: Path, uid: int) -> None:
-    """Make a whole tree the run's own; links themselves are given, never what they point to."""
-    os.chown(tree, uid, uid, follow_symlinks=False)
-    for _, folders, files, at in os.fwalk(tree, follow_symlinks=False):
-        for name in (*folders, *files):
-            os.chown(name, uid, uid, dir_fd=at, follow_symlinks=False)
+    """Make a whole tree the run's own; links themselves are given, never what they point to.
+
+    The system's program does it: it walks any depth, where the standard library's walk ends at about a thousand.
+    """
+    words = ["chown", "-hR", f"{uid}:{uid}", "--", str(tree)]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603  (our words)
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise UnsafeEnvironment(f"{tree} cannot be given to user {uid}: {said[-1] if said else done.returncode}")
 
 
 def closed_to(uid: int, path: Path) -> Path | None:

@@ -6,9 +6,8 @@ so the next one comes after twenty times what this one took, or at once when the
 had left. What was deleted and is still open is in no folder; the disk's free space tells of it, and that has a floor of
 its own, whoever filled the rest.
 
-*Processes.* A fork that is refused ends nothing: a bomb goes on trying for ever. A run whose forks are refused at every
-look for some seconds is a bomb; a build that was refused a few is not. Without a control group its processes are
-counted.
+*Processes.* A fork that is refused ends nothing: a bomb goes on trying for ever. A run that has all the processes it
+may have, or is refused more, at every look for some seconds is a bomb; a build that touches its limit is not.
 
 *Memory.* The kernel ends one process at a time. A run in which it had to do so again and again is ended.
 """
@@ -29,15 +28,15 @@ from crewcap.workspaces.cgroups import Cage
 from crewcap.workspaces.limits import can_measure
 from crewcap.workspaces.outer import hold, until_gone
 
-LOOK_S = 0.5
+LOOK_S = 0.25
 _SHARE = 20  # measuring may take one part in so many of the time
-_MEASURE_S = 2.0  # between two measures, at the least
+_MEASURE_S = 1.0  # between two measures, at the least
 _LONGEST_MEASURE_S = 120.0
-_COUNT_EVERY = 4  # looks; counting without a control group reads all of /proc
-_REFUSED_LOOKS = 6
-_FULL_COUNTS = 3
+_COUNT_EVERY = 3  # looks; counting without a control group reads all of /proc
+_FULL_LOOKS = 10
 _ENDED_FOR_MEMORY = 20
 _BLOCK = 1_024
+_ENDLESS = 1 << 62
 
 
 @dataclass(kw_only=True)
@@ -50,18 +49,18 @@ class Watch:
     tasks: Callable[[], int] | None = None  # how many it has, where no cage counts them
     most_tasks: int = 0
     look_s: float = LOOK_S
+    free: Callable[[Sequence[Path]], int] = lambda folders: free_bytes(folders)  # noqa: PLW0108  (it stands below)
     _floor: int = 0
     _held: int = 0  # bytes in its folders, when last measured
     _free_then: int = 0
     _next: float = 0.0
     _refused: int = 0
-    _refused_looks: int = 0
-    _full_counts: int = 0
+    _full_looks: int = 0
     _looks: int = field(default=0)
 
     async def until_exceeded(self) -> str:
         """The name of the first limit that it is past."""
-        free = self._free()
+        free = self.free(self.folders)
         self._floor, self._free_then = min(self.limits.free_bytes, free // 2), free
         self._next = time.monotonic() + _MEASURE_S
         measuring = asyncio.ensure_future(self._until_too_much())
@@ -77,7 +76,7 @@ class Watch:
     def _look(self) -> str:
         """What costs next to nothing to see."""
         self._looks += 1
-        if self._free() < self._floor:
+        if self.free(self.folders) < self._floor:
             return "free disk space"
         cage = self.cage()
         if cage is not None and cage.ended_for_memory() >= _ENDED_FOR_MEMORY:
@@ -87,13 +86,12 @@ class Watch:
     def _is_bomb(self, cage: Cage | None) -> bool:
         if cage is not None and "processes" in cage.enforced:
             refused = cage.refused_processes()
-            self._refused_looks = self._refused_looks + 1 if refused > self._refused else 0
-            self._refused = refused
-            return self._refused_looks >= _REFUSED_LOOKS
-        if self.tasks is None or self._looks % _COUNT_EVERY:
-            return False
-        self._full_counts = self._full_counts + 1 if self.tasks() >= self.most_tasks - 1 else 0
-        return self._full_counts >= _FULL_COUNTS
+            is_full = refused > self._refused or cage.tasks() >= (self.limits.processes or 0) - 1
+            self._refused, self._full_looks = refused, self._full_looks + 1 if is_full else 0
+        elif self.tasks is not None and self._looks % _COUNT_EVERY == 0:
+            is_full = self.tasks() >= self.most_tasks - 1
+            self._full_looks = self._full_looks + _COUNT_EVERY if is_full else 0
+        return self._full_looks >= _FULL_LOOKS
 
     async def _until_too_much(self) -> str:
         """Measure whenever it is time."""
@@ -102,7 +100,7 @@ class Watch:
             await asyncio.get_running_loop().create_future()  # nothing to measure: never
         while True:
             await asyncio.sleep(self.look_s)
-            free = self._free()
+            free = self.free(self.folders)
             if time.monotonic() < self._next and self._free_then - free < (most or 0) - self._held:
                 continue
             began = time.monotonic()
@@ -111,13 +109,14 @@ class Watch:
             if self._held > (most or 0):
                 return "disk"
 
-    def _free(self) -> int:
-        """Free bytes where its folders lie."""
+
+def free_bytes(folders: Sequence[Path]) -> int:
+    """Free bytes on the disk where these folders lie; without any, more than anybody asks for."""
+    for folder in folders:
         with contextlib.suppress(OSError):
-            if self.folders:
-                disk = os.statvfs(self.folders[0])
-                return disk.f_bavail * disk.f_frsize
-        return self._floor
+            disk = os.statvfs(folder)
+            return disk.f_bavail * disk.f_frsize
+    return _ENDLESS
 
 
 async def held_bytes(folders: Sequence[Path]) -> int:
