@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from crewcap.settings.repository import FILE
 from crewcap.settings.starter import Project, guess
 from crewcap.workspaces.egress_log import asked_and_refused, hosts_line, read_log
 from crewcap.workspaces.ladder import choose
+from crewcap.workspaces.removal import remove_tree
 from crewcap.workspaces.uids import lease
 
 LIMIT_S = 1_800.0
@@ -207,5 +207,6 @@ def _plot(call: Call, found: Found, wanted: RepoSettings) -> Iterator[Plot]:
             trust=OWNER,
         )
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(folder)
         leased.release()
