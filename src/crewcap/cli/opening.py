@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crewcap.cli.screen import INDENT, NARROW, columns_of, many, pad, wrap
 from crewcap.core.budget import Balance
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
 from crewcap.core.runs import Run
+
+if TYPE_CHECKING:
+    from crewcap.settings.models import RepoSettings
 
 _WINDOWS = {"day": "today", "week": "this week", "month": "this month", "total": "in all"}
 
@@ -26,9 +30,11 @@ class Opening:
     notes: Sequence[str] = ()  # what deserves saying before it starts: hidden text left out, an agent passed over
 
 
-def walls(rung: str) -> str:
-    """The rung, and what can be reached through it: only without any wall is that more than the gateway."""
-    return f"{rung}; network: {'open' if rung == 'unconfined' else 'model gateway'}"
+def walls(rung: str, project: RepoSettings | None = None) -> str:
+    """The rung, and what can be reached through it, as far as the project's settings are known."""
+    from crewcap.runner.reach import network  # noqa: PLC0415  (settings are not for --help)
+
+    return f"{rung}; network: {network(rung, project)}"
 
 
 def lefts_of(balances: Iterable[Balance]) -> tuple[tuple[str, Money], ...]:

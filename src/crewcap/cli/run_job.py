@@ -21,6 +21,7 @@ from crewcap.runner.fitting import OWNER
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
 from crewcap.runner.plan import Asked, Plan, apart, make_plan
+from crewcap.runner.reach import contacted, loosened
 from crewcap.runner.report import markdown
 from crewcap.settings.models import Settings
 from crewcap.stores import Totals
@@ -28,6 +29,7 @@ from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.trackers import Tracker
 from crewcap.trackers.files import Files
 from crewcap.trackers.prompts import Prompts
+from crewcap.workspaces.egress_log import NAME, read_log
 from crewcap.workspaces.ladder import choose
 from crewcap.workspaces.repositories import Base, LeftOut, Repository
 
@@ -163,7 +165,11 @@ def _reporter(call: Call, job: Job, secrets: Collection[str]) -> Callable[[Run, 
             now=now,
             check=prompt.check_of(job.plan),
             told=prompt.first(job.plan, run),
-            reach=(f"sandbox: {walls(run.sandbox)}",),
+            reach=(
+                f"sandbox: {walls(run.sandbox, job.plan.project)}",
+                *loosened(job.plan.project),
+                *contacted(read_log(call.home.run(run.id) / NAME)),
+            ),
             secrets=secrets,
         )
         job.tracker.report(run.issue, run=run.name, text=text)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from crewcap.cli.context import Call
+from crewcap.cli.grounds import grounds_of
 from crewcap.cli.opening import Opening, lefts_of, opening_lines, table, walls
 from crewcap.cli.run_job import Job
 from crewcap.cli.screen import Screen, many, span
 from crewcap.core.routing import Route
 from crewcap.core.runs import Run, RunId, RunState
+from crewcap.errors import CrewcapError
 from crewcap.runner import prompt
+from crewcap.runner.fitting import Plot, find_fittings, site_of
+from crewcap.runner.reach import loosened
 from crewcap.settings.hosts import expand
+from crewcap.settings.values import show_size
+from crewcap.workspaces import Limits, Sandbox
 from crewcap.workspaces.ladder import choose
 
 
@@ -30,10 +38,16 @@ def show_plan(call: Call, job: Job) -> None:
         agent=f"{job.agent_title} {job.found.version}",
         lefts=lefts_of(job.plan.balances),
         uncommitted=job.left_out.count,
-        sandbox=walls(sandbox.rung),
-        notes=(*(f"gives up: {loss}" for loss in sandbox.loses), *job.plan.issue.notes, *job.found.notes),
+        sandbox=walls(sandbox.rung, job.plan.project),
+        notes=(
+            *(f"gives up: {loss}" for loss in sandbox.loses),
+            *loosened(job.plan.project),
+            *job.plan.issue.notes,
+            *job.found.notes,
+        ),
     )
-    for line in (*opening_lines(opening, columns), *table(_rows(job), columns), "", words.rstrip()):
+    rows = [*_rows(job), *_fitted(call, job, sandbox)]
+    for line in (*opening_lines(opening, columns), *table(rows, columns), "", words.rstrip()):
         call.out(line)
     call.note("nothing was started and nothing was spent")
 
@@ -73,9 +87,43 @@ def _rows(job: Job) -> list[tuple[str, str]]:
         ("limits", _limits(plan.route)),
         ("setup", plan.project.setup or "none"),
         ("check", prompt.check_of(plan) or "none is set, so its work will not be checked"),
-        ("hosts", f"{hosts} (listed; this version's setup has no network)" if plan.project.hosts else hosts),
+        ("hosts", hosts),
         ("estimate", f"no history yet: at most {plan.cap.show()}, which is the cap"),
     ]
+
+
+def _fitted(call: Call, job: Job, sandbox: Sandbox) -> Iterator[tuple[str, str]]:
+    """What of this machine would be shown inside; what is wanted and missing is said, and refuses nothing here."""
+    grounds = grounds_of(call, job.settings, sandbox)
+    plot = Plot(
+        repo=job.plan.repo,
+        repository=job.repository,
+        base=job.base,
+        project=job.plan.project,
+        folder=call.home.run("dry-run"),
+        uid=0,
+        binary=Path(job.found.path),
+    )
+    site = site_of(grounds, plot)
+    try:
+        toolchains, others = find_fittings(grounds, plot, site)
+    except CrewcapError as error:
+        yield "missing", f"{error.message}; {error.help}"
+        return
+    yield from (("tools", text) for text in toolchains.said)
+    yield from (("inside", text) for text in others.said)
+    yield "machine", ", ".join(_sizes(site.limits))
+
+
+def _sizes(limits: Limits) -> Iterator[str]:
+    """What a run may use, as settings spell it."""
+    for name, value in (("memory", limits.memory_bytes), ("disk", limits.disk_bytes)):
+        if value is not None:
+            yield f"{name} {show_size(value)}"
+    if limits.cpus is not None:
+        yield many(limits.cpus, "processor")
+    if limits.processes is not None:
+        yield f"{limits.processes:,} processes"
 
 
 def _limits(route: Route) -> str:

@@ -20,6 +20,7 @@ from crewcap.core.money import Money
 from crewcap.core.runs import Run, Verdict
 from crewcap.runner.account import account
 from crewcap.runner.moments import Moment
+from crewcap.runner.reach import loosened
 from crewcap.workspaces import Sandbox
 
 if TYPE_CHECKING:
@@ -45,8 +46,13 @@ class RunScreen:
             agent=f"{job.agent_title} {run.agent_version}",
             lefts=lefts_of(job.plan.balances),
             uncommitted=job.left_out.count,
-            sandbox=walls(sandbox.rung),
-            notes=(*(f"gives up: {loss}" for loss in sandbox.loses), *run.issue.notes, *job.found.notes),
+            sandbox=walls(sandbox.rung, job.plan.project),
+            notes=(
+                *(f"gives up: {loss}" for loss in sandbox.loses),
+                *loosened(job.plan.project),
+                *run.issue.notes,
+                *job.found.notes,
+            ),
         )
         write = _say_nothing if self.call.quiet else _writer(self.call)
         screen = Screen.of(sys.stderr if self.call.as_json else sys.stdout, self.call.environ)

@@ -26,6 +26,7 @@ from crewcap.workspaces import Fittings, Limits, Sandbox
 from crewcap.workspaces.containers import wants_containers
 from crewcap.workspaces.egress import egress
 from crewcap.workspaces.egress_allowed import allowed_of
+from crewcap.workspaces.egress_log import NAME
 from crewcap.workspaces.egress_rules import Allowed
 from crewcap.workspaces.executables import find_needs
 from crewcap.workspaces.mirrors import Mirrors
@@ -38,7 +39,6 @@ from crewcap.workspaces.supplies import Extent, Supply
 from crewcap.workspaces.toolchains import find_toolchains
 
 PASSABLE = 0o711  # where the agent is a user of its own it must be able to walk through, and to see nothing
-NETWORK_LOG = "network.jsonl"  # in the run's folder
 OWNER = "owner"  # who sits at the keyboard, as `core/trust` calls it
 
 
@@ -84,7 +84,7 @@ class Fitted:
     @property
     def network_log(self) -> Path:
         """Where every connection of the run is written down."""
-        return self.plot.folder / NETWORK_LOG
+        return self.plot.folder / NAME
 
     @property
     def source(self) -> Path | None:
@@ -219,7 +219,7 @@ def _hosts(
         return egress(
             allowed,
             phase=phase,
-            log=plot.folder / NETWORK_LOG,
+            log=plot.folder / NAME,
             loopback=site.layout.loopback,
             home=site.layout.home,
             clock=grounds.clock,

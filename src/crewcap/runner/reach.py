@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from crewcap.settings.hosts import named_lists
 from crewcap.settings.models import RepoSettings
+from crewcap.workspaces.egress_log import Connection
+
+_MOST_HOSTS = 20
 
 
-def network(rung: str, project: RepoSettings) -> str:
+def network(rung: str, project: RepoSettings | None) -> str:
     """`model gateway; python hosts in setup only`."""
     if rung == "unconfined":
         return "open"
-    hosts = _listed(project.hosts)
-    if not hosts:
+    hosts = _listed(project.hosts) if project else ""
+    if not project or not hosts:
         return "model gateway"
     return (
         f"model gateway and {hosts}, all the time"
@@ -31,6 +36,20 @@ def loosened(project: RepoSettings) -> tuple[str, ...]:
 def loosened_ports(project: RepoSettings) -> tuple[str, ...]:
     """Ports of this machine that are let in."""
     return tuple(f"port {inside} inside leads to {outside}: loosened" for inside, outside in project.ports.items())
+
+
+def contacted(connections: Iterable[Connection]) -> tuple[str, ...]:
+    """Which hosts it reached and which it was refused, for the report."""
+    hosts: dict[str, dict[str, None]] = {"opened": {}, "refused": {}}
+    for each in connections:
+        hosts[each.verdict][each.host] = None
+    said = {"hosts reached": hosts["opened"], "hosts asked for and refused": hosts["refused"]}
+    return tuple(f"{what}: {_cut(tuple(names))}" for what, names in said.items() if names)
+
+
+def _cut(names: tuple[str, ...]) -> str:
+    more = len(names) - _MOST_HOSTS
+    return f"{', '.join(names[:_MOST_HOSTS])}{f' and {more} more' if more > 0 else ''}"
 
 
 def _listed(hosts: tuple[str, ...]) -> str:

@@ -77,7 +77,8 @@ def code(words: str, *, limit: int = 200) -> str:
 def _without(run: Run, secrets: Sequence[str]) -> Run:
     """The run without secrets in the words that strangers could write; before anything is escaped, which hides them."""
     clean = {
-        name: redact(getattr(run, name), secrets) for name in ("reason", "branch", "model", "because", "cap_because")
+        name: redact(getattr(run, name), secrets)
+        for name in ("reason", "branch", "model", "because", "cap_because", "merge")
     }
     checks = {
         name: replace(check, summary=redact(check.summary, secrets))
@@ -143,6 +144,8 @@ def _notes(run: Run, account: Account) -> Iterator[str]:
     notes = []
     if run.reason and run.state not in {RunState.DONE, *(OPEN_STATES - {RunState.WAITING})}:
         notes.append(text(run.reason))
+    if run.merge:
+        notes.append(f"{text(run.merge)}.")
     if account.totals.refused:
         what = "request was" if account.totals.refused == 1 else "requests were"
         notes.append(f"{account.totals.refused} {what} refused before costing anything.")

@@ -81,7 +81,7 @@ def warnings(settings: Settings) -> tuple[str, ...]:
 
 def unserved(settings: Settings) -> tuple[str, ...]:
     """What the file says and this version does not do yet, each with what holds meanwhile."""
-    return tuple(_unserved_providers(settings)) + tuple(_waiting_for_serve(settings)) + tuple(_unserved_rest(settings))
+    return tuple(_unserved_providers(settings)) + tuple(_waiting_for_serve(settings))
 
 
 def _leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
@@ -236,21 +236,6 @@ def _waiting_for_serve(settings: Settings) -> Iterator[str]:
     ):
         if said:
             yield f"{name} wait for `crewcap serve`; until then runs are started by hand"
-
-
-def _unserved_rest(settings: Settings) -> Iterator[str]:
-    for name, repo in settings.repos.items():
-        for key, meanwhile in _UNSERVED_OF_A_REPOSITORY.items():
-            if getattr(repo, key):
-                yield f"{dotted(('repos', name, key))} {meanwhile}"
-
-
-_UNSERVED_OF_A_REPOSITORY = {
-    "hosts": "are not reachable yet; setup has no network",
-    "services": "are not started yet",
-    "include": "are not copied yet; a run sees what is committed",
-    "secrets": "are not given to runs yet",
-}
 
 
 def host_lists(settings: Settings) -> Mapping[str, tuple[str, ...]]:
