@@ -215,7 +215,7 @@ WRONG = {
         "[repos.r]\nports = { 1443 = 'api.anthropic.com:443' }", "the host of a model provider", "gateway alone"
     ),
     "a port to a provider of one's own": (
-        "[providers.anthropic]\nbase_url = 'http://localhost:80'\nprices = 'x'\n[repos.r]\nports = { 1443 = 'localhost:80' }",
+        "[providers.anthropic]\nbase_url='http://localhost:80'\nprices='x'\n[repos.r]\nports = {1443='localhost:80'}",
         "the address of a model provider", "through the gateway",
     ),
     "a provider's key for agents": (

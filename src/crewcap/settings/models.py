@@ -205,8 +205,10 @@ class RepoSettings(Part):
     setup: Text = Field("", description="Run in the sandbox before the agent; kept and reused.")
     check: Text = Field("", description="Run before and after the agent; costs no tokens.")
     hosts: Hosts = Field((), description="Named lists or host names, reachable during setup only.")
-    services: Texts = Field((), description="Started inside the sandbox.")
-    include: InnerPaths = Field((), description="Untracked files that a run needs, by path inside the repository.")
+    services: Texts = Field((), description="Started inside the sandbox: postgres, redis.")
+    include: InnerPaths = Field(
+        (), description="Ignored files of your working folder that a run needs; `*` and `**` may be used."
+    )
     instructions: Text = Field("", description="Added to the prompt of every run.")
     hosts_during_run: StrictBool = Field(False, description="The agent and the check reach the same hosts as setup.")
     tools: Texts = Field((), description='Toolchains outside of /usr, shown read-only at their own paths: "~/.nvm".')
@@ -217,7 +219,9 @@ class RepoSettings(Part):
     memory_bytes: Size | None = Field(None, alias="memory", description="Instead of defaults.memory.")
     cpus: Count | None = Field(None, description="Instead of defaults.cpus.")
     disk_bytes: Size | None = Field(None, alias="disk", description="Instead of defaults.disk.")
-    secrets: Mapping[str, Source] = Field(default_factory=dict, description="Variables that the agent can read.")
+    secrets: Mapping[str, Source] = Field(
+        default_factory=dict, description="Variables for check and agent, which can read them; not for setup."
+    )
     cap: Cap | None = Field(None, description="The most that one run may cost here; only ever lowers.")
     issue_cap: Cap | None = Field(None, description="The most that one issue may cost here; only ever lowers.")
 
