@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,13 +18,13 @@ from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.period import Period, period_options, read_period
 from crewcap.cli.report_rows import TOKENS
 from crewcap.cli.screen import many
+from crewcap.cli.written import writing
 from crewcap.core import focus
 from crewcap.core.budget import span_of
 from crewcap.core.bundles import Bundle, at
 from crewcap.core.cards import settled_at
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard, UnknownPrice
-from crewcap.errors import UsageError
 from crewcap.stores import Entry
 
 _CHUNK = 65_536  # letters that are written at once
@@ -150,26 +148,10 @@ def _out(call: Call, file: str | None) -> Iterator[_Buffered]:
             yield buffered
             buffered.flush()
         return
-    path = Path(file)
-    if path.is_dir():
-        raise UsageError(f"{file} is a folder", help="name a file: --output november.csv")
-    if path.exists() and not path.is_file():  # a pipe, a device: written as it comes
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            yield from _into(stream.write)
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as stream:
-            yield from _into(stream.write)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _into(write: Callable[[str], object]) -> Iterator[_Buffered]:
-    buffered = _Buffered(write)
-    yield buffered
-    buffered.flush()
+    with writing(file) as stream:
+        buffered = _Buffered(stream.write)
+        yield buffered
+        buffered.flush()
 
 
 def _say(call: Call, text: str) -> None:

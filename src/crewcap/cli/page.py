@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crewcap.cli import drawing
@@ -17,9 +16,9 @@ from crewcap.cli.books import Books
 from crewcap.cli.context import Call
 from crewcap.cli.plots import course_words, month_of, report_bars
 from crewcap.cli.report_rows import COLUMNS, LEGEND, kinds_line, makeup_line, money, tree
+from crewcap.cli.written import writing
 from crewcap.core.bundles import Line
 from crewcap.core.plots import Bars, Course, Fan, shortened
-from crewcap.errors import UsageError
 
 if TYPE_CHECKING:
     from crewcap.cli.report import Report
@@ -124,8 +123,6 @@ def _write(call: Call, file: str, title: str, body: Sequence[str]) -> None:
     )
     when = f"crewcap, {call.clock():%Y-%m-%d %H:%M} UTC"
     text = f"{head}<body><main>{''.join(body)}<footer><p>{escape(when)}</p></footer></main></body></html>\n"
-    path = Path(file)
-    if path.is_dir():
-        raise UsageError(f"{file} is a folder", help="name a file for the page: --html report.html")
-    path.write_text(text, encoding="utf-8")
+    with writing(file) as stream:
+        stream.write(text)
     call.note(f"written to {file}")

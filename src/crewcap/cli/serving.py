@@ -53,6 +53,7 @@ async def serve(
         told=secrets.know,
     ) as running:
         running.watch_caches(app.cache_turns)
+        running.watch_prompts(app.reports)
         _watch_settings(call, running, environ, secrets)
         telemetry = _begin_telemetry(call, running, secrets)
         gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request

@@ -45,10 +45,11 @@ from crewcap.gateway.provider.freeze import Freezer, Trouble
 from crewcap.gateway.provider.incidents import Incidents
 from crewcap.gateway.provider.upstream import Provider, Upstream, check_address
 from crewcap.gateway.service import Service
+from crewcap.gateway.watching.makeups import Makeups
 from crewcap.gateway.watching.savings import FLUSH_S, Savings
 from crewcap.gateway.watching.watchers import Watcher
 from crewcap.home import Home
-from crewcap.stores import CacheTurns, Ledger
+from crewcap.stores import CacheTurns, Ledger, Reports
 
 if TYPE_CHECKING:
     from crewcap.gateway.reload import Reloader
@@ -87,6 +88,7 @@ class Gateway:
         self._clock = clock
         self._listen = listen
         self._savings: Savings | None = None
+        self._makeups: Makeups | None = None
         self._terms = terms  # which settings it goes by
         self._upstream = Upstream()
         self._tasks: list[asyncio.Task[None]] = []
@@ -150,6 +152,12 @@ class Gateway:
         self._savings = Savings(store, do=self._purse.do, bodies=self.service.metered.prefixes.bodies)
         self.service.watchers.append(self._savings)
         self._every(FLUSH_S, self._flush)
+
+    def watch_prompts(self, store: Reports) -> None:
+        """Write down from now on what prompts are made of."""
+        self._makeups = Makeups(store, do=self._purse.do)
+        self.service.watchers.append(self._makeups)
+        self._every(FLUSH_S, self._flush_makeups)
 
     def hurry(self, drain_s: float) -> None:
         """Requests under way get no longer than this from now."""
@@ -303,6 +311,14 @@ class Gateway:
         except LedgerError as error:
             log.warning("what was seen of prompt caches is not written yet: %s", error.message)
 
+    async def _flush_makeups(self) -> None:
+        """The same of what prompts are made of."""
+        try:
+            if self._makeups is not None:
+                await self._makeups.flush()
+        except LedgerError as error:
+            log.warning("what prompts are made of is not written yet: %s", error.message)
+
     async def _beat(self) -> None:
         """Keep the ledger's marker fresh, and be found where no other gateway of this home is."""
         try:
@@ -362,6 +378,7 @@ class Gateway:
         await self.control.stop()
         await self._upstream.__aexit__(None, None, None)
         await self._flush()
+        await self._flush_makeups()
         await self._purse.stop(self._boot)
         if self._socket_folder is not None:
             self._socket_folder.cleanup()
