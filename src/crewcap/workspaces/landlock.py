@@ -22,6 +22,7 @@ from crewcap.workspaces import Confined, Layout, Rung
 from crewcap.workspaces.child import ConfinedChild, Plan, begin
 from crewcap.workspaces.etc_files import SHARED
 from crewcap.workspaces.interpreter import beside_usr
+from crewcap.workspaces.obstacles import explain_landlock, this_machine
 from crewcap.workspaces.seccomp import MACHINES, filter_program
 from crewcap.workspaces.supervised import agent_uid, base_environ, here, program
 from crewcap.workspaces.uids import closed_to, give, is_root, no_users
@@ -73,8 +74,9 @@ class Landlock:
         if sys.platform != "linux":
             return "it exists on Linux only: run crewcap in a Linux container or virtual machine"
         if abi() < _NEEDED_ABI:
-            known = f"version {abi()}" if abi() > 0 else "none (it may be missing from the kernel's `lsm=` list)"
-            return f"Landlock {_NEEDED_ABI} is needed (Linux 6.7), this kernel offers {known}"
+            if abi() < 1:
+                return explain_landlock(-abi(), this_machine())
+            return f"Landlock {_NEEDED_ABI} is needed, this kernel offers {abi()}: use Linux 6.7 or newer"
         if os.uname().machine not in MACHINES:
             return f"no call numbers for {os.uname().machine} are known"
         return no_users()
@@ -109,10 +111,12 @@ class Landlock:
 
 @functools.cache
 def abi() -> int:
-    """The version of Landlock that this kernel offers; 0 or less = none."""
+    """The version of Landlock that this kernel offers; 0 or less = none, and the number of the error."""
     if sys.platform != "linux":
         return 0
-    return int(ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(_CREATE_RULESET), None, 0, _ASK_VERSION))
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = int(libc.syscall(ctypes.c_long(_CREATE_RULESET), None, 0, _ASK_VERSION))
+    return version if version > 0 else -ctypes.get_errno()
 
 
 def _refuse_closed_folders(command: Confined, user: int | None) -> None:
