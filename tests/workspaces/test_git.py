@@ -1,6 +1,6 @@
 """Git on the host: it runs in trusted places only, and nothing that an agent planted is ever run by it.
 
-The corpus is the measured one (facts/security.md 4.2): in a careless set-up most of these commands ran on the host.
+The corpus is in `planted.py`: in a careless set-up most of its commands ran on the host (facts/security.md 4.2).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.sandboxes import Ground, family, ground, missing, within
-from tests.workspaces.repos import PLAIN, Said, Trip, git, set_out
+from tests.workspaces.planted import ODD_NAMES, plant
+from tests.workspaces.repos import PLAIN, Said, Trip, set_out
 
 from crewcap.errors import UnsafeEnvironment
 from crewcap.workspaces import Rung
@@ -23,72 +24,7 @@ from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base
 from crewcap.workspaces.review import Returned
 
-HOOKS = (
-    *("pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-checkout", "post-merge", "pre-push"),
-    *("pre-rebase", "reference-transaction", "post-index-change", "fsmonitor-watchman", "pre-receive", "update"),
-    *(
-        "post-receive",
-        "post-update",
-        "push-to-checkout",
-        "pre-auto-gc",
-        "post-rewrite",
-        "applypatch-msg",
-    ),
-)
-
-
-def _plant(folder: Path, marks: Path) -> None:
-    """Everything that a process which can write only its own clone can leave there for a careless host."""
-
-    def command(name: str) -> str:
-        return f"touch {marks}/{name};"
-
-    repository = folder / ".git"
-    (repository / "hooks").mkdir(exist_ok=True)
-    (folder / "hooks").mkdir()
-    for place in (repository / "hooks", folder / "hooks"):
-        for name in HOOKS:
-            (place / name).write_text(f"#!/bin/sh\n{command(f'hook-{name}')}\n")
-            (place / name).chmod(0o755)
-    settings = {
-        "core.hooksPath": "hooks",
-        "core.fsmonitor": command("fsmonitor"),
-        "core.pager": command("pager"),
-        "core.editor": command("editor"),
-        "core.sshCommand": command("ssh"),
-        "core.askPass": command("askpass"),
-        "core.alternateRefsCommand": command("alternate-refs"),
-        "core.gitProxy": command("proxy"),
-        "diff.external": command("diff-external"),
-        "diff.evil.command": command("diff-driver"),
-        "diff.evil.textconv": command("textconv"),
-        "filter.evil.clean": command("clean") + "cat",
-        "filter.evil.smudge": command("smudge") + "cat",
-        "merge.evil.driver": command("merge-driver"),
-        "gpg.program": command("gpg"),
-        "commit.gpgSign": "true",
-        "credential.helper": "!" + command("credential"),
-        "uploadpack.packObjectsHook": command("pack-objects"),
-        "remote.origin.url": "ext::sh -c " + command("ext"),
-        "remote.origin.uploadpack": command("uploadpack"),
-        "remote.origin.receivepack": command("receivepack"),
-        "protocol.ext.allow": "always",
-        "url.ext::sh -c touch% .insteadOf": "file://",
-        "trailer.x.cmd": command("trailer"),
-        "submodule.x.update": "!" + command("submodule"),
-        "interactive.diffFilter": command("diff-filter"),
-        "include.path": "../more",
-        "extensions.worktreeConfig": "true",
-    }
-    for key, value in settings.items():
-        git(folder, "config", key, value)
-    (folder / "more").write_text(f"[core]\n\tfsmonitor = {command('included')}\n")
-    (repository / "config.worktree").write_text(f"[core]\n\tfsmonitor = {command('worktree-config')}\n")
-    (repository / "info").mkdir(exist_ok=True)
-    (repository / "info" / "attributes").write_text("* filter=evil diff=evil merge=evil\n")
-    (folder / ".gitattributes").write_text("* filter=evil diff=evil merge=evil\n")
-    (folder / ".lfsconfig").write_text("[lfs]\n\turl = http://192.0.2.1/\n")
-    (folder / "adder.py").write_text("def add(a, b):\n    return a + b\n")
+ROGUE = "http://192.0.2.1/"  # nobody's address; tests/e2e has a listener
 
 
 def _ran(marks: Path) -> list[str]:
@@ -104,7 +40,7 @@ def marks(tmp_path: Path) -> Path:
 
 def test_the_corpus_bites_a_careless_host(trip: Trip, marks: Path) -> None:
     """Otherwise the next test would prove nothing."""
-    _plant(trip.folder, marks)
+    plant(trip.folder, marks, ROGUE)
     for words in (["status"], ["diff"], ["add", "."], ["commit", "-m", "x"], ["log", "-p", "-1"], ["fetch"]):
         subprocess.run(["git", *words], cwd=trip.folder, env=PLAIN, capture_output=True, check=False)
     assert {"clean", "diff-driver", "hook-pre-commit"} <= set(_ran(marks))
@@ -116,9 +52,10 @@ def test_no_planted_command_runs_on_the_host(run: Ground, marks: Path, user: Pat
     mirrors = Mirrors(run.root.parent.parent / "mirrors", environ=os.environ)
     run = _with_objects(run, mirrors, user)
     trip = set_out(mirrors, user, run.workspace, objects_inside=run.layout.objects)
-    _plant(trip.folder, marks)
+    plant(trip.folder, marks, ROGUE)
     run.sandbox.prepare(uid=run.uid, owned=(run.workspace,))
-    came = trip.receive(_harvest_inside(run, trip.base).bundle)
+    harvest = _harvest_inside(run, trip.base)
+    came = trip.receive(harvest.bundle)
     assert isinstance(came, Returned), came
     repository = trip.repository
     mirrors.diff(repository, base=trip.base.commit, tip=came.commit)
@@ -134,7 +71,15 @@ def test_no_planted_command_runs_on_the_host(run: Ground, marks: Path, user: Pat
     mirrors.make_workspace(repository, base=after, branch="crewcap/x-1", folder=folder, objects_inside="/base/objects")
     assert _ran(marks) == []
     assert (tmp_path / "for people" / "adder.py").read_text().endswith("a + b\n")
-    assert "git settings" in {flag.kind for flag in came.flags}
+    assert {"git settings", "symlink", "odd name"} <= {flag.kind for flag in came.flags}
+    assert all(flag.path.isprintable() for flag in came.flags)
+    assert {"core.fsmonitor", "credential.helper", "hooks/pre-commit"} <= {*harvest.planted}
+    assert set(ODD_NAMES) <= set(_names(mirrors.mirror(repository), came.commit))
+
+
+def _names(mirror: Path, commit: str) -> list[bytes]:
+    words = ["git", "ls-tree", "-z", "--name-only", commit]
+    return subprocess.run(words, cwd=mirror, env=PLAIN, capture_output=True, check=True).stdout.split(b"\0")
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import shutil
 import struct
 import subprocess
 import zlib
-from pathlib import Path
 
 import pytest
+from tests.workspaces.planted import BAD_TREES, bad_tree, entry, write_object
 from tests.workspaces.repos import PLAIN, Trip, git
 
 from crewcap.workspaces.review import Flag, NoChange, Returned, Spurned
@@ -207,81 +207,17 @@ def test_paths_that_deserve_a_second_look_are_flagged(trip: Trip) -> None:
 # --- what is never let in -----------------------------------------------------------------------------------------
 
 
-def _object(folder: Path, kind: str, content: bytes) -> str:
-    """Write an object as it is, which git itself would refuse to make."""
-    data = f"{kind} {len(content)}".encode() + b"\0" + content
-    name = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    place = folder / ".git" / "objects" / name[:2] / name[2:]
-    place.parent.mkdir(exist_ok=True)
-    place.write_bytes(zlib.compress(data))
-    return name
-
-
-def _entry(mode: bytes, name: bytes, target: str) -> bytes:
-    return mode + b" " + name + b"\0" + bytes.fromhex(target)
-
-
-def _commit(trip: Trip, tree: str, *, head: bytes = b"") -> str:
+def _commit(trip: Trip, tree: str, *, message: bytes = b"bad") -> str:
     person = b"A <a@b> 1700000000 +0000"
-    content = b"tree %s\nparent %s\nauthor %s\ncommitter %s\n%s\nbad\n" % (
-        tree.encode(),
-        trip.base.commit.encode(),
-        person,
-        person,
-        head,
-    )
-    return _object(trip.folder, "commit", content)
+    lines = b"tree %s\nparent %s\nauthor %s\ncommitter %s\n\n%s\n"
+    content = lines % (tree.encode(), trip.base.commit.encode(), person, person, message)
+    return write_object(trip.folder / ".git", "commit", content)
 
 
-def _bad_tree(trip: Trip, kind: str) -> str:
-    """A tree that would do harm, or break people's git, if it were let in."""
-    blob = _object(trip.folder, "blob", b"[core]\n\tfsmonitor = touch /tmp/ran\n")
-    inner = _object(trip.folder, "tree", _entry(b"100644", b"config", blob))
-    entries = {
-        "dot git folder": _entry(b"40000", b".git", inner),
-        "dot git folder in capitals": _entry(b"40000", b".GIT", inner),
-        "dot git for another file system": _entry(b"40000", b"git~1", inner),
-        "dot dot": _entry(b"40000", b"..", inner),
-        "slash in a name": _entry(b"100644", b"a/b", blob),
-        "empty name": _entry(b"100644", b"", blob),
-        "same name twice": _entry(b"100644", b"a", blob) + _entry(b"100644", b"a", blob),
-        "not sorted": _entry(b"100644", b"b", blob) + _entry(b"100644", b"a", blob),
-        "null object": _entry(b"100644", b"a", "0" * 40),
-        "gitmodules that run a command": _entry(
-            b"100644",
-            b".gitmodules",
-            _object(trip.folder, "blob", b'[submodule "x"]\n\tpath = x\n\turl = -u./payload\n'),
-        ),
-        "gitmodules out of the tree": _entry(
-            b"100644",
-            b".gitmodules",
-            _object(trip.folder, "blob", b'[submodule "../../x"]\n\tpath = x\n\turl = https://x.invalid\n'),
-        ),
-        "gitmodules as a link": _entry(b"120000", b".gitmodules", _object(trip.folder, "blob", b"elsewhere")),
-    }
-    return _object(trip.folder, "tree", entries[kind])
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "dot git folder",
-        "dot git folder in capitals",
-        "dot git for another file system",
-        "dot dot",
-        "slash in a name",
-        "empty name",
-        "same name twice",
-        "not sorted",
-        "null object",
-        "gitmodules that run a command",
-        "gitmodules out of the tree",
-        "gitmodules as a link",
-    ],
-)
+@pytest.mark.parametrize("kind", BAD_TREES)
 def test_a_bad_tree_is_refused_and_leaves_nothing_in_the_mirror(trip: Trip, kind: str) -> None:
     """Git does not check what it reads from a bundle; we fetch it through a repository so that it does."""
-    tree = _bad_tree(trip, kind)
+    tree = bad_tree(trip.folder / ".git", kind)
     commit = _commit(trip, tree)
     (trip.folder / ".git" / "refs" / "heads" / "bad").write_text(f"{commit}\n")
     words = ["git", "bundle", "create", "--quiet", "-", "bad", f"^{trip.base.commit}"]
@@ -325,6 +261,8 @@ def _bundle_by_hand(trip: Trip, commit: str) -> bytes:
         b"# v2 git bundle\n" + b"1" * 40 + b" HEAD\n\nPACK\0\0\0\2\0\0\0\1garbage",
         b"# v2 git bundle\n-" + b"2" * 40 + b" other history\n" + b"1" * 40 + b" HEAD\n\nPACK",
         b"# v2 git bundle\n" + b"1" * 40 + b" --upload-pack=touch\n\nPACK",
+        b"# v2 git bundle\n" + b"1" * 40 + b" HEAD\n\nPACK\0\0\0\2\xff\xff\xff\xff",
+        b"# v2 git bundle\n" + b"1" * 40 + b" HEAD\n\nPACK\0\0\0\2\0\0\0\1" + b"\xff" * 64,
     ],
 )
 def test_what_is_no_good_bundle_is_refused(trip: Trip, bundle: bytes) -> None:
@@ -338,6 +276,54 @@ def test_a_bundle_that_was_cut_short_is_refused(trip: Trip) -> None:
     whole = trip.harvest().bundle
     assert isinstance(trip.receive(whole[: len(whole) // 2]), Spurned)
     assert isinstance(trip.receive(whole), Returned)
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        *("refs/heads/*", "refs/heads/a:refs/heads/main", "^refs/heads/x", "+refs/heads/x", "refs/heads/../../config"),
+        *("refs/crewcap/bases/x", "refs/replace/x", "refs/heads/a b", "refs/heads/x\0y", "refs/heads/$(touch ran)"),
+        *("-u./x", "HEAD:refs/heads/main", "@", "refs/heads/\u202e", "FETCH_HEAD", "refs/" + "x/" * 3_000),
+    ],
+)
+def test_a_ref_of_a_bundle_is_only_ever_a_tip(trip: Trip, ref: str) -> None:
+    """Whatever it is called: it is taken as work, or nothing is; no ref of that name comes to be."""
+    (trip.folder / "adder.py").write_text(FIXED)
+    bundle = trip.harvest().bundle
+    head, _, pack = bundle.partition(b"\n\n")
+    lines = [line for line in head.split(b"\n") if not line.endswith(b"HEAD")]
+    tip = lines[-1].split(b" ")[0]
+    before = trip.mirror_git("for-each-ref", "--format=%(refname)").splitlines()
+    came = trip.receive(b"\n".join([*lines[:-1], tip + b" " + ref.encode()]) + b"\n\n" + pack)
+    after = set(trip.mirror_git("for-each-ref", "--format=%(refname)").splitlines()) - set(before)
+    assert after == ({f"refs/heads/{trip.branch}"} if isinstance(came, Returned) else set())
+
+
+def test_a_tree_that_unfolds_without_end_is_refused(trip: Trip) -> None:
+    """Thirty folders deep, each holding the one below it ten times: more paths than any memory has room for."""
+    repository = trip.folder / ".git"
+    tree = write_object(repository, "tree", entry(b"100644", b"f", write_object(repository, "blob", b"x\n")))
+    for _ in range(30):
+        tree = write_object(repository, "tree", b"".join(entry(b"40000", b"%d" % n, tree) for n in range(10)))
+    git(trip.folder, "update-ref", f"refs/heads/{trip.branch}", _commit(trip, tree))
+    words = ["git", "bundle", "create", "--quiet", "-", trip.branch, f"^{trip.base.commit}"]
+    made = subprocess.run(words, cwd=trip.folder, env=PLAIN, capture_output=True, check=True)
+    came = trip.receive(made.stdout)
+    assert isinstance(came, Spurned)
+    assert "MiB of names" in came.reason
+
+
+def test_a_bundle_that_unpacks_to_more_than_a_disk_is_never_unpacked(trip: Trip) -> None:
+    """Five gigabytes in five megabytes; git is not even asked."""
+    packer = zlib.compressobj(9)
+    squeezed = b"".join(packer.compress(bytes(1 << 24)) for _ in range(320)) + packer.flush()
+    size, head = (320 << 24) >> 4, bytearray([3 << 4 | 0x80])
+    while size:
+        head.append(size & 0x7F | (0x80 if size >> 7 else 0))
+        size >>= 7
+    pack = b"PACK" + struct.pack(">II", 2, 1) + bytes(head) + squeezed
+    came = trip.receive(b"# v2 git bundle\n" + b"1" * 40 + b" HEAD\n\n" + pack + bytes(20))
+    assert came == Spurned("what came back unpacks to more than 4 GiB")
 
 
 def test_a_bundle_has_a_largest_size(trip: Trip) -> None:

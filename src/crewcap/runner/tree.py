@@ -22,6 +22,7 @@ from crewcap.workspaces.supplies import NOTHING_MORE, Supply
 
 RULES = ("CLAUDE.md", "AGENTS.md")
 _GIT_S = 300.0
+_FEW, _FLAGS = 5, 20  # how many are named in one breath, and in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ class Tree:
             case Spurned(reason):
                 return Kept(notes=(f"its work was not taken: {reason}",))
             case _:
-                return Kept(notes=_inside(brought))
+                return Kept(notes=_seen(brought))
 
     async def _bring_large(self, perform: Perform, run: Run, tip: str) -> tuple[str, ...]:
         """Contents of the large files that came as pointers; a sentence on each that did not come."""
@@ -173,13 +174,19 @@ def _message(run: Run) -> str:
     return f"{run.issue.title}\n\nRun {run.name}, {run.agent} with {run.model}."
 
 
-def _inside(brought: Harvest) -> tuple[str, ...]:
-    return tuple(f"what it did inside the submodule {folder} was not taken" for folder in brought.work_inside)
+def _seen(brought: Harvest) -> tuple[str, ...]:
+    """What a run did that is no part of its work."""
+    inside = (f"what it did inside the submodule {folder} was not taken" for folder in brought.work_inside)
+    planted = ", ".join(brought.planted[:_FEW]) + (", ..." if len(brought.planted) > _FEW else "")
+    names = f"its repository names commands, which stayed in the sandbox: {planted}"
+    return (*inside, *((names,) if brought.planted else ()))
 
 
 def _kept(taken: Returned, brought: Harvest, large: tuple[str, ...]) -> Kept:
-    notes = [f"{flag.path} can do more than its words say ({flag.kind})" for flag in taken.flags]
-    notes += [*_inside(brought), *large]
+    notes = [f"{flag.path} can do more than its words say ({flag.kind})" for flag in taken.flags[:_FLAGS]]
+    if len(taken.flags) > _FLAGS:
+        notes.append(f"{len(taken.flags) - _FLAGS:,} more paths can do more than their words say")
+    notes += [*_seen(brought), *large]
     if taken.unsigned:
         notes.append(f"its commits are not signed: {taken.unsigned}")
     if brought.salvaged:

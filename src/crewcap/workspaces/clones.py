@@ -62,7 +62,8 @@ class Clone:
 
     def _check_out(self, base: Base, supply: Supply) -> None:
         """The files, or those of some folders and of the folders on the way to them."""
-        _write_settings(self.git_dir, {"core.bare": "false", "core.worktree": _way(self.git_dir, self.work)})
+        elsewhere = {} if self.git_dir.parent == self.work else {"core.worktree": _way(self.git_dir, self.work)}
+        _write_settings(self.git_dir, {"core.bare": "false", **elsewhere})
         if supply.extent.paths:
             self._run("sparse-checkout", "set", "--cone", "--", *supply.extent.paths)
         smudged = large_files.settings(str(supply.large)) if supply.large else {}

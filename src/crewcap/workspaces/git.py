@@ -23,6 +23,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,8 @@ class Git:
     ) -> Ended:
         """One git command. `fails` = a status other than 0 is an answer, not an error."""
         command = [self._program, *_FLAGS, *arguments]
-        ended = _call(command, {**self._variables(protocol), **(environ or {})}, limit_s, stdin=stdin, cwd=cwd)
+        variables = {**self._variables(protocol), **(environ or {})}
+        ended = _call(command, variables, limit_s, stdin=stdin, cwd=cwd)
         if ended.status != 0 and not fails:
             raise GitFailed(f"git {_verb(arguments)}: {ended.complaint}")
         return ended
@@ -119,6 +121,24 @@ class Git:
     ) -> Ended:
         """One git command in a bare repository of ours."""
         return self.run(f"--git-dir={repository}", *arguments, fails=fails, limit_s=limit_s, stdin=stdin)
+
+    def count(self, repository: Path, *arguments: str, of: bytes, most_bytes: int) -> int | None:
+        """How often something stands in an output that is not kept; None = the output is longer than that.
+
+        A tree of a few kilobytes may unfold to more paths than fit in any memory, so it is only ever read in pieces.
+        """
+        command = [self._program, *_FLAGS, f"--git-dir={repository}", *arguments]
+        found = seen = 0
+        with _started(command, self._variables("file"), subprocess.DEVNULL, _NOWHERE) as process:
+            until = time.monotonic() + LONG_S
+            while chunk := process.stdout.read(1 << 16):  # type: ignore[union-attr]  # it is a pipe
+                found, seen = found + chunk.count(of), seen + len(chunk)
+                if seen > most_bytes or time.monotonic() > until:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    return None
+        if process.returncode != 0:
+            raise GitFailed(f"git {_verb(arguments)} failed")
+        return found
 
     @functools.cached_property
     def _program(self) -> str:
@@ -142,15 +162,7 @@ def _call(
     command: list[str], environ: Mapping[str, str], limit_s: float, *, stdin: bytes = b"", cwd: Path = _NOWHERE
 ) -> Ended:
     """Run it in a group of its own, so that what it started ends with it when its time is up."""
-    with subprocess.Popen(  # noqa: S603  (an argument list, and never a shell)
-        command,
-        env=dict(environ),
-        cwd=cwd,
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
+    with _started(command, environ, subprocess.PIPE if stdin else subprocess.DEVNULL, cwd) as process:
         try:
             stdout, stderr = process.communicate(stdin or None, timeout=limit_s)
         except BaseException as error:
@@ -161,6 +173,18 @@ def _call(
                 raise GitFailed(f"git {_verb(command[1:])} took longer than {limit_s:.0f} s and was ended") from None
             raise
     return Ended(status=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def _started(command: list[str], environ: Mapping[str, str], stdin: int, cwd: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603  (an argument list, and never a shell)
+        command,
+        env=dict(environ),
+        cwd=cwd,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _verb(arguments: tuple[str, ...] | list[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from crewcap.workspaces import large_files
 from crewcap.workspaces.authorship import Authorship
+from crewcap.workspaces.plants import planted_hooks, planted_settings
 from crewcap.workspaces.supplies import NOTHING_MORE, Supply, seen_inside
 
 ENVIRON: Mapping[str, str] = {
@@ -24,6 +25,7 @@ ENVIRON: Mapping[str, str] = {
     "GIT_TERMINAL_PROMPT": "0",
     **Authorship().environ,  # for git to be content; every commit is made again as ours
     "GIT_EDITOR": "true",
+    "GIT_NO_REPLACE_OBJECTS": "1",
 }
 _QUIET = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "commit.gpgSign=false"),
@@ -67,6 +69,7 @@ class Harvest:
     bundle: bytes
     salvaged: bool = False  # the agent's repository was broken; its files were taken on top of the base commit
     work_inside: tuple[str, ...] = ()  # submodules that the agent worked in; nothing of that is taken
+    planted: tuple[str, ...] = ()  # settings and hooks of its repository that run commands; they stayed inside
 
 
 async def harvest(
@@ -91,18 +94,26 @@ async def harvest(
         return await perform(argv, environ)
 
     inside = await _work_inside(run, supply)
+    planted = await _planted(run)
     if supply.extent.paths:
         await _keep_the_rest(run, ("git", *always))
     bundle = await _gather(run, ("git", *always), base=base, message=message, but=without)
     if bundle is not None:
-        return Harvest(bundle, work_inside=inside)
+        return Harvest(bundle, work_inside=inside, planted=planted)
     git = ("git", f"--git-dir={spare}", "--work-tree=.", *always)
     for argv in _fresh_repository(git, spare, base=base, supply=supply):
         await run(*argv)
     but = (*(module.path for module in supply.modules), *without)
     bundle = await _gather(run, git, base=base, message=message, but=but)
     await run("rm", "-rf", spare)
-    return Harvest(bundle or b"", salvaged=True, work_inside=inside)
+    return Harvest(bundle or b"", salvaged=True, work_inside=inside, planted=planted)
+
+
+async def _planted(run: Callable[..., Awaitable[Said]]) -> tuple[str, ...]:
+    """What would have run on a host that used this folder as a repository. Nothing of it leaves the sandbox."""
+    settings = await run("git", "config", "--file", ".git/config", "--no-includes", "--null", "--list")
+    hooks = await run("ls", "-1", ".git/hooks")
+    return (*planted_settings(settings.stdout), *planted_hooks(hooks.stdout))
 
 
 async def _keep_the_rest(run: Callable[..., Awaitable[Said]], git: tuple[str, ...]) -> None:

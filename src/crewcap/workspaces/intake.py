@@ -20,15 +20,21 @@ from pathlib import Path
 
 from crewcap.workspaces.authorship import Authorship
 from crewcap.workspaces.git import FETCH, LONG_S, Git, GitFailed
+from crewcap.workspaces.packs import Damaged, weigh
 from crewcap.workspaces.remaking import Remade, Remaking
 from crewcap.workspaces.repositories import BRANCH_PREFIX, Base, file_address
 from crewcap.workspaces.review import NoChange, Returned, Spurned, read_bundle, read_numstat, read_raw_diff
 from crewcap.workspaces.signing import Signer
 
 MOST_BYTES = 256 << 20
+_MOST_UNPACKED = 4 << 30
+_MOST_NAMES = 256 << 20
 SCRATCH = ".scratch-"
 _INCOMING = f"refs/{BRANCH_PREFIX}/incoming"
-_CHECKED = ("-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true")
+_CHECKED = (
+    *("-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true"),
+    *("-c", "fetch.fsck.badFilemode=error"),  # which git only mentions, and other programs read in their own way
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +59,35 @@ class Intake:
         head = read_bundle(bundle)
         if isinstance(head, Spurned):
             return head
+        if reason := self._too_heavy(bundle, head.size):
+            return Spurned(reason)
+        try:
+            return self._take(bundle, head.refs)
+        except GitFailed as failed:
+            return Spurned(f"what came back was refused: {failed.message}")
+
+    def _take(self, bundle: bytes, refs: Mapping[str, str]) -> Returned | NoChange | Spurned:
         with self._scratch() as scratch:
-            try:
-                tips = self._unpack(scratch, bundle, head.refs)
-                work = self._work(scratch, tips)
-                if not work:
-                    return NoChange()
-                self._fetch(scratch, work[0])
-            except GitFailed as failed:
-                return Spurned(f"what came back was refused: {failed.message}")
+            tips = self._unpack(scratch, bundle, refs)
+            work = self._work(scratch, tips)
+            if not work:
+                return NoChange()
+            names = ("ls-tree", "-r", "-z", "--name-only", "--full-tree", work[0])
+            if self.git.count(scratch, *names, of=b"\0", most_bytes=_MOST_NAMES) is None:
+                return Spurned(f"its files have more than {_MOST_NAMES >> 20} MiB of names")
+            self._fetch(scratch, work[0])
         return self._accept(left_behind=len(work) - 1)
+
+    def _too_heavy(self, bundle: bytes, head_bytes: int) -> str:
+        """Why git is not even asked to unpack it; empty = it may be."""
+        id_bytes = 32 if self.object_format == "sha256" else 20
+        try:
+            weight = weigh(memoryview(bundle)[head_bytes:], id_bytes=id_bytes, most_bytes=_MOST_UNPACKED)
+        except Damaged as damaged:
+            return f"what came back was refused: {damaged}"
+        if weight.total > _MOST_UNPACKED:
+            return f"what came back unpacks to more than {_MOST_UNPACKED >> 30} GiB"
+        return ""
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -111,10 +136,11 @@ class Intake:
         if self._tree(tip) == self._tree(start):
             return self._summary(start, left_behind=left_behind) if before else NoChange()
         made = self._made_again(tip, start)
-        git.inside(mirror, "update-ref", ref, made.tip, before or "0" * len(made.tip))
-        return self._summary(
+        summary = self._summary(
             made.tip, rewrote_history=made.is_squashed, left_behind=left_behind, unsigned=made.unsigned
         )
+        git.inside(mirror, "update-ref", ref, made.tip, before or "0" * len(made.tip))
+        return summary
 
     def _made_again(self, tip: str, start: str) -> Remade:
         """Its commits as ours; one commit of its files where they do not follow from where the branch was."""

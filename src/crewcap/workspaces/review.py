@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-FlagKind = Literal["ci", "hooks", "symlink", "submodule", "git settings", "agent settings"]
+FlagKind = Literal["ci", "hooks", "symlink", "submodule", "git settings", "agent settings", "odd name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,7 @@ class Bundle:
     """The head of a git bundle: which refs it brings."""
 
     refs: dict[str, str]
+    size: int  # of the head, in bytes; the pack follows
 
 
 _CI = re.compile(
@@ -73,6 +74,8 @@ _BY_NAME: tuple[tuple[FlagKind, re.Pattern[str]], ...] = (
     ("agent settings", _AGENT),
 )
 _MODES: dict[str, FlagKind] = {"120000": "symlink", "160000": "submodule"}
+_ODD = re.compile(r"(?:^|/)-|\ufffd")  # what a careless command takes for an option; what is no UTF-8
+_LONGEST = 400
 _OBJECT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -81,9 +84,12 @@ def read_raw_diff(output: bytes) -> Iterator[Flag]:
     words = output.decode("utf-8", "replace").split("\0")
     for head, path in zip(words[::2], words[1::2], strict=False):
         new_mode = head.split(" ")[1]
+        kinds = [kind for kind, pattern in _BY_NAME if pattern.search(path)]
         if new_mode in _MODES:
-            yield Flag(kind=_MODES[new_mode], path=path)
-        yield from (Flag(kind=kind, path=path) for kind, pattern in _BY_NAME if pattern.search(path))
+            kinds.insert(0, _MODES[new_mode])
+        if _ODD.search(path) or not path.isprintable() or len(path) > _LONGEST:
+            kinds.append("odd name")
+        yield from (Flag(kind=kind, path=_shown(path)) for kind in kinds)
 
 
 def read_numstat(output: bytes) -> tuple[int, int, int]:
@@ -104,11 +110,17 @@ def read_bundle(content: bytes) -> Bundle | Spurned:
         if line.startswith("@"):
             if not line.startswith("@object-format="):
                 return Spurned(f"the bundle asks for {line[:60]!r}")
-        elif not _OBJECT.fullmatch(commit):
+        elif not _OBJECT.fullmatch(commit) or not name.isprintable():
             return Spurned("the bundle's head is damaged")
         elif not line.startswith("-"):
             refs[name] = commit
-    return Bundle(refs)
+    return Bundle(refs, len(head) + len(end))
+
+
+def _shown(path: str) -> str:
+    """A path for a line of ours, whatever an agent put in it."""
+    plain = "".join(char if char.isprintable() else "?" for char in path)
+    return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}..."
 
 
 def _total(cells: Iterable[str]) -> int:
