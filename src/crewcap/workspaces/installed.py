@@ -185,7 +185,11 @@ def _on_path(tool: str, user_home: Path, environ: Mapping[str, str]) -> Iterator
     for folder in dict.fromkeys(folder for folder in folders if folder.startswith("/")):
         program = Path(folder, name)
         real = program.resolve()
-        if not program.is_file() or any(real.is_relative_to(root) for root in (*roots, user_home / ".cargo")):
+        if (
+            real.parent.name == "shims"
+            or not program.is_file()
+            or any(real.is_relative_to(root) for root in (*roots, user_home / ".cargo"))
+        ):
             continue
         if version := program_version(program, _VERSION_WORD.get(tool, "--version")):
             is_system = real.is_relative_to("/usr")
