@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +20,7 @@ from crewcap.errors import CrewcapError
 
 if TYPE_CHECKING:
     from crewcap.settings.served import ProviderSettings
+    from crewcap.workspaces.ladder import Tried
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -49,6 +50,7 @@ def examine(call: Call) -> Iterator[Finding]:
         return
     for name, look in (
         ("sandbox", look_at_sandbox),
+        ("limits", look_at_limits),
         ("agent", look_at_agent),
         ("key", look_at_keys),
         ("prices", look_at_prices),
@@ -101,32 +103,63 @@ def look_at_state(call: Call) -> Iterator[Finding]:
 
 
 def look_at_sandbox(call: Call) -> Iterator[Finding]:
-    """The rungs of the ladder from the top, really tried, down to the one that a run takes by itself."""
+    """Every rung of the ladder from the top, really tried: what is missing, what opens it, what it gives up."""
     from crewcap.workspaces.ladder import probe_all  # noqa: PLC0415
 
     wanted = call.app.settings.defaults.sandbox
     if wanted == "unconfined":
         text = "your settings say `unconfined`: agents can do all that you can"
         yield Finding(name="sandbox", level="warn", text=text, help='set sandbox = "auto" under [defaults]')
-        return
-    faults: list[tuple[str, str]] = []
-    for each in probe_all(state=call.home.root):
-        if wanted not in {"auto", each.rung} or each.rung == "unconfined":
-            continue
-        if not each.missing:
-            yield from _faults(faults, level="warn")
-            losses = f"; gives up: {'; '.join(each.loses)}" if each.loses else ""
-            yield Finding(name=each.rung, level="ok", text=f"works, and is what runs take{losses}")
-            return
-        faults.append((each.rung, each.missing))
-    yield from _faults(faults, level="fail")
+    tried = probe_all(state=call.home.root)
+    meant = [each.rung for each in tried if each.rung == wanted or (wanted == "auto" and each.rung != "unconfined")]
+    taken = next((each.rung for each in tried if each.rung in meant and not each.missing), "")
+    for each in tried:
+        if each.missing:
+            is_fatal = each.rung in meant and not taken
+            yield _fault(each.rung, each.missing, level="fail" if is_fatal else "warn")
+        else:
+            yield Finding(name=each.rung, level="ok", text=_standing(each, taken))
 
 
-def _faults(faults: Iterable[tuple[str, str]], *, level: Level) -> Iterator[Finding]:
-    """Rungs that cannot be had, each with what opens it."""
-    for rung, missing in faults:
-        what, _, how = missing.partition(": ")
-        yield Finding(name=rung, level=level, text=what, help=how or "--sandbox unconfined accepts the loss")
+def _standing(rung: Tried, taken: str) -> str:
+    """What a rung that works here is for, and below it a line for each thing that it gives up."""
+    if rung.rung == taken:
+        first = "works, and is what runs take"
+    elif rung.rung == "unconfined":
+        first = "never by itself, only with `--sandbox unconfined`"
+    else:
+        first = "works, and is not needed"
+    return "\n".join((f"{first}{'; gives up:' if rung.loses else ''}", *rung.loses))
+
+
+def look_at_limits(call: Call) -> Iterator[Finding]:
+    """Which limits of a run hold on this machine; none of those that do not is passed over."""
+    from crewcap.workspaces import Limits  # noqa: PLC0415
+    from crewcap.workspaces.ladder import limits_here  # noqa: PLC0415
+
+    defaults = call.app.settings.defaults
+    limits = Limits(
+        memory_bytes=defaults.memory_bytes,
+        cpus=defaults.cpus or os.cpu_count(),
+        disk_bytes=defaults.disk_bytes,
+        processes=defaults.processes,
+    )
+    held, missing, way = limits_here(limits)
+    shown = f"{', '.join(held)}{f' ({way})' if way else ''}"
+    if missing:
+        help_ = (
+            "`systemd-run --user --scope -p Delegate=yes crewcap ...`, or root: runs need a control group of their own"
+        )
+        text = f"hold: {shown}; not enforced here: {', '.join(missing)}"
+        yield Finding(name="limits", level="warn", text=text, help=help_)
+    else:
+        yield Finding(name="limits", level="ok", text=f"hold: {shown}")
+
+
+def _fault(rung: str, missing: str, *, level: Level) -> Finding:
+    """A rung that cannot be had, with what opens it."""
+    what, _, how = missing.partition(": ")
+    return Finding(name=rung, level=level, text=what, help=how or "--sandbox unconfined accepts the loss")
 
 
 def look_at_agent(call: Call) -> Iterator[Finding]:

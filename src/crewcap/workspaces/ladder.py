@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from crewcap.errors import UnsafeEnvironment
-from crewcap.workspaces import LADDER, SANDBOXES, Rung, Sandbox
+from crewcap.workspaces import LADDER, SANDBOXES, Limits, Rung, Sandbox
+from crewcap.workspaces.cgroups import make_cage
+from crewcap.workspaces.limits import names_enforced, process_limits
 from crewcap.workspaces.uids import FIRST, closed_to, is_root
 
 Wanted = Literal["auto"] | Rung
@@ -44,6 +47,22 @@ def choose(wanted: Wanted, *, state: Path | None = None, sandboxes: Table = SAND
         "no sandbox can be had here. " + ". ".join(f"{rung}: {reason}" for rung, reason in reasons.items()),
         help="open one of these; or accept that nothing is protected, with `--sandbox unconfined`",
     )
+
+
+def limits_here(limits: Limits) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """(names of the limits that hold, of those that do not, how runs are counted), by really making a control group."""
+    cage = make_cage(limits)
+    way = ""
+    if cage is not None:
+        with subprocess.Popen(("sleep", "60"), stdin=subprocess.DEVNULL) as process:  # noqa: S607  (the system's)
+            taken = cage.add(process.pid)
+            process.kill()
+        way = cage.way if taken else ""
+        held = names_enforced(limits, cage if taken else None, process_limits(limits, counted="apart"))
+        cage.remove()
+    else:
+        held = names_enforced(limits, None, process_limits(limits, counted="apart"))
+    return held, tuple(name for name in limits.asked() if name not in held), way
 
 
 def strongest(*, state: Path | None = None, sandboxes: Table = SANDBOXES) -> Sandbox:
