@@ -115,6 +115,7 @@ def test_without_a_port_local_sockets_may_listen(closed: Asked) -> None:
 def test_other_tables_of_calls_and_rings_do_not_exist(machine: str, *, tcp: bool) -> None:
     asked = Asked(machine, tcp=tcp)
     assert asked.call(425) == errno.ENOSYS
+    assert {asked.call(number) for number in asked.numbers.keys} == {errno.ENOSYS}
     assert asked.foreign(1) == errno.ENOSYS
     assert asked.call(asked.numbers.foreign) == errno.ENOSYS
     assert asked.call(0) == ALLOWED

@@ -49,12 +49,21 @@ _WRITABLE = ("/dev/null", "/dev/tty")
 
 _ALWAYS_LOST = (
     "the names and command lines of this machine's processes can be read",
-    "sockets of other programs that your user may open are open to it too (ssh-agent, a docker socket)",
+    "sockets of other programs that your user may open are open to it, too (ssh-agent)",
     "shared temporary folders are closed to it, and tests that listen on 127.0.0.1 fail",
     "while it may reach its `hosts`, the same port of other machines is open, too, and it cannot listen",
     "there is no process namespace: what it leaves behind is hunted down, by a supervisor that could itself be killed",
 )
-_LOST_AS_A_PLAIN_USER = "it runs as your own user: modes, owners and times of your files can be changed, not contents"
+_LOST_AS_A_PLAIN_USER = (
+    "it runs as your own user: modes, owners and times of your files can be changed, not contents",
+    "System V shared memory and message queues of your user's programs are open to it",
+)
+# Who may use one of these may do anything as this user, or as root; and Landlock cannot close sockets that have a path.
+_ALMIGHTY = (
+    *("/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock", "/run/libvirt/libvirt-sock"),
+    *("/run/user/{uid}/bus", "/run/user/{uid}/systemd/private", "/run/user/{uid}/docker.sock"),
+    "/run/user/{uid}/podman/podman.sock",
+)
 _LOST_BEFORE_SCOPES = "it may send signals to your other processes and use their abstract sockets (needs Linux 6.12)"
 
 
@@ -67,7 +76,7 @@ class Landlock:
     def loses(self) -> tuple[str, ...]:
         """What this rung gives up, on this kernel and as this user."""
         scoped = () if abi() >= _SCOPES_ABI else (_LOST_BEFORE_SCOPES,)
-        return (*_ALWAYS_LOST, *(() if is_root() else (_LOST_AS_A_PLAIN_USER,)), *scoped)
+        return (*_ALWAYS_LOST, *(() if is_root() else _LOST_AS_A_PLAIN_USER), *scoped)
 
     def missing(self) -> str:
         """Why it cannot be used here; empty = it can."""
@@ -79,7 +88,7 @@ class Landlock:
             return f"Landlock {_NEEDED_ABI} is needed, this kernel offers {abi()}: use Linux 6.7 or newer"
         if os.uname().machine not in MACHINES:
             return f"no call numbers for {os.uname().machine} are known"
-        return no_users()
+        return no_users() or _almighty(Path("/"))
 
     def layout(self, *, workspace: Path, home: Path, objects: Path, binary: Path) -> Layout:
         """Everything stays where it is."""
@@ -117,6 +126,18 @@ def abi() -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     version = int(libc.syscall(ctypes.c_long(_CREATE_RULESET), None, 0, _ASK_VERSION))
     return version if version > 0 else -ctypes.get_errno()
+
+
+def _almighty(root: Path) -> str:
+    """A program behind a socket that would do for the agent whatever it asks, outside; root's agents are nobody's."""
+    for place in _ALMIGHTY if not is_root() else ():
+        socket = root / place.format(uid=os.geteuid()).lstrip("/")
+        if socket.is_socket() and os.access(socket, os.W_OK):
+            return (
+                f"{socket} does anything for your user, and Landlock cannot close it to agents: open bubblewrap, which"
+                " can; or start crewcap as a user without it"
+            )
+    return ""
 
 
 def _refuse_closed_folders(command: Confined, user: int | None) -> None:

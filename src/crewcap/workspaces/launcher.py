@@ -43,6 +43,7 @@ _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _
 _LAST_CAPABILITY = 63
 _CAPABILITY_VERSION = 0x20080522
 _LANDLOCK_CREATE, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT = 444, 445, 446
+_KEYCTL, _JOIN_SESSION = {"x86_64": 250, "aarch64": 219}, 1
 _RULE_OF_A_PATH, _RULE_OF_A_PORT, _CONNECT_TCP = 1, 2, 2
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -74,6 +75,7 @@ def _become(order: Order) -> NoReturn:
         _wait_for_parent(control)
         rules = _landlock_ruleset(order["landlock"]) if order["landlock"] else None
         _lower_limits(order["limits"])
+        _leave_keyring()
         _drop(order["uid"], order["gid"])
         if order["supervise"]:
             _end_with(order["supervisor"])
@@ -143,6 +145,13 @@ def _lower_limits(limits: dict[str, int]) -> None:
         )  # programs count on a low one until they ask for more
         resource.setrlimit(kind, (min(soft, value) if keeps else value, value))
     os.nice(_NICE)
+
+
+def _leave_keyring() -> None:
+    """Have a keyring of its own: the one of a login is handed down to whatever is started in it."""
+    call = _KEYCTL.get(os.uname().machine)
+    if call is not None:
+        _LIBC.syscall(ctypes.c_long(call), ctypes.c_long(_JOIN_SESSION), None)  # a kernel without keyrings has no keys
 
 
 def _drop(uid: int | None, gid: int | None) -> None:

@@ -5,7 +5,8 @@ kernel's own; where a port of ours is open (setup's proxy), TCP is let through a
 judges: a stream with the plain protocol (not MPTCP, which it does not see), connected by `connect` and not by a first
 packet that carries data (`MSG_FASTOPEN` passes it by), never turned into something else (`TCP_ULP`). Nothing may
 listen then, for Landlock judges `bind` alone, and a listener without one gets a port on every interface. Rings of
-calls (io_uring) could do all of that without the calls that are looked at here; there are none.
+calls (io_uring) could do all of that without the calls that are looked at here; there are none, and no keyrings of
+the kernel's.
 
 A filter is a small program for the kernel: steps that load a number, compare it and jump forward, or give the answer.
 """
@@ -26,6 +27,7 @@ class Machine:
     socket: int
     listen: int
     setsockopt: int
+    keys: tuple[int, ...]  # the kernel's keyrings: those of a user are open to all its processes
     sends: tuple[tuple[int, int], ...]  # (call, which argument has the flags)
 
 
@@ -36,6 +38,7 @@ MACHINES = {
         socket=41,
         listen=50,
         setsockopt=54,
+        keys=(248, 249, 250),
         sends=((44, 3), (46, 2), (307, 3)),
     ),
     "aarch64": Machine(
@@ -44,6 +47,7 @@ MACHINES = {
         socket=198,
         listen=201,
         setsockopt=208,
+        keys=(217, 218, 219),
         sends=((206, 3), (211, 2), (269, 3)),
     ),
 }
@@ -67,6 +71,7 @@ def filter_program(machine: str, *, tcp: bool) -> bytes:
 def _steps(numbers: Machine, *, tcp: bool) -> Iterator[Step]:
     yield from (_load(_AT_TABLE), (_EQUAL, numbers.audit, "", "unknown"), _load(_AT_CALL))
     yield from ((_AT_LEAST, numbers.foreign, "unknown", ""), (_EQUAL, _IO_URING_SETUP, "unknown", ""))
+    yield from ((_EQUAL, call, "unknown", "") for call in numbers.keys)
     yield (_EQUAL, numbers.socket, "socket", "")
     if tcp:
         yield from ((_EQUAL, numbers.listen, "refuse", ""), (_EQUAL, numbers.setsockopt, "option", ""))
