@@ -43,7 +43,7 @@ class UsageIndex:
         self._version = 0  # of the file, as SQLite counts what others write
         self._sessions: dict[tuple[str, str], int] = {}
         self._places: dict[str, int] = {}
-        self._kinds: dict[tuple[str, str, str, str, str], int] = {}
+        self._kinds: dict[tuple[str, ...], int] = {}
 
     def close(self) -> None:
         """Close the file, if it was opened."""
@@ -129,7 +129,11 @@ class UsageIndex:
         files: Sequence[int] | None = None,
     ) -> tuple[Sum, ...]:  # fmt: skip
         """Everything that was told, added up; of these files alone where they are named."""
-        statement = q.SUMS.format(session="s.name" if by_session else "''", bucket=q.BUCKET if by_time else "0")
+        statement = q.SUMS.format(
+            name="s.name" if by_session else "''",
+            session="m.session" if by_session else "0",
+            bucket=q.BUCKET if by_time else "0",
+        )
         try:
             self._db.execute(q.CHOOSE)
             self._db.execute(q.CLEAR_CHOSEN)
@@ -181,7 +185,7 @@ class UsageIndex:
             place = self._places[told.folder] = self._new(
                 q.PUT_PLACE, _clean(told.folder), _clean(repo_of(told.folder))
             )
-        named = (told.provider, told.model, told.speed, told.geo, told.tier)
+        named = (agent, told.provider, told.model, told.speed, told.geo, told.tier)
         kind = self._kinds.get(named)
         if kind is None:
             kind = self._kinds[named] = self._new(q.PUT_KIND, *(_clean(word) for word in named))

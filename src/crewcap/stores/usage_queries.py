@@ -38,8 +38,8 @@ SESSIONS = "SELECT agent, name, id FROM session"
 PUT_SESSION = "INSERT INTO session (agent, name) VALUES (?, ?) RETURNING id"
 PLACES = "SELECT folder, id, repo FROM place"
 PUT_PLACE = "INSERT INTO place (folder, repo) VALUES (?, ?) RETURNING id"
-KINDS = "SELECT provider, model, speed, geo, tier, id FROM kind"
-PUT_KIND = "INSERT INTO kind (provider, model, speed, geo, tier) VALUES (?, ?, ?, ?, ?) RETURNING id"
+KINDS = "SELECT agent, provider, model, speed, geo, tier, id FROM kind"
+PUT_KIND = "INSERT INTO kind (agent, provider, model, speed, geo, tier) VALUES (?, ?, ?, ?, ?, ?) RETURNING id"
 
 # Small facts.
 FACT = "SELECT text FROM fact WHERE name = ?"
@@ -55,16 +55,25 @@ WHERE m.key > ? ORDER BY m.key LIMIT ?
 """
 REPRICE = "UPDATE message SET nano = ? WHERE key = ?"
 
-# Sums by everything that reports ask for. Quarters of an hour are whole in every time zone.
+# Sums by everything that reports ask for; by numbers first, names are looked up for the sums. Quarters of an hour are
+# whole in every time zone.
 SUMS = """
-SELECT s.agent, k.model, k.provider, k.speed, k.geo, k.tier, p.repo, {session}, {bucket}, m.is_sub,
-    count(*), sum(m.nano IS NULL), sum(coalesce(m.nano, 0)), sum(m.input), sum(m.cache_read), sum(m.write_5m),
-    sum(m.write_1h), sum(m.output), sum(m.thinking), sum(m.searches), min(m.at), max(m.at)
-FROM message AS m
-JOIN session AS s ON s.id = m.session
-JOIN kind AS k ON k.id = m.kind
-JOIN place AS p ON p.id = m.place
-WHERE m.at >= :since AND (:all_files OR m.file IN (SELECT id FROM chosen))
+SELECT k.agent, k.model, k.provider, k.speed, k.geo, k.tier, p.repo, {name}, bucket, is_sub,
+    sum(messages), sum(unpriced), sum(cost), sum(input), sum(cache_read), sum(write_5m), sum(write_1h), sum(output),
+    sum(thinking), sum(searches), min(first), max(last)
+FROM (
+    SELECT m.kind, m.place, {session} AS session, {bucket} AS bucket, m.is_sub,
+        count(*) AS messages, sum(m.nano IS NULL) AS unpriced, sum(coalesce(m.nano, 0)) AS cost, sum(m.input) AS input,
+        sum(m.cache_read) AS cache_read, sum(m.write_5m) AS write_5m, sum(m.write_1h) AS write_1h,
+        sum(m.output) AS output, sum(m.thinking) AS thinking, sum(m.searches) AS searches,
+        min(m.at) AS first, max(m.at) AS last
+    FROM message AS m
+    WHERE m.at >= :since AND (:all_files OR m.file IN (SELECT id FROM chosen))
+    GROUP BY 1, 2, 3, 4, 5
+) AS t
+JOIN kind AS k ON k.id = t.kind
+JOIN place AS p ON p.id = t.place
+LEFT JOIN session AS s ON s.id = t.session
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
 QUARTER_HOUR_MS = 900_000

@@ -12,17 +12,16 @@ from pathlib import Path
 _MOST_BYTES = 65_536
 _REMOTE = re.compile(r'^\s*\[remote\s+"(?P<name>[^"]+)"\]\s*$')
 _URL = re.compile(r"^\s*url\s*=\s*(?P<url>\S+)\s*$")
-_HOSTED = re.compile(r"(?:^|[/:@])[\w.-]+[:/]+(?:\d+/)?(?P<path>[\w.~-]+(?:/[\w.~-]+)+?)(?:\.git)?/?$")
+_HOSTED = re.compile(r"(?:\w+://)?(?:[^@/]*@)?[\w.-]+(?::\d+/|[:/])/*(?P<path>[^/:@]+(?:/[^/:@]+)+)\Z")
 
-# Where tools put worktrees: what is before `@` is the repository, the rest is one of its worktrees.
-_INSIDE = re.compile(r"^(?P<repo>.+?)/\.(?:claude|worktrees?|conductor|cyrus|codex)(?:/worktrees?)?/.+$|^$")
-_BESIDE = (
-    re.compile(r"^(?P<repo>.+?)/\.worktrees?/.+$"),
-    re.compile(r"^(?P<repo>.+?)(?:\.|-)worktrees?/.+$"),
-    re.compile(r"^.*/conductor/workspaces/(?P<name>[^/]+)/[^/]+(?:/.*)?$"),
-    re.compile(r"^.*/(?:conductor|\.conductor)/(?P<name>[^/]+)/[^/]+(?:/.*)?$"),
-    re.compile(r"^.*/\.?cyrus/(?:repos|workspaces)/(?P<name>[^/]+)/[^/]+(?:/.*)?$"),
-    re.compile(r"^.*/\.?codex/worktrees/[^/]+/(?P<name>[^/]+)(?:/.*)?$"),
+# Where tools put worktrees: `repo` is the repository's folder, `name` its name where the folder does not tell.
+_HABITS = (
+    re.compile(r".*/conductor/workspaces/(?P<name>[^/]+)/[^/]+(?:/.*)?\Z"),
+    re.compile(r".*/\.?cyrus/(?:repos|workspaces|worktrees)/(?P<name>[^/]+)/[^/]+(?:/.*)?\Z"),
+    re.compile(r".*/\.codex/worktrees/[^/]+/(?P<name>[^/]+)(?:/.*)?\Z"),
+    re.compile(r"(?P<repo>/.+?)/\.(?:claude|conductor)/(?:worktrees?/)?[^/]+(?:/.*)?\Z"),
+    re.compile(r"(?P<repo>/.+?)/\.worktrees?/.+\Z"),
+    re.compile(r"(?P<repo>/.+?)[.-]worktrees?/.+\Z"),
 )
 
 
@@ -40,29 +39,34 @@ class Repositories:
         return found
 
     def _find(self, folder: str) -> str:
-        try:
-            path = Path(folder)
-            for each in (path, *path.parents):
-                git = each / ".git"
-                if git.is_dir():
-                    return _name(git, each)
-                if git.is_file():
-                    common = _common(git)
-                    return _name(common, common.parent if common.name == ".git" else common)
-        except (OSError, ValueError, RuntimeError):
-            pass
+        path = Path(folder)
+        if path.is_absolute():
+            try:
+                found = next((name for each in (path, *path.parents) if (name := _at(each))), "")
+            except (OSError, ValueError, RuntimeError):
+                found = ""
+            if found:
+                return found
         return self._guess(folder)
 
     def _guess(self, folder: str) -> str:
         """Where the folder is gone: by the habits of the tools that make worktrees."""
-        inside = _INSIDE.match(folder)
-        if inside is not None and inside["repo"]:
-            return self.of(inside["repo"])
-        for habit in _BESIDE:
+        for habit in _HABITS:
             found = habit.match(folder)
             if found is not None:
                 return self.of(found["repo"]) if "repo" in habit.groupindex else found["name"]
         return folder
+
+
+def _at(folder: Path) -> str:
+    """The repository whose files are in this folder; empty for none."""
+    git = folder / ".git"
+    if git.is_dir():
+        return _name(git, folder)
+    if git.is_file():
+        common = _common(git)
+        return _name(common, common.parent if common.name == ".git" else common)
+    return ""
 
 
 def _common(git: Path) -> Path:
@@ -84,8 +88,8 @@ def _name(git: Path, root: Path) -> str:
             remote = section["name"] if section else ""
         elif url and remote:
             urls.setdefault(remote, url["url"])
-    said = urls.get("origin") or next(iter(urls.values()), "")
-    hosted = _HOSTED.search(said) if not said.startswith(("/", ".", "file:")) else None
+    said = (urls.get("origin") or next(iter(urls.values()), "")).rstrip("/").removesuffix(".git")
+    hosted = _HOSTED.match(said) if not said.startswith(("/", ".", "file:")) else None
     return hosted["path"] if hosted else str(root)
 
 

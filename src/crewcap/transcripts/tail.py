@@ -18,7 +18,7 @@ from crewcap.transcripts import Block
 
 BUFFER_BYTES = 1 << 20
 LONGEST_LINE = 1 << 28  # 256 MB; what is longer is no line of any agent
-_CHECKED = 64  # bytes before the place where reading goes on
+_CHECKED = 1_024  # bytes before the place where reading goes on
 
 
 @dataclass(frozen=True, slots=True)

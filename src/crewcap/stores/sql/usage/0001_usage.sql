@@ -30,15 +30,16 @@ CREATE TABLE place (
     repo   TEXT NOT NULL
 ) STRICT;
 
--- What is priced alike.
+-- What is priced alike, by agent.
 CREATE TABLE kind (
     id       INTEGER PRIMARY KEY,
+    agent    TEXT NOT NULL,
     provider TEXT NOT NULL,
     model    TEXT NOT NULL,
     speed    TEXT NOT NULL,
     geo      TEXT NOT NULL,
     tier     TEXT NOT NULL,
-    UNIQUE (provider, model, speed, geo, tier)
+    UNIQUE (agent, provider, model, speed, geo, tier)
 ) STRICT;
 
 CREATE TABLE message (
