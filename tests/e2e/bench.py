@@ -105,7 +105,7 @@ class Bench:
 
     def configure(self, **tables: str) -> None:
         """Write the settings, with more lines in some of the tables (`repo` is the shop's)."""
-        lines = {"provider": "", "repo": "", "defaults": "", "gateway": "", **tables}
+        lines = {"provider": "", "repo": "", "defaults": "", "gateway": "", "more": "", **tables}
         check = "" if "check" in lines["repo"] else f'check = "{CHECK}"'
         self.config.write_text(
             f"""
@@ -123,6 +123,7 @@ model = "{MODEL}"
 url = "{self.shop}"
 {check}
 {lines["repo"]}
+{lines["more"]}
 """,
             encoding="utf-8",
         )

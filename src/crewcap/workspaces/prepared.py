@@ -5,7 +5,8 @@ setup on the default branch, before any agent has worked in that run's folders; 
 and a run gets a copy that is its own. So nothing that an agent does in one run can be seen in another.
 
 What is kept is what the setup added: in the workspace everything that was not there before it, but git's own folder;
-in the home the caches of `HOME_KEPT`. What it changed in files that were there is not kept, and said.
+in the home the caches of `HOME_KEPT`, and what has no dot before its name. What it changed in files that were there
+is not kept, and said.
 """
 
 from __future__ import annotations
@@ -262,7 +263,8 @@ def _is_kept_of_home(path: str) -> bool:
     """Whether it is kept, or lies on the way to what is."""
     if any(_is_below(path, left) for left in _HOME_LEFT):
         return False
-    return any(_is_below(path, kept) or _is_below(kept, path) for kept in HOME_KEPT)
+    is_its_own = not path.startswith(".")  # ~/venv: programs look for what steers them behind a dot
+    return is_its_own or any(_is_below(path, kept) or _is_below(kept, path) for kept in HOME_KEPT)
 
 
 def _is_below(path: str, above: str) -> bool:

@@ -1,0 +1,32 @@
+"""What setup and check left lying about in a workspace before its agent came: it is not the agent's work.
+
+A project whose `.gitignore` does not name its build's folders (`node_modules`, `__pycache__`) would otherwise get them
+on the branch. They are listed where git looks for what this clone alone ignores; it is done inside, because git is
+never run by us in a folder that a stranger's program could write.
+"""
+
+from __future__ import annotations
+
+import re
+
+from crewcap.runner.process import Site
+
+_LIMIT_S = 120.0
+_MOST = 2_000
+_LIST = ("git", "-c", "core.fsmonitor=false", "ls-files", "--others", "--exclude-standard", "--directory", "-z")
+_WRITE = 'mkdir -p .git/info && for each; do printf "%s\\n" "$each"; done >> .git/info/exclude'
+
+
+async def leave_out(site: Site) -> tuple[str, ...]:
+    """Have git ignore every file that is new in the workspace; their names, folders as a whole."""
+    listed = await site.perform(_LIST, timeout_s=_LIMIT_S)
+    names = [name for name in listed.stdout.decode("utf-8", "surrogateescape").split("\0") if name][:_MOST]
+    if listed.status != 0 or not names:
+        return ()
+    await site.perform(("/bin/sh", "-c", _WRITE, "sh", *map(_pattern, names)), timeout_s=_LIMIT_S)
+    return tuple(names)
+
+
+def _pattern(name: str) -> str:
+    """A name as a pattern that fits it alone."""
+    return "/" + re.sub(r"([\\*?\[ #!])", r"\\\1", name)
