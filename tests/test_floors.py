@@ -40,7 +40,7 @@ ONLY_IN = {  # a library whose whole use is one part's affair
     "genai_prices": ("prices",),
     "pydantic": ("settings",),
     "dbos": ("runner/engine",),
-    "aiohttp": ("gateway", "simulator", "trackers", "web"),
+    "aiohttp": ("gateway", "simulator", "trackers", "web", "notify/webhook"),
     "cryptography": ("workspaces/authority",),
     "uvloop": ("gateway", "simulator", "web", "cli"),
     "opentelemetry": ("gateway/watching/telemetry",),

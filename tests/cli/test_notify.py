@@ -78,3 +78,14 @@ def test_settings_that_cannot_be_meant_are_refused(home: RunHome, text: str, err
     home.config.write_text(f"[[notify]]\n{text}\n")
     status, _, err = home.call("notify", "test")
     assert (status, error in err) == (2, True), err
+
+
+def test_a_program_that_tells_is_given_no_providers_key(home: RunHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, script = home.folder / "environ", home.folder / "tell"
+    script.write_text(f"#!/bin/sh\nenv > {out}\n")
+    script.chmod(0o700)
+    home.config.write_text(f'[[notify]]\non = "waiting"\ncommand = ["{script}"]\n')
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-fake-0123456789")
+    home.out("notify", "test")
+    assert "CREWCAP_EVENT=test" in out.read_text()
+    assert "sk-ant-fake" not in out.read_text()

@@ -81,6 +81,7 @@ def exec_(
 
     This caps money. It is no sandbox: CMD can do whatever you can do.
     """
+    from crewcap.cli.telling import tell_of  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.gateway import process  # noqa: PLC0415  (only here)
     from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy; not for --help)
 
@@ -96,6 +97,7 @@ def exec_(
         status = asyncio.run(_run(call, {**call.environ, **held}, key=key, secret=secret, cap=amount, command=command))
     finally:
         call.app.ledger.revoke_key(key.id)  # also where CMD was never started
+    tell_of(call)
     click.get_current_context().exit(status)
 
 

@@ -26,13 +26,13 @@ def resume(call: Call, *, run: str, add: Money | None, message: str) -> None:
 
     The agent's context is sent again and, after a pause of more than five minutes, paid for again.
     """
-    from crewcap.cli.run import exit_status  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.cli.run import told_status  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.cli.run_job import drive, prepare_again  # noqa: PLC0415
 
     found = _raised(call, find_one(call, run), add or ZERO)
     job = prepare_again(call, found)
     ended = asyncio.run(drive(call, job, again=lambda: _going_on(call, found), say=message))
-    click.get_current_context().exit(exit_status(ended))
+    click.get_current_context().exit(told_status(call, ended))
 
 
 def _raised(call: Call, run: Run, add: Money) -> Run:

@@ -42,7 +42,15 @@ def carry_out(call: Call, job: Job) -> int:
     """Drive the run in this process and show how it goes; the exit status."""
     from crewcap.cli.run_job import drive  # noqa: PLC0415
 
-    return exit_status(asyncio.run(drive(call, job)))
+    return told_status(call, asyncio.run(drive(call, job)))
+
+
+def told_status(call: Call, run: Run) -> int:
+    """Tell whom the settings name, then the shell."""
+    from crewcap.cli.telling import tell_of  # noqa: PLC0415
+
+    tell_of(call, run)
+    return exit_status(run)
 
 
 def exit_status(run: Run) -> int:

@@ -12,6 +12,7 @@ from crewcap.cli.run_view import cost_of, totals_of
 from crewcap.core.notices import Notice, Wish, is_quiet, of_budgets, of_forecast, of_run, parse_wish
 from crewcap.core.runs import Run
 from crewcap.errors import CrewcapError
+from crewcap.gateway.assemble import key_variables
 from crewcap.notify import NOTIFIERS, Notifier, NotSent, Target
 from crewcap.notify.notebook import Addressee, Delivery, Notebook
 from crewcap.settings.models import NotifyFile
@@ -91,13 +92,15 @@ def _target(call: Call, each: NotifyFile) -> Target:
     """A place under a name that shows no secret; its address is read when something is sent."""
     if each.webhook is not None:
         return Target(kind="webhook", name=f"webhook {each.webhook}")
+    keys = key_variables(call.app.settings)  # no affair of a program's that only tells
+    environ = {name: value for name, value in call.environ.items() if name not in keys}
     if each.command:
-        return Target(kind="command", name=f"command {each.command[0]}", argv=each.command, environ=call.environ)
+        return Target(kind="command", name=f"command {each.command[0]}", argv=each.command, environ=environ)
     if each.log is not None:
         home = call.environ.get("HOME", "~")
         path = Path(home + each.log[1:]) if each.log.startswith("~/") else Path(each.log)
         return Target(kind="log", name=f"log {each.log}", path=path)
-    return Target(kind="desktop", name="desktop", environ=call.environ)
+    return Target(kind="desktop", name="desktop", environ=environ)
 
 
 def _notifier(call: Call, target: Target) -> Notifier:
