@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.clocks import START, Clocks
+from tests.contracts.ledger_batches import BatchesContract
 from tests.contracts.ledger_desk import REPO, RUN, SCOPES, TEAM, Desk, usd
 from tests.contracts.ledger_incidents import IncidentsContract
 from tests.contracts.ledger_limits import LimitsContract
@@ -27,7 +28,7 @@ from crewcap.errors import CrewcapError, InternalError, UsageError
 from crewcap.stores import Ledger, Limit, Settlement, Totals
 
 
-class LedgerContract(LimitsContract, IncidentsContract):
+class LedgerContract(LimitsContract, IncidentsContract, BatchesContract):
     """The suite."""
 
     @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Literal, Protocol
 
 from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
@@ -23,6 +23,12 @@ from crewcap.core.runs import Run, RunId
 from crewcap.core.savings import CacheTurn
 
 LimitSource = Source
+BATCH = "batch-"  # how the boot of a batch job begins; a gateway's begins otherwise
+
+
+def is_batch(boot: BootId) -> bool:
+    """Whether a boot is a batch's: no process's end ends it, and rates do not count what it sends."""
+    return boot.startswith(BATCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +165,18 @@ class Ledger(Protocol):
         """End the boot; its open holds become uncertain."""
         ...
 
+    def start_batch(self, batch: BootId) -> None:
+        """Make the owner of a batch's holds, once: they stay held however many gateways die meanwhile."""
+        ...
+
+    def end_batch(self, batch: BootId, *, reason: str) -> int:
+        """Nothing more will be heard of a batch: what it still holds becomes uncertain; how many holds that were."""
+        ...
+
+    def batches(self) -> tuple[BootId, ...]:
+        """Owners of batches that nobody ended."""
+        ...
+
     def beat(self) -> None:
         """Write the marker file: identity and newest movement (at start, stop and every minute)."""
         ...
@@ -174,6 +192,14 @@ class Ledger(Protocol):
 
     def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
         """The same for several, one after the other in one transaction: one flush of the disk for all who queue."""
+        ...
+
+    def reserve_batch(self, orders: Sequence[HoldOrder], *, share: int) -> tuple[Decision, ...]:
+        """The same for requests of one batch, all on one key; rates do not count them.
+
+        Of every limit but the key's own, batches together hold at most `share` per cent. A `Refused` for that shows
+        their part as a balance whose source is "batches".
+        """
         ...
 
     def balances(self, key: KeyId) -> tuple[Balance, ...]:
@@ -361,6 +387,13 @@ LabelKind = Literal["run", "issue", "repo", "team", "user", "workflow", "agent",
 """What a key can be asked for: its run's name, a scope, its run's agent, why that was started, its own label."""
 
 
+LABELLED: frozenset[LabelKind] = frozenset({"run", "issue", "repo", "team", "user", "workflow", "agent", "key"})
+"""The labels that bundles can be added up by; why an agent was started is known of keys alone."""
+
+OTHERS = "(others)"
+"""What the labels are called that are not among the dearest."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
     """One step of a hold on its way through the books."""
@@ -385,10 +418,17 @@ class Reports(Protocol):
         scope: Scope | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        by_time: bool = False,
+        by_quarter: bool = False,
+        days_in: tzinfo | None = None,
         by_key: bool = False,
+        by: LabelKind | None = None,
+        top: int | None = None,
     ) -> Sequence[Bundle]:
-        """Closed requests by the time of their reservation, added up; a group may come in several pieces."""
+        """Closed requests by the time of their reservation, added up; a group may come in several pieces.
+
+        `days_in`: by the days of a zone. `by`: their keys are called by this label (of `LABELLED`), the dearest `top`
+        of them, and all others by `OTHERS`.
+        """
         ...
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:

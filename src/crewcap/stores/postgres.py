@@ -119,6 +119,18 @@ class PostgresLedger:
         self._boots.give(boot)
         self.beat()
 
+    def start_batch(self, batch: BootId) -> None:
+        """Make the owner of a batch's holds, once."""
+        self._ask(self._writer, "start_batch", batch, again=True)
+
+    def end_batch(self, batch: BootId, *, reason: str) -> int:
+        """End a batch; what it still holds becomes uncertain."""
+        return int(self._ask(self._writer, "end_batch", batch, reason, again=True))
+
+    def batches(self) -> tuple[BootId, ...]:
+        """Owners of batches that nobody ended."""
+        return self._reader.run(postgres_read.batches, again=True)
+
     def beat(self) -> None:
         """Write the marker file, and see that our boots' locks are held."""
         self._boots.keep()
@@ -146,6 +158,17 @@ class PostgresLedger:
         if doubt:
             denied = Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}")
             return tuple(denied for _ in orders)
+        return tuple(v.decision(order, each) for order, each in zip(orders, said, strict=True))
+
+    def reserve_batch(self, orders: Sequence[HoldOrder], *, share: int) -> tuple[Decision, ...]:
+        """Several orders of one batch, within what batches may hold."""
+        if not orders:
+            return ()
+        rows = v.as_json([v.order_row(order) for order in orders])
+        places = "SELECT crewcap.reserve_batch($1, $2, $3)"
+        now, said = self._call(self._writer, places, (rows, share), again=True)
+        if doubt := now["known"] or now["doubt"]:
+            return tuple(Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}") for _ in orders)
         return tuple(v.decision(order, each) for order, each in zip(orders, said, strict=True))
 
     def balances(self, key: KeyId) -> tuple[Balance, ...]:

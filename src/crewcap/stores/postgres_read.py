@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from crewcap.core.budget import KeyId, Scope
+from crewcap.core.budget import BootId, KeyId, Scope
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
@@ -130,6 +130,12 @@ async def frozen(db: Connection) -> tuple[Incident, ...]:
     """Incidents that nobody has looked at, oldest first."""
     rows = await db.fetch("SELECT provider, reason, at FROM crewcap.incident WHERE thawed_at IS NULL ORDER BY id")
     return tuple(Incident(provider=row["provider"], reason=row["reason"], at=instant(row["at"])) for row in rows)
+
+
+async def batches(db: Connection) -> tuple[BootId, ...]:
+    """Owners of batches that nobody ended."""
+    rows = await db.fetch("SELECT id FROM crewcap.boot WHERE ended_at IS NULL AND id LIKE 'batch-%' ORDER BY id")
+    return tuple(BootId(row["id"]) for row in rows)
 
 
 async def totals(db: Connection, scope: Scope) -> Totals:

@@ -139,7 +139,7 @@ SELECT coalesce(b.scope, l.scope) AS scope, coalesce(b.kind, l.kind) AS kind, b.
         FROM crewcap.movement AS m
         JOIN crewcap.hold AS h ON h.seq = m.hold
         JOIN crewcap.virtual_key AS k ON k.id = h.key
-        WHERE m.id > b.since AND b.scope = ANY (k.scopes)
+        WHERE m.id > b.since AND b.scope = ANY (k.scopes) AND h.boot NOT LIKE 'batch-%'
     ) AS told
 FROM crewcap.bucket AS b
 FULL JOIN (

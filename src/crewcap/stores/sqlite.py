@@ -4,6 +4,7 @@
     sqlite_windows  balances and the calendar                      sqlite_limits   who said what, and what counts
     sqlite_beside   who said what of rates and counts              sqlite_room     what these leave free
     sqlite_keys     virtual keys                                   sqlite_read     entries and sums
+    sqlite_batches  holds of batch jobs
     sqlite_verify   everything derived, computed again             sqlite_copies   backups, and putting one in place
     clock, boots, marker                                           what may be trusted, who lives, what was seen
 
@@ -36,6 +37,7 @@ from crewcap.stores import (
     Totals,
     Verified,
     boots,
+    sqlite_batches,
     sqlite_beside,
     sqlite_copies,
     sqlite_holds,
@@ -102,6 +104,21 @@ class SqliteLedger:
             lock.release()
         self.beat()
 
+    def start_batch(self, batch: BootId) -> None:
+        """Make the owner of a batch's holds, once."""
+        with self._writing(durable=True) as (db, now):
+            sqlite_batches.start(db, batch, now)
+
+    def end_batch(self, batch: BootId, *, reason: str) -> int:
+        """End a batch; what it still holds becomes uncertain."""
+        with self._writing(durable=True) as (db, now):
+            return sqlite_holds.lose_boot(db, batch, now, reason=reason)
+
+    def batches(self) -> tuple[BootId, ...]:
+        """Owners of batches that nobody ended."""
+        with self._reading() as (db, _):
+            return sqlite_batches.living(db)
+
     def beat(self) -> None:
         """Write the marker file."""
         with self._reading() as (_, now):
@@ -122,6 +139,15 @@ class SqliteLedger:
                 denied = Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}")
                 return tuple(denied for _ in orders)
             return tuple(sqlite_holds.reserve(db, order, now) for order in orders)
+
+    def reserve_batch(self, orders: Sequence[HoldOrder], *, share: int) -> tuple[Decision, ...]:
+        """Several orders of one batch, within what batches may hold."""
+        with self._books.writing(durable=True) as db:
+            now, doubt = self._time_to_write(db)
+            if doubt:
+                denied = Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}")
+                return tuple(denied for _ in orders)
+            return sqlite_batches.reserve(db, orders, share, now)
 
     def balances(self, key: KeyId) -> tuple[Balance, ...]:
         """Every limit in force for a key, now."""

@@ -87,7 +87,7 @@ END), 0)
 FROM movement AS m
 CROSS JOIN hold AS h ON h.seq = m.hold
 CROSS JOIN key_scope AS s ON s.key = h.key AND s.scope = :scope
-WHERE m.id > :since
+WHERE m.id > :since AND h.boot NOT LIKE 'batch-%'
 """
 
 # --- what is free ----------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ IN_FLIGHT = """
 SELECT count(*) FROM open_hold AS o
 CROSS JOIN hold AS h ON h.seq = o.hold
 CROSS JOIN key_scope AS s ON s.key = h.key AND s.scope = :scope
-WHERE NOT o.closed
+WHERE NOT o.closed AND o.boot NOT LIKE 'batch-%'
 """
 
 # Runs of a scope that a key was made for in a window.
@@ -169,7 +169,7 @@ SELECT coalesce(sum(t.tokens), 0) FROM open_hold AS o
 CROSS JOIN hold AS h ON h.seq = o.hold
 CROSS JOIN key_scope AS s ON s.key = h.key AND s.scope = :scope
 CROSS JOIN hold_tokens AS t ON t.hold = h.seq
-WHERE NOT o.closed AND h.booked_at >= :starts_at AND h.booked_at < :ends_at
+WHERE NOT o.closed AND o.boot NOT LIKE 'batch-%' AND h.booked_at >= :starts_at AND h.booked_at < :ends_at
 """
 
 # A count begins in a window.

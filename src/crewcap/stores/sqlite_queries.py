@@ -46,8 +46,14 @@ ADOPT_COPY = "UPDATE ledger SET copied_at = NULL, uuid = :uuid"
 # A gateway begins.
 START_BOOT = "INSERT INTO boot (id, pid, started_at) VALUES (:boot, :pid, :at)"
 
-# Gateways that nobody has seen end.
-LIVING_BOOTS = "SELECT id FROM boot WHERE ended_at IS NULL"
+# Gateways that nobody has seen end; a batch is no gateway, and lives until somebody ends it.
+LIVING_BOOTS = "SELECT id FROM boot WHERE ended_at IS NULL AND id NOT LIKE 'batch-%'"
+
+# A batch begins, or goes on.
+START_BATCH = "INSERT INTO boot (id, pid, started_at) VALUES (:boot, 0, :at) ON CONFLICT DO NOTHING"
+
+# Batches that nobody ended.
+LIVING_BATCHES = "SELECT id FROM boot WHERE ended_at IS NULL AND id LIKE 'batch-%' ORDER BY id"
 
 # A gateway ended, or was found dead.
 END_BOOT = "UPDATE boot SET ended_at = :at WHERE id = :boot AND ended_at IS NULL"
@@ -193,6 +199,20 @@ WHERE h.booked_at >= :starts_at AND h.booked_at < :ends_at
 ADD_BUDGET = """
 INSERT INTO budget (scope, window, label, starts_at, ends_at, limit_nano, spent, uncertain, held)
 VALUES (:scope, :window, :label, :starts_at, :ends_at, :limit_nano, :spent, :uncertain, :held)
+"""
+
+# What batches hold in each window of a key's scopes, but for its own.
+HELD_BY_BATCHES = """
+SELECT b.scope, b.window, b.label, (
+    SELECT coalesce(sum(o.held), 0)
+    FROM open_hold AS o
+    CROSS JOIN hold AS h ON h.seq = o.hold
+    CROSS JOIN key_scope AS k ON k.key = h.key AND k.scope = b.scope
+    WHERE NOT o.closed AND o.boot LIKE 'batch-%' AND h.booked_at >= b.starts_at AND h.booked_at < b.ends_at
+)
+FROM key_scope AS s
+CROSS JOIN budget AS b ON b.scope = s.scope AND b.ends_at > :at AND b.starts_at <= :at
+WHERE s.key = :key AND s.scope <> 'key:' || :key
 """
 
 # --- holds -----------------------------------------------------------------------------------------------------------

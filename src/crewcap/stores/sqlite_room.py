@@ -15,7 +15,7 @@ from crewcap.core.budget import Busy, CountKind, Denied, RateKind, Scope, Window
 from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import RATE_KINDS, RECHECK_S, Bucket, CountBalance, RateBalance, used_up
 from crewcap.errors import MoneyRefused
-from crewcap.stores import HoldOrder
+from crewcap.stores import HoldOrder, is_batch
 from crewcap.stores import sqlite_beside_queries as q
 from crewcap.stores.calendar import Stretch
 from crewcap.stores.clock import instant
@@ -66,7 +66,8 @@ class Beside:
 def look(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Beside:
     """Whether a request may be sent now as far as rates and counts go; rows that its tokens need are made."""
     rates, counts = _sorted(db.execute(q.OF_KEY, {"key": order.key, "at": now.at}), now)
-    waits = [wait for rate in rates if (wait := _busy(db, rate, now)) is not None]
+    asked = [] if is_batch(order.boot) else rates
+    waits = [wait for rate in asked if (wait := _busy(db, rate, now)) is not None]
     denials = []
     for count in counts:
         match _over(db, count, order, now):
