@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from tests.e2e.bench import SCRIPTS, Done
-from tests.e2e.bench import SCRIPTS
 from tests.e2e.conftest import Setting
 from tests.e2e.projects import ALL, HOST, PAGES, PIP, Project
 from tests.workspaces.outside import Site, site
