@@ -27,7 +27,7 @@ from benchmarks.report import FOLDER, Report, Table
 
 from crewcap import __version__
 from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.removal import delete_aside, set_aside
+from crewcap.workspaces.removal import remove_aside, set_aside
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.supplies import Extent, Supply
 from crewcap.workspaces.uids import FIRST, give, is_root
@@ -135,13 +135,13 @@ def ways(user: Path, ours: Ours) -> Sequence[Way]:
             name="crewcap",
             make=lambda folder: ours.make(folder, Extent()),
             remove=set_aside,
-            after=lambda folder: delete_aside(folder.parent),
+            after=lambda folder: remove_aside(folder.parent),
         ),
         Way(
             name='crewcap, paths = ["pkg0"]',
             make=lambda folder: ours.make(folder, part),
             remove=set_aside,
-            after=lambda folder: delete_aside(folder.parent),
+            after=lambda folder: remove_aside(folder.parent),
         ),
     )
 
@@ -157,7 +157,6 @@ def measure(all_ways: Sequence[Way], folder: Path, rounds: int) -> Mapping[str, 
 
 
 def _once(way: Way, tree: Path, found: Measured) -> None:
-    os.sync()  # what the one before left to write is not this one's cost
     found.made.append(_timed(way.make, tree))
     found.git_bytes = _disk(tree / ".git")
     found.tree_bytes = _disk(tree) - found.git_bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crewcap.workspaces.removal import remove_tree
+from crewcap.workspaces.removal import remove_aside, remove_tree, set_aside
 
 DEEP = 1_200  # more than the standard library's recursion; its path is longer than one may be
 
@@ -89,3 +89,14 @@ def test_what_is_not_there_needs_no_removal(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     remove_tree(tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_is_free_at_once_and_what_was_there_goes_afterwards(tmp_path: Path) -> None:
+    """Also what was set aside by a crewcap that did not live to remove it."""
+    for _ in range(2):
+        (tmp_path / "tree" / "in").mkdir(parents=True)
+        set_aside(tmp_path / "tree")
+        assert not (tmp_path / "tree").exists()
+    (tmp_path / "tree").mkdir()
+    remove_aside(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tree"]

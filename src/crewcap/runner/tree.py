@@ -15,7 +15,7 @@ from crewcap.workspaces.harvest import Harvest, Perform, harvest
 from crewcap.workspaces.large_home import bring_large
 from crewcap.workspaces.merging import Merge
 from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.removal import remove_tree
+from crewcap.workspaces.removal import remove_aside, set_aside
 from crewcap.workspaces.repositories import Base, Repository
 from crewcap.workspaces.review import Returned, Spurned
 from crewcap.workspaces.supplies import NOTHING_MORE, Supply
@@ -77,9 +77,8 @@ class Tree:
         """Make the workspace anew; what a run that was cut short before had of it is thrown away."""
         taken = await self.take(run)
         for folder in (site.workspace, site.home):
-            if folder.exists():
-                await asyncio.to_thread(remove_tree, folder)
-        made = await asyncio.to_thread(
+            set_aside(folder)
+        making = asyncio.to_thread(
             self.mirrors.make_workspace,
             self.repository,
             base=Base(commit=taken.base, branch=taken.base_branch),
@@ -88,6 +87,7 @@ class Tree:
             objects_inside=site.layout.objects,
             supply=self.supply,
         )
+        made, _ = await asyncio.gather(making, asyncio.to_thread(remove_aside, site.workspace.parent))
         site.home.mkdir(mode=0o700)
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
         return Laid(base=taken.base, base_branch=taken.base_branch, branch=taken.branch, files=made.files)

@@ -11,9 +11,11 @@ import contextlib
 import errno
 import itertools
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+_GONE = ".gone-"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -26,6 +28,18 @@ def remove_tree(tree: Path) -> None:
         with _parent_of(tree) as parent, _opened(tree.name, parent) as top:
             _empty(top)
         tree.rmdir()
+
+
+def set_aside(tree: Path) -> None:
+    """Take a tree out of its place at once, however large it is; `remove_aside` of the folder around it removes it."""
+    if os.path.lexists(tree):
+        tree.rename(tree.with_name(f"{_GONE}{secrets.token_hex(8)}"))
+
+
+def remove_aside(parent: Path) -> None:
+    """Remove what was set aside here, by us or by a crewcap that was killed."""
+    for gone in parent.glob(f"{_GONE}*"):
+        remove_tree(gone)
 
 
 def _empty(top: int) -> None:
