@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from crewcap.core.money import Money
 from crewcap.core.transcripts import Mark, Told, better
-from crewcap.stores.usage_index import IndexDamaged, UsageIndex
+from crewcap.errors import LedgerError
+from crewcap.stores.usage_index import UsageIndex
 
 _NUMBERS = itertools.count()
 _FEW = st.integers(0, 3)
@@ -117,7 +118,7 @@ def test_two_programs_may_write_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"no database" * 100, b"SQLite format 3\0" + b"\xff" * 4_000])
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "usage.db").write_bytes(content)
-    with pytest.raises(IndexDamaged, match=r"usage\.db cannot be used") as told_:
+    with pytest.raises(LedgerError, match=r"usage\.db cannot be used") as told_:
         UsageIndex(tmp_path / "usage.db").marks()
     assert "move" in told_.value.help
 

@@ -33,7 +33,7 @@ def check_(call: Call, *, run: str) -> None:
     else:
         call.out("\n".join(Screen.of(sys.stdout, call.environ).lines(_lines(found, checked))))
     if _went_around(checked):
-        raise SystemExit(1)
+        click.get_current_context().exit(1)
 
 
 def _check(call: Call, run: Run) -> Checked:

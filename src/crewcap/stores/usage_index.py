@@ -19,20 +19,13 @@ from typing import Any
 from crewcap.core.money import Money
 from crewcap.core.pricing import Modifiers, Usage
 from crewcap.core.transcripts import Mark, Sum, Told
-from crewcap.errors import CrewcapError
+from crewcap.errors import LedgerError
 from crewcap.stores import usage_queries as q
 from crewcap.stores.migrations import migrate, numbered
 
 _WAIT_S = 10.0
 _AT_ONCE = 20_000  # messages that are priced again in one go
 _CACHE_KIB = 65_536
-
-
-class IndexDamaged(CrewcapError):
-    """The index of transcripts cannot be read."""
-
-    code = "usage_index"
-    exit_status = 5
 
 
 class UsageIndex:
@@ -238,8 +231,8 @@ class UsageIndex:
             raise self._damaged(error) from error
         return str(row[0]) if row else ""
 
-    def _damaged(self, error: sqlite3.Error) -> IndexDamaged:
-        return IndexDamaged(
+    def _damaged(self, error: sqlite3.Error) -> LedgerError:
+        return LedgerError(
             f"the index of transcripts {self._path} cannot be used: {error}",
             help=f"move {self._path} away and import again; what agents have deleted since is then forgotten",
         )
