@@ -82,7 +82,7 @@ class ReportsContract:
         """Whether all, some or nothing of it was added up beforehand."""
         reports = opened(behind=behind, piece=13)
         for scope in (None, ALL, SHOP, Scope("run:r1"), Scope("repo:nobody")):
-            found = reports.bundles(scope=scope, by_time=True, by_key=True)
+            found = reports.bundles(scope=scope, by_quarter=True, by_key=True)
             assert _sums(found) == _of_entries(filled.ledger.entries(scope=scope))
 
     def test_any_stretch_of_time_is_cut_where_it_is_said(self, filled: Filled, opened: Opened, clocks: Clocks) -> None:
@@ -91,7 +91,7 @@ class ReportsContract:
         bounds = [clocks.wall - timedelta(minutes=minutes, seconds=7) for minutes in (9_000, 2_343, 2_341, 2_010, 12)]
         for since in (None, *bounds):
             for until in (*bounds, clocks.wall + timedelta(days=9), None):
-                found = reports.bundles(since=since, until=until, by_time=True, by_key=True)
+                found = reports.bundles(since=since, until=until, by_quarter=True, by_key=True)
                 assert _sums(found) == _of_entries(filled.ledger.entries(since=since, until=until)), (since, until)
 
     def test_what_was_not_asked_for_is_added_up_as_well(self, filled: Filled, opened: Opened) -> None:
@@ -107,7 +107,7 @@ class ReportsContract:
         assert reports.bundles()
         filled.clocks.pass_time(timedelta(days=40))
         filled.ledger.reconcile(filled.lost, cost=usd("0.15"), word="the invoice")
-        found = reports.bundles(by_time=True, by_key=True)
+        found = reports.bundles(by_quarter=True, by_key=True)
         assert _sums(found) == _of_entries(filled.ledger.entries())
         (later,) = [each for each in found if each.kind == "reconciled"]
         assert (later.model, later.requests, later.spent) == ("answered", 0, usd("0.15").nano)

@@ -19,7 +19,7 @@ from crewcap.core.bundles import NONE, Bundle, KeyOf, Line, add_up, at, lines, q
 from crewcap.core.cards import settled_at
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard
-from crewcap.stores import LabelKind, OpenHold
+from crewcap.stores import LABELLED, OTHERS, LabelKind, OpenHold
 
 Dimension = Literal[
     "day", "week", "month", "run", "issue", "repo", "team", "user", "model", "agent", "workflow", "phase",
@@ -28,6 +28,7 @@ Dimension = Literal[
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 IN_TIME = frozenset({"day", "week", "month"})
 OF_BUNDLES = frozenset({"model", "provider", "subagent", "billing"})
+_REST = (OTHERS,)
 _ALIASES = {"repository": "repo", "repositorie": "repo", "developer": "user", "person": "user", "tracker": "issue"}
 
 
@@ -66,30 +67,52 @@ class Books:
         """Whether there are no books yet."""
         return self.call.app.is_new
 
-    def lines(self, by: Sequence[Dimension], period: Period, *, scope: Scope = ALL) -> tuple[Line, ...]:
-        """One line a group, and what is reserved now, where now is in the period."""
+    def lines(
+        self, by: Sequence[Dimension], period: Period, *, scope: Scope = ALL, top: int | None = None
+    ) -> tuple[Line, ...]:
+        """One line a group, and what is reserved now, where now is in the period; of the dearest `top`, if said."""
         if self.is_new:
             return ()
+        named = self._named(by)
         keys = [self.key_of(each, period) for each in by]
-        found = lines(self.bundles(by, period, scope=scope), keys, card_of=self.card_of)
-        for group, held in self._held(keys, period, scope).items():
-            found[group] = replace(found.get(group, Line(keys=group)), held=held)
-        return sorted_lines(found, in_time=[each in IN_TIME for each in by])
+        asked = [_name_of if each == named else key_of for each, key_of in zip(by, keys, strict=True)]
+        held = self._held(keys, period, scope)
+        cut = top if by and by[0] == named and not held else None
+        found = lines(self._read(by, period, scope, named, cut), asked, card_of=self.card_of)
+        for group, amount in held.items():
+            found[group] = replace(found.get(group, Line(keys=group)), held=amount)
+        made = sorted_lines(found, in_time=[each in IN_TIME for each in by])
+        return (*(line for line in made if line.keys[:1] != _REST), *(line for line in made if line.keys[:1] == _REST))
 
     def whole(self, period: Period, *, scope: Scope = ALL) -> Line:
         """All of it as one line."""
         return add_up(self.lines((), period, scope=scope))
 
-    def bundles(self, by: Sequence[Dimension], period: Period, *, scope: Scope = ALL) -> Sequence[Bundle]:
-        """Closed requests, told apart as far as these dimensions need it."""
+    def bundles(self, period: Period, *, by_quarter: bool = False) -> Sequence[Bundle]:
+        """Closed requests by key, and by day or by quarter of an hour."""
         if self.is_new:
             return ()
+        days_in = None if by_quarter else period.zone
+        return self.call.app.reports.bundles(
+            since=period.since, until=period.until, days_in=days_in, by_quarter=by_quarter, by_key=True
+        )
+
+    def _named(self, by: Sequence[Dimension]) -> LabelKind | None:
+        """The one dimension that the store itself can add up by; of two, neither."""
+        of_keys = [each for each in by if each not in IN_TIME | OF_BUNDLES]
+        return next((kind for kind in LABELLED if of_keys == [kind]), None)
+
+    def _read(
+        self, by: Sequence[Dimension], period: Period, scope: Scope, named: LabelKind | None, top: int | None
+    ) -> Sequence[Bundle]:
         return self.call.app.reports.bundles(
             scope=scope,
             since=period.since,
             until=period.until,
-            by_time=bool(IN_TIME & set(by)),
-            by_key=bool(set(by) - IN_TIME - OF_BUNDLES),
+            days_in=period.zone if IN_TIME & set(by) else None,
+            by_key=bool(set(by) - IN_TIME - OF_BUNDLES) and named is None,
+            by=named,
+            top=top,
         )
 
     def key_of(self, dimension: Dimension, period: Period) -> KeyOf:
@@ -104,8 +127,8 @@ class Books:
             return lambda bundle: "subagents" if bundle.subagent else "main conversation"
         if dimension == "billing":
             return lambda bundle: "plan" if bundle.by_plan else "metered"
-        labels = self.labels(dimension)  # type: ignore[arg-type]  # all others are labels
-        return lambda bundle: labels.get(bundle.key) or NONE
+        label: LabelKind = dimension  # type: ignore[assignment]  # all others are labels
+        return lambda bundle: self.labels(label).get(bundle.key) or NONE
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:
         """What keys are called by this, looked up once."""
@@ -137,6 +160,11 @@ class Books:
                 group = tuple(key_of(_as_bundle(hold)) for key_of in keys)
                 found[group] = found.get(group, Money(0)) + hold.held
         return found
+
+
+def _name_of(bundle: Bundle) -> str:
+    """A bundle whose key is a name already."""
+    return bundle.key or NONE
 
 
 def _calendar(dimension: str, period: Period) -> KeyOf:

@@ -26,7 +26,7 @@ from crewcap.cli.report_rows import (
 from crewcap.cli.run_view import find_one
 from crewcap.cli.screen import NARROW, Screen, percent, wrap
 from crewcap.core.budget import ALL, Scope, ScopeError, parse_scope
-from crewcap.core.bundles import Line
+from crewcap.core.bundles import Line, add_up
 from crewcap.core.harmless import one_line
 from crewcap.core.makeup import Makeup
 from crewcap.core.runs import Run
@@ -122,11 +122,8 @@ def _answer(books: Books, asked: Question) -> Answer:
         period = asked.period
         for each in books.call.app.reports.makeup(scope=asked.scope, since=period.since, until=period.until).values():
             parts += each
-    return Answer(
-        whole=books.whole(asked.period, scope=asked.scope),
-        models=books.lines(("model", "billing"), asked.period, scope=asked.scope),
-        makeup=parts,
-    )
+    models = books.lines(("model", "billing"), asked.period, scope=asked.scope)
+    return Answer(whole=add_up(models), models=models, makeup=parts)
 
 
 def _lines(asked: Question, answer: Answer) -> Iterator[str]:

@@ -238,7 +238,7 @@ class _Focus:
 
     def rows(self) -> Iterator[Sequence[str]]:
         """Every row."""
-        bundles = self.books.bundles(("day", "repo"), self.period)
+        bundles = self.books.bundles(self.period)
         self.billed = Money(sum(bundle.spent + bundle.uncertain for bundle in bundles))
         yield from focus.rows(bundles, place_of=self._place_of(), priced_of=self._priced_of())
 

@@ -29,6 +29,7 @@ from crewcap.cli.screen import Screen, wrap
 from crewcap.core.bundles import Line, add_up, top
 from crewcap.core.makeup import Makeup
 from crewcap.errors import UsageError
+from crewcap.stores import OTHERS
 
 _MOST_ROWS = 40  # that people are shown of what has no order in time, unless they ask for more
 
@@ -92,7 +93,7 @@ def report(
 
 def make(books: Books, by: tuple[Dimension, ...], period: Period, *, number: int | None = None) -> Report:
     """Read the books and put the rows in order."""
-    lines = books.lines(by, period)
+    lines = books.lines(by, period, top=number)
     app = books.call.app
     parts = Makeup()
     if not books.is_new:
@@ -101,7 +102,7 @@ def make(books: Books, by: tuple[Dimension, ...], period: Period, *, number: int
     return Report(
         by=by,
         period=period,
-        lines=top(lines, number) if number else lines,
+        lines=lines if not number or any(line.keys[0] == OTHERS for line in lines) else top(lines, number),
         whole=add_up(lines),
         makeup=parts,
         book=app.book.hash,

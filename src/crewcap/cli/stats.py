@@ -62,7 +62,7 @@ def stats(call: Call, /, *, as_csv: bool, **words: str) -> None:
 
 def look(books: Books, period: Period) -> Picture:
     """Read the books once."""
-    bundles = books.bundles(("day", "user"), period)
+    bundles = books.bundles(period, by_quarter=True)
     runs, users = books.labels("run"), books.labels("user")
     today = books.call.clock().astimezone(period.zone).date()
 

@@ -153,6 +153,7 @@ def lines(bundles: Iterable[Bundle], by: Sequence[KeyOf], *, card_of: CardOf) ->
 
 def line(bundles: Sequence[Bundle], *, keys: tuple[str, ...] = ("total",), card_of: CardOf) -> Line:
     """All of them as one line."""
+    bundles = merged(bundles)
     sums = [sum(column) for column in zip(*(bundle[_FIRST:] for bundle in bundles), strict=True)] or [0] * 10
     requests, spent, uncertain, notional, input_, cache_read, write_5m, write_1h, output, thinking = sums
     split = [(bundle.by_plan, costs(bundle, card_of(bundle))) for bundle in bundles]
@@ -177,6 +178,26 @@ def line(bundles: Sequence[Bundle], *, keys: tuple[str, ...] = ("total",), card_
 
 
 _FIRST = Bundle._fields.index("requests")  # what is added up stands from here on
+_ALIKE = Bundle._fields.index("provider")
+
+
+def merged(bundles: Sequence[Bundle]) -> Sequence[Bundle]:
+    """Those that are alike but for their time and their key, as one."""
+    if len(bundles) < 2:
+        return bundles
+    found: dict[tuple[object, ...], list[Bundle]] = {}
+    for bundle in bundles:
+        found.setdefault(bundle[_ALIKE:_FIRST], []).append(bundle)
+    if len(found) == len(bundles):
+        return bundles
+    return [_as_one(members) for members in found.values()]
+
+
+def _as_one(alike: Sequence[Bundle]) -> Bundle:
+    if len(alike) == 1:
+        return alike[0]
+    sums = [sum(column) for column in zip(*(bundle[_FIRST:] for bundle in alike), strict=True)]
+    return Bundle._make((*alike[0][:_FIRST], *sums))
 
 
 def costs(bundle: Bundle, card: RateCard | None) -> Costs:

@@ -7,7 +7,7 @@ because it takes no lock that they take.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,12 @@ from crewcap.core.budget import ALL, HoldId, KeyId, Scope
 from crewcap.core.bundles import Bundle
 from crewcap.core.makeup import PARTS, Makeup, MakeupRow
 from crewcap.core.money import Money
-from crewcap.stores import Entry, LabelKind, Movement, postgres_read
+from crewcap.stores import OTHERS, Entry, LabelKind, Movement, postgres_read
 from crewcap.stores.clock import instant
 from crewcap.stores.postgres_session import Session
 from crewcap.stores.postgres_values import as_json
-from crewcap.stores.postgres_wire import Connection
-from crewcap.stores.reading import ALIKE, BEHIND, PAGE, PIECE, SUMS, Stretch, phases
+from crewcap.stores.postgres_wire import Connection, only_row
+from crewcap.stores.reading import ALIKE, BEHIND, PAGE, PIECE, QUARTER_US, SUMS, Stretch, day_number, dearest, phases
 
 _WAIT_S = 5.0
 
@@ -40,23 +40,29 @@ class PostgresReports:
         scope: Scope | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        by_time: bool = False,
+        by_quarter: bool = False,
+        days_in: tzinfo | None = None,
         by_key: bool = False,
+        by: LabelKind | None = None,
+        top: int | None = None,
     ) -> Sequence[Bundle]:
         """Whole quarters from what was added up; edges, and what is newer, from the movements."""
         while self._session.run(self._add_up, again=True):
             pass
-        when = Stretch.of(since, until)
-        sql = _grouped(by_time=by_time, by_key=by_key)
-        wanted = None if scope == ALL else scope
+        names = _NAMES[by] if by else ""
 
         async def read(db: Connection) -> list[Bundle]:
             async with db.transaction(isolation="repeatable_read"):
-                through = int(await db.fetchval(_THROUGH))
-                rows = list(await db.fetch(sql.format(_IN_QUARTERS), wanted, when.first, when.last))
-                rows += await db.fetch(sql.format(_NEWER), wanted, when.since, when.until, through)
-                for start, end in when.edges:
-                    rows += await db.fetch(sql.format(_EDGE), wanted, start, end, through)
+                sources = _Sources(db, Stretch.of(since, until), None if scope == ALL else scope)
+                tops = dearest(await sources.rows(_NAMED_SUMS, names, "GROUP BY name"), top) if by and top else None
+                when, is_timed = "b.quarter", by_quarter
+                if days_in is not None:
+                    when, is_timed = day_number("b.quarter", days_in, **await sources.bounds()), True
+                name = _named(by_key=by_key, is_named=by is not None, is_cut=tops is not None)
+                groups = [*([when] if is_timed else []), *([name] if name != "''" else []), *_ALIKE]
+                sums = (f"sum(b.{each})::bigint AS {each}" for each in SUMS)
+                head = f"SELECT min(b.quarter) AS quarter, {name} AS key, {', '.join((*_ALIKE, *sums))}"
+                rows = await sources.rows(head, names, f"GROUP BY {', '.join(groups)}", tops=tops)
             return [Bundle._make(row.values()) for row in rows]
 
         return self._session.run(read, again=True)
@@ -66,9 +72,8 @@ class PostgresReports:
         if of == "phase":
             keys = self._session.run(lambda db: db.fetch(_KEYS_OF_RUNS), again=True)
             return phases(map(tuple, keys), map(tuple, self._session.run(lambda db: db.fetch(_STATES), again=True)))
-        values = () if of in _LABELS else (f"{of}:",)
-        rows = self._session.run(lambda db: db.fetch(_LABELS.get(of, _SCOPE_LABELS), *values), again=True)
-        return {KeyId(key): label for key, label in rows}
+        rows = self._session.run(lambda db: db.fetch(_NAMES_SQL[of]), again=True)
+        return {KeyId(row["named"]): row["name"] for row in rows}
 
     def movements(self, scope: Scope) -> Sequence[Movement]:
         """Every step of every hold of a scope."""
@@ -120,12 +125,40 @@ class PostgresReports:
         return True
 
 
-def _grouped(*, by_time: bool, by_key: bool) -> str:
-    """A statement that adds rows up by what was asked for; its source is to be filled in."""
-    asked = [*(["quarter"] if by_time else []), *(["key"] if by_key else []), *ALIKE]
-    shown = ["quarter" if by_time else "min(quarter) AS quarter", "key" if by_key else "'' AS key", *ALIKE]
-    sums = (f"sum({name})::bigint AS {name}" for name in SUMS)
-    return f"SELECT {', '.join((*shown, *sums))} {{}} {_OF_SCOPE} GROUP BY {', '.join(asked)}"
+class _Sources:
+    """Where the rows of a report come from, in one consistent view."""
+
+    def __init__(self, db: Connection, when: Stretch, scope: Scope | None) -> None:
+        self._db = db
+        self._when = when
+        self._scope = scope
+
+    async def rows(self, head: str, names: str, tail: str, *, tops: Sequence[str] | None = None) -> list[Any]:
+        """The rows of all of them; a group may come from each."""
+        when, through = self._when, int(await self._db.fetchval(_THROUGH))
+        sources = [
+            (_IN_QUARTERS, (when.first, when.last)),
+            (_NEWER, (when.since, when.until, through)),
+            *((_EDGE, (start, end, through)) for start, end in when.edges),
+        ]
+        found: list[Any] = []
+        for source, values in sources:
+            sql = f"{head} {source.format(names=names)} {_OF_SCOPE} {tail}".replace("$TOPS", f"${len(values) + 2}")
+            found += await self._db.fetch(sql, self._scope, *values, *([] if tops is None else [list(tops)]))
+        return found
+
+    async def bounds(self) -> dict[str, int]:
+        """The first and the last quarter that there is anything in."""
+        first, last = await only_row(self._db, _BOUNDS)
+        return {"first": first // QUARTER_US, "last": last // QUARTER_US}
+
+
+def _named(*, by_key: bool, is_named: bool, is_cut: bool) -> str:
+    """What stands in the place of a bundle's key."""
+    if not is_named:
+        return "b.key" if by_key else "''"
+    name = "coalesce(n.name, '')"
+    return f"CASE WHEN {name} = ANY ($TOPS::text[]) THEN {name} ELSE '{OTHERS}' END" if is_cut else name
 
 
 def _movement(row: Any) -> Movement:
@@ -148,16 +181,19 @@ def _makeup_row(row: MakeupRow) -> dict[str, Any]:
     return {"virtual_key": row.key, "quarter": row.quarter, "model": row.model, "requests": row.requests, **parts}
 
 
-_OF_SCOPE = "AND ($1::text IS NULL OR key IN (SELECT k.id FROM crewcap.virtual_key AS k WHERE k.scopes @> ARRAY[$1]))"
+_OF_SCOPE = "AND ($1::text IS NULL OR b.key IN (SELECT k.id FROM crewcap.virtual_key AS k WHERE k.scopes @> ARRAY[$1]))"
 
 # How far the books go, and how far what was added up.
 _HOW_FAR = "SELECT (SELECT coalesce(max(id), 0) FROM crewcap.movement), through FROM crewcap.bundled"
 _THROUGH = "SELECT through FROM crewcap.bundled"
 
 # Where rows come from: whole quarters that were added up; movements that are newer; the edges of a stretch of time.
-_IN_QUARTERS = "FROM crewcap.bundle WHERE quarter >= $2 AND quarter < $3"
-_NEWER = "FROM crewcap.told WHERE booked_at >= $2 AND booked_at < $3 AND id > $4"
-_EDGE = "FROM crewcap.told WHERE booked_at >= $2 AND booked_at < $3 AND id <= $4"
+_IN_QUARTERS = "FROM crewcap.bundle AS b {names} WHERE b.quarter >= $2 AND b.quarter < $3"
+_NEWER = "FROM crewcap.told AS b {names} WHERE b.booked_at >= $2 AND b.booked_at < $3 AND b.id > $4"
+_EDGE = "FROM crewcap.told AS b {names} WHERE b.booked_at >= $2 AND b.booked_at < $3 AND b.id <= $4"
+_ALIKE = tuple(f"b.{name}" for name in ALIKE)
+_BOUNDS = "SELECT coalesce(min(booked_at), 0) AS first, coalesce(max(booked_at), 0) AS last FROM crewcap.hold"
+_NAMED_SUMS = "SELECT coalesce(n.name, '') AS name, sum(b.spent + b.uncertain + b.notional)::bigint AS nano"
 
 # Add up one piece; a bundle that is there already grows.
 _COLUMNS = ", ".join(("quarter", "key", *ALIKE))
@@ -169,23 +205,31 @@ GROUP BY {_COLUMNS}
 ON CONFLICT ({_COLUMNS}) DO UPDATE SET {", ".join(f"{name} = b.{name} + excluded.{name}" for name in SUMS)}
 """  # noqa: S608  (constants of ours)
 
-# Names of keys: by a scope of theirs, by their run, by themselves.
-_SCOPE_LABELS = """
-SELECT DISTINCT ON (k.id) k.id, substr(s.scope, length($1) + 1)
+# Names of keys: by the first scope of a kind, by their run, by themselves.
+_SCOPE_NAMES = """
+SELECT DISTINCT ON (k.id) k.id AS named, substr(s.scope, length('{0}:') + 1) AS name
 FROM crewcap.virtual_key AS k CROSS JOIN unnest(k.scopes) WITH ORDINALITY AS s (scope, place)
-WHERE starts_with(s.scope, $1) ORDER BY k.id, s.place
+WHERE starts_with(s.scope, '{0}:') ORDER BY k.id, s.place
 """
-_LABELS = {
+_NAMES_SQL: dict[LabelKind, str] = {
+    "issue": _SCOPE_NAMES.format("issue"),
+    "repo": _SCOPE_NAMES.format("repo"),
+    "team": _SCOPE_NAMES.format("team"),
+    "user": _SCOPE_NAMES.format("user"),
+    "workflow": _SCOPE_NAMES.format("workflow"),
     "run": """
-SELECT k.id, coalesce(r.slug || '.' || r.number, k.run)
+SELECT k.id AS named, coalesce(r.slug || '.' || r.number, k.run) AS name
 FROM crewcap.virtual_key AS k LEFT JOIN crewcap.run AS r ON r.id = k.run WHERE k.run <> ''
 """,
     "agent": """
-SELECT k.id, r.document::jsonb ->> 'agent' FROM crewcap.virtual_key AS k JOIN crewcap.run AS r ON r.id = k.run
-WHERE k.run <> ''
+SELECT k.id AS named, r.document::jsonb ->> 'agent' AS name
+FROM crewcap.virtual_key AS k JOIN crewcap.run AS r ON r.id = k.run WHERE k.run <> ''
 """,
-    "key": "SELECT id, CASE WHEN label <> '' THEN label || ' ' || id ELSE id END FROM crewcap.virtual_key",
+    "key": """
+SELECT id AS named, CASE WHEN label <> '' THEN label || ' ' || id ELSE id END AS name FROM crewcap.virtual_key
+""",
 }
+_NAMES = {kind: f"LEFT JOIN ({sql}) AS n ON n.named = b.key" for kind, sql in _NAMES_SQL.items()}
 
 # Why agents were started: their keys, and the states of those runs that have several.
 _KEYS_OF_RUNS = "SELECT id, run, created_at FROM crewcap.virtual_key WHERE run <> ''"

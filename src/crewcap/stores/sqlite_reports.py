@@ -7,10 +7,11 @@ read-only) the report is made from the movements themselves, and is the same.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, tzinfo
 from functools import cached_property
 from typing import Any
 
@@ -19,10 +20,10 @@ from crewcap.core.bundles import Bundle
 from crewcap.core.makeup import PARTS, Makeup, MakeupRow
 from crewcap.core.money import Money
 from crewcap.home import Home
-from crewcap.stores import Entry, LabelKind, Movement, sqlite_read
+from crewcap.stores import OTHERS, Entry, LabelKind, Movement, sqlite_read
 from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import instant
-from crewcap.stores.reading import ALIKE, BEHIND, PAGE, PIECE, SUMS, Stretch, phases
+from crewcap.stores.reading import ALIKE, BEHIND, PAGE, PIECE, QUARTER_US, SUMS, Stretch, day_number, dearest, phases
 from crewcap.stores.sqlite_books import translated
 from crewcap.stores.sqlite_keys import scopes_of
 
@@ -44,29 +45,34 @@ class SqliteReports:
         scope: Scope | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        by_time: bool = False,
+        by_quarter: bool = False,
+        days_in: tzinfo | None = None,
         by_key: bool = False,
+        by: LabelKind | None = None,
+        top: int | None = None,
     ) -> Sequence[Bundle]:
         """Whole quarters from what was added up; edges, and what is newer, from the movements."""
         self._catch_up()
-        when, sql = Stretch.of(since, until), _Grouped(by_time=by_time, by_key=by_key, scope=scope)
         with self._reading() as db:
-            through = int(db.execute(_THROUGH).fetchone()[0])
-            rows = sql.read(db, _IN_QUARTERS, {"first": when.first, "last": when.last})
-            rows += sql.read(db, _NEWER, {"through": through, "since": when.since, "until": when.until})
-            for start, end in when.edges:
-                rows += sql.read(db, _EDGE, {"through": through, "since": start, "until": end})
-        return rows
+            sources = _Sources(db, Stretch.of(since, until), scope)
+            names = _NAMES[by] if by else ""
+            tops = dearest(sources.rows(_NAMED_SUMS, names, "GROUP BY name"), top) if by and top else None
+            when, is_timed = "b.quarter", by_quarter
+            if days_in is not None:
+                when, is_timed = day_number("b.quarter", days_in, **sources.bounds()), True
+            name = _named(by_key=by_key, is_named=by is not None, is_cut=tops is not None)
+            groups = [*([when] if is_timed else []), *([name] if name != "''" else []), *_ALIKE]
+            sums = (f"sum(b.{each})" for each in SUMS)
+            head = f"SELECT min(b.quarter), {name}, {', '.join((*_ALIKE, *sums))}"
+            rows = sources.rows(head, names, f"GROUP BY {', '.join(groups)}", tops=tops or ())
+            return [Bundle._make(row) for row in rows]
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:
         """What keys are called by this."""
         with self._reading() as db:
             if of == "phase":
                 return phases(db.execute(_KEYS_OF_RUNS), db.execute(_STATES))
-            if of in _LABELS:
-                return {KeyId(key): str(label) for key, label in db.execute(_LABELS[of])}
-            rows = db.execute(_SCOPE_LABELS, {"from": f"{of}:", "to": f"{of};"}).fetchall()
-            return {KeyId(key): scope.partition(":")[2] for key, scope in reversed(rows)}  # the first one stays
+            return {KeyId(row[0]): str(row[1]) for row in db.execute(_NAMES_SQL[of])}
 
     def movements(self, scope: Scope) -> Sequence[Movement]:
         """Every step of every hold of a scope."""
@@ -161,21 +167,43 @@ class SqliteReports:
         return db
 
 
-class _Grouped:
-    """A statement that adds rows up by what was asked for."""
+class _Sources:
+    """Where the rows of a report come from, in one consistent view."""
 
-    def __init__(self, *, by_time: bool, by_key: bool, scope: Scope | None) -> None:
+    def __init__(self, db: sqlite3.Connection, when: Stretch, scope: Scope | None) -> None:
+        self._db = db
+        through = int(db.execute(_THROUGH).fetchone()[0])
+        self._sources = [
+            (_IN_QUARTERS, {"first": when.first, "last": when.last}),
+            (_NEWER, {"through": through, "since": when.since, "until": when.until}),
+            *((_EDGE, {"through": through, "since": start, "until": end}) for start, end in when.edges),
+        ]
         self._scope = scope
-        asked = [*(["quarter"] if by_time else []), *(["key"] if by_key else []), *ALIKE]
-        shown = ["quarter" if by_time else "min(quarter)", "key" if by_key else "''", *ALIKE]
-        self._head = f"SELECT {', '.join((*shown, *(f'sum({name})' for name in SUMS)))}"
-        where = "" if scope in {None, ALL} else f"AND key IN ({_KEYS_IN}) "
-        self._tail = f"{where}GROUP BY {', '.join(asked)}"
+        self._where = "" if scope in {None, ALL} else f"AND b.key IN ({_KEYS_IN}) "
 
-    def read(self, db: sqlite3.Connection, sql: str, asked: Mapping[str, int]) -> list[Bundle]:
-        """Its rows as bundles."""
-        rows: Iterable[Any] = db.execute(f"{self._head} {sql} {self._tail}", {**asked, "scope": self._scope})
-        return [Bundle._make(row) for row in rows]
+    def rows(self, head: str, names: str, tail: str, *, tops: Sequence[str] = ()) -> list[Any]:
+        """The rows of all of them; a group may come from each."""
+        asked = {"scope": self._scope, "tops": json.dumps(tops), "others": OTHERS}
+        found: list[Any] = []
+        for source, values in self._sources:
+            sql = f"{head} {source.format(names=names)} {self._where}{tail}"
+            found += self._db.execute(sql, {**asked, **values}).fetchall()
+        return found
+
+    def bounds(self) -> dict[str, int]:
+        """The first and the last quarter that there is anything in."""
+        first, last = self._db.execute(_BOUNDS).fetchone()
+        return {"first": first // QUARTER_US, "last": last // QUARTER_US}
+
+
+def _named(*, by_key: bool, is_named: bool, is_cut: bool) -> str:
+    """What stands in the place of a bundle's key."""
+    if not is_named:
+        return "b.key" if by_key else "''"
+    name = "coalesce(n.name, '')"
+    if not is_cut:
+        return name
+    return f"CASE WHEN {name} IN (SELECT value FROM json_each(:tops)) THEN {name} ELSE :others END"  # noqa: S608  (constants of ours)
 
 
 def _movement(row: tuple[Any, ...]) -> Movement:
@@ -205,9 +233,12 @@ _THROUGH = "SELECT through FROM bundled"
 
 # Where rows come from: whole quarters that were added up; movements that are newer; the edges of a stretch of time. A
 # plus keeps the planner from walking all movements where it should walk the holds of a time.
-_IN_QUARTERS = "FROM bundle WHERE quarter >= :first AND quarter < :last"
-_NEWER = "FROM told WHERE id > :through AND booked_at >= :since AND booked_at < :until"
-_EDGE = "FROM told WHERE +id <= :through AND booked_at >= :since AND booked_at < :until"
+_IN_QUARTERS = "FROM bundle AS b {names} WHERE b.quarter >= :first AND b.quarter < :last"
+_NEWER = "FROM told AS b {names} WHERE b.id > :through AND +b.booked_at >= :since AND +b.booked_at < :until"
+_EDGE = "FROM told AS b {names} WHERE +b.id <= :through AND b.booked_at >= :since AND b.booked_at < :until"
+_ALIKE = tuple(f"b.{name}" for name in ALIKE)
+_BOUNDS = "SELECT coalesce((SELECT min(booked_at) FROM hold), 0), coalesce((SELECT max(booked_at) FROM hold), 0)"
+_NAMED_SUMS = "SELECT coalesce(n.name, '') AS name, sum(b.spent + b.uncertain + b.notional)"
 
 # Add up one piece; a bundle that is there already grows.
 _COLUMNS = ", ".join(("quarter", "key", *ALIKE))
@@ -219,18 +250,28 @@ GROUP BY {_COLUMNS}
 ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)}
 """  # noqa: S608  (constants of ours)
 
-# Names of keys: by a scope of theirs, by their run, by themselves.
-_SCOPE_LABELS = "SELECT key, scope FROM key_scope WHERE scope >= :from AND scope < :to ORDER BY key, place"
-_LABELS = {
+# Names of keys: by the first scope of a kind, by their run, by themselves.
+_SCOPE_NAMES = """
+SELECT key AS named, substr(scope, length('{0}:') + 1) AS name, min(place) FROM key_scope
+WHERE scope >= '{0}:' AND scope < '{0};' GROUP BY key
+"""
+_NAMES_SQL: dict[LabelKind, str] = {
+    "issue": _SCOPE_NAMES.format("issue"),
+    "repo": _SCOPE_NAMES.format("repo"),
+    "team": _SCOPE_NAMES.format("team"),
+    "user": _SCOPE_NAMES.format("user"),
+    "workflow": _SCOPE_NAMES.format("workflow"),
     "run": """
-SELECT k.id, coalesce(r.slug || '.' || r.number, k.run)
+SELECT k.id AS named, coalesce(r.slug || '.' || r.number, k.run) AS name
 FROM virtual_key AS k LEFT JOIN run AS r ON r.id = k.run WHERE k.run <> ''
 """,
     "agent": """
-SELECT k.id, json_extract(r.document, '$.agent') FROM virtual_key AS k JOIN run AS r ON r.id = k.run WHERE k.run <> ''
+SELECT k.id AS named, json_extract(r.document, '$.agent') AS name
+FROM virtual_key AS k JOIN run AS r ON r.id = k.run WHERE k.run <> ''
 """,
-    "key": "SELECT id, CASE WHEN label <> '' THEN label || ' ' || id ELSE id END FROM virtual_key",
+    "key": "SELECT id AS named, CASE WHEN label <> '' THEN label || ' ' || id ELSE id END AS name FROM virtual_key",
 }
+_NAMES = {kind: f"LEFT JOIN ({sql}) AS n ON n.named = b.key" for kind, sql in _NAMES_SQL.items()}
 
 # Why agents were started: their keys, and the states of those runs that have several.
 _KEYS_OF_RUNS = "SELECT id, run, created_at FROM virtual_key WHERE run <> ''"
