@@ -498,7 +498,7 @@ class TestOnlyBubblewrap:
             " socket.gethostname(), os.path.exists('/etc/resolv.conf'), os.path.exists('/etc/shadow')]))"
         )
         home = bubblewrap.layout.home
-        assert bubblewrap.probe(program) == ["agent", home, "agent", "agent", "crewcap", False, False]
+        assert bubblewrap.probe(program) == ["agent", home, "agent", "agent", "crewcap", True, False]
 
     def test_shared_memory_and_temporary_files_are_its_own(self, bubblewrap: Ground) -> None:
         program = (
