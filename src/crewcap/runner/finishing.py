@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from crewcap.core.runs import AgentEnd, Check, RunEvent, Verdict
 from crewcap.core.verdict import Evidence, Judgement, judge
-from crewcap.errors import CrewcapError
 from crewcap.runner.lending import spilled
 from crewcap.runner.preparing import checked
 from crewcap.runner.record import Record
@@ -74,11 +72,10 @@ async def _spilled(record: Record) -> str:
 
 
 async def _say_merge(record: Record) -> None:
-    """Whether the branch that it started from moved meanwhile; a repository that is gone by now says nothing."""
-    with contextlib.suppress(CrewcapError):
-        if said := (await record.tools.tree.merge(record.run)).sentence:
-            record.keep(merge=said)
-            record.tell("merge", said)
+    """Whether the branch that it started from moved meanwhile, and if its work still merges."""
+    if said := await record.tools.tree.moved(record.run):
+        record.keep(merge=said)
+        record.tell("base", said)
 
 
 def _evidence(record: Record) -> Evidence:

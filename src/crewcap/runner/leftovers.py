@@ -15,10 +15,15 @@ _LIMIT_S = 120.0
 _MOST = 2_000
 _LIST = ("git", "-c", "core.fsmonitor=false", "ls-files", "--others", "--exclude-standard", "--directory", "-z")
 _WRITE = 'mkdir -p .git/info && for each; do printf "%s\\n" "$each"; done >> .git/info/exclude'
+# A submodule whose folder holds something new would be taken for one that the agent worked in.
+_IN_SUBMODULES = """test -e .gitmodules && git -c core.fsmonitor=false submodule foreach --quiet --recursive '
+    list=$(git rev-parse --git-path info/exclude) && mkdir -p "${list%/*}" &&
+    git -c core.fsmonitor=false ls-files --others --exclude-standard --directory | sed "s:^:/:" >> "$list"'"""
 
 
 async def leave_out(site: Site) -> tuple[str, ...]:
     """Have git ignore every file that is new in the workspace; their names, folders as a whole."""
+    await site.perform(("/bin/sh", "-c", _IN_SUBMODULES), timeout_s=_LIMIT_S)
     listed = await site.perform(_LIST, timeout_s=_LIMIT_S)
     names = [name for name in listed.stdout.decode("utf-8", "surrogateescape").split("\0") if name][:_MOST]
     if listed.status != 0 or not names:

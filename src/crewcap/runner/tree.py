@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from crewcap.core.runs import Run
+from crewcap.errors import CrewcapError
 from crewcap.runner.process import Outcome, Site
 from crewcap.workspaces.harvest import Harvest, Perform, harvest
 from crewcap.workspaces.large_home import bring_large
-from crewcap.workspaces.merging import Merge
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.removal import remove_aside, set_aside
 from crewcap.workspaces.repositories import Base, Repository
@@ -139,10 +139,14 @@ class Tree:
         """Everything that its commits changed and say, and the names of the files that they changed."""
         return await asyncio.to_thread(self.mirrors.changes, self.repository, base=run.base, tip=run.commit)
 
-    async def merge(self, run: Run) -> Merge:
-        """Whether the branch that the run started from moved meanwhile, and if the run's work still merges."""
+    async def moved(self, run: Run) -> str:
+        """What became of the branch that the run started from, as far as it can be asked; empty = it stayed."""
         base = Base(commit=run.base, branch=run.base_branch)
-        return await asyncio.to_thread(self.mirrors.merge, self.repository, base=base, tip=run.commit)
+        try:
+            merge = await asyncio.to_thread(self.mirrors.merge, self.repository, base=base, tip=run.commit)
+        except CrewcapError:
+            return ""  # it was deleted, or cannot be reached now; the work is kept in any case
+        return merge.sentence
 
     def rules(self, site: Site) -> tuple[str, ...]:
         """The project's rules files, by the names at which the agent sees them."""
