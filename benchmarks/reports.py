@@ -1,6 +1,6 @@
 """What reports cost over a large ledger, beside reading its rows raw: `python -m benchmarks.reports [ENTRIES]`.
 
-A ledger with a million closed requests of some thirty thousand runs over ninety days is made on the ledger's own schema,
+A ledger with a million closed requests of some thirty thousand runs over ninety days is made on the ledger's schema,
 its rows put in directly (booking a million requests one by one takes a quarter of an hour). Then, in CPU-seconds of
 fresh processes, best of three:
 

@@ -17,6 +17,7 @@ from crewcap.core.money import Money
 from crewcap.core.pricing import Modifiers
 from crewcap.stores import Entry, Movement
 
+_CLOSING = frozenset({"settled", "uncertain", "released"})
 _RAW_SHOWN = 2_000  # letters
 
 
@@ -33,8 +34,11 @@ class Audited:
 
     @property
     def booked(self) -> Money:
-        """What the ledger has for what was told: billed, or paid by a plan."""
-        return self.entry.notional or self.entry.spent
+        """What was booked when the answer had come: billed, or paid by a plan. What was said later stands beside it."""
+        closed = next((step for step in self.movements if step.kind in _CLOSING), None)
+        if closed is None:
+            return self.entry.notional or self.entry.spent
+        return closed.notional or closed.spent
 
     @property
     def state(self) -> str:
@@ -46,7 +50,7 @@ class Audited:
     @property
     def is_equal(self) -> bool | None:
         """Whether what was told comes to what was booked; None where that cannot be computed any more."""
-        if self.bill is None or self.entry.kind == "reconciled" or not self.booked:
+        if self.bill is None or not self.booked:
             return None
         same = self.bill.cost == self.booked
         return True if same else None if not self.is_card else False
@@ -55,9 +59,7 @@ class Audited:
     def verdict(self) -> str:
         """The same in a word or some."""
         if self.is_equal is None:
-            if not self.booked:
-                return "nothing was settled"
-            return "closed by word" if self.entry.kind == "reconciled" else "its price list is not known any more"
+            return "its price list is not known any more" if self.booked else "nothing was settled"
         return "equal" if self.is_equal else f"DIFFERS by {(self.booked - self._cost).exact()}"
 
     @property

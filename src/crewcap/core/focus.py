@@ -40,6 +40,11 @@ METERS: Mapping[str, str] = {
     "output": "Output Tokens",
 }
 REGIONS: Mapping[str, str] = {"global": "Global", "us": "United States"}
+_UNEXPLAINED = {
+    "": ("not told apart by kind", "measured"),
+    "reconciled": ("closed by word", "by word"),
+    "corrected": ("a price that was corrected later", "measured"),
+}
 _CHANGING = frozenset({"batch", "flex"})  # tiers whose price the provider sets as it likes
 
 
@@ -75,7 +80,7 @@ def rows(bundles: Iterable[Bundle], *, place_of: PlaceOf, priced_of: PricedOf) -
     groups: dict[tuple[object, ...], tuple[Place, list[Bundle]]] = {}
     for bundle in bundles:
         place = place_of(bundle)
-        about = (bundle.provider, bundle.model, bundle.card, bundle.size, bundle.kind == "reconciled", bundle.by_plan)
+        about = (bundle.provider, bundle.model, bundle.card, bundle.size, _later(bundle), bundle.by_plan)
         groups.setdefault((place, *about), (place, []))[1].append(bundle)
     ordered = sorted(groups.values(), key=lambda each: _order(*each))
     for place, members in ordered:
@@ -93,7 +98,7 @@ def _of_group(place: Place, members: Sequence[Bundle], priced: Priced | None) ->
     uncertain = sum(bundle.uncertain for bundle in members) * PICO_PER_NANO
     money = sum(bundle.notional if first.by_plan else bundle.spent for bundle in members) * PICO_PER_NANO
     requests = sum(bundle.requests for bundle in members)
-    by_word = first.kind == "reconciled"
+    later = _later(first)
     told = [bundle for bundle in members if _is_told(bundle, priced)]
     rest = money
     for kind, quantity, price, list_price in _charges(told, priced):
@@ -104,16 +109,19 @@ def _of_group(place: Place, members: Sequence[Bundle], priced: Priced | None) ->
     rounding = rest - (money - settled)
     for name, state, pico in (
         ("rounding up to a nano-dollar a request", "measured", rounding),
-        (
-            "closed by word" if by_word else "not told apart by kind",
-            "by word" if by_word else "measured",
-            rest - rounding,
-        ),
+        (*_UNEXPLAINED[later], rest - rounding),
         ("uncertain: sent, and no answer told its cost", "uncertain", uncertain),
     ):
         if pico:
             is_free = first.by_plan and state == "measured"
-            yield _row(place, first, None, _adjustment(name, pico, state=state, by_plan=is_free))
+            cells = _adjustment(name, pico, state=state, by_plan=is_free)
+            correction = {"ChargeClass": "Correction"} if later == "corrected" else {}
+            yield _row(place, first, None, {**cells, **correction})
+
+
+def _later(bundle: Bundle) -> str:
+    """What was said after a request was closed: by somebody's word, or because its price had been wrong."""
+    return bundle.kind if bundle.kind in _UNEXPLAINED else ""
 
 
 def _is_told(bundle: Bundle, priced: Priced | None) -> bool:
