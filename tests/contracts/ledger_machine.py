@@ -35,6 +35,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
+from crewcap.core.reprice import Correction
 from crewcap.errors import MoneyRefused
 from crewcap.stores import HoldOrder, Ledger, Limit, Settlement
 
@@ -194,6 +195,17 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.system is not None:
             self.system.reconcile(HoldId(hold.id), cost=Money(cost), word="the provider's bill")
 
+    @precondition(lambda self: self.model.priced())
+    @rule(picks=st.lists(picks, min_size=1, max_size=3), after=st.integers(0, 90), is_late=st.booleans())
+    def correct(self, picks: list[int], after: int, is_late: bool) -> None:  # noqa: FBT001  (drawn)
+        """Other prices, above every limit as well; computed in time, or from what a request cost before."""
+        holds = [self._pick(self.model.priced(), pick) for pick in picks]
+        said = [(it.id, it.spent + (1 if is_late else 0)) for it in holds]
+        booked = tuple(self.model.correct(hold, before, after, self.clocks.wall) for hold, before in said)
+        if self.system is not None:
+            made = [correction(hold, before, after) for hold, before in said]
+            assert self.system.correct_many(made) == booked
+
     @rule(scope=scopes, window=windows, source=sources, amount=limits)
     def limit(self, scope: Scope, window: Window, source: Any, amount: int) -> None:
         """Set, raise or lower, below what is spent as well."""
@@ -349,7 +361,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def _close(self, hold: ModelHold, kind: Any, spent: int, uncertain: int) -> None:
         usage = Usage(input=9 * spent, cache_read=20 * spent, write_5m=spent, output=40 * spent, thinking=spent)
         told, cached, lost = usage.prompt + usage.output, usage.cache_read, kind == "uncertain"
-        expected = self.model.settle(hold.id, spent, uncertain, self.clocks.wall, told=told, cached=cached, lost=lost)
+        priced, now = kind == "settled", self.clocks.wall
+        expected = self.model.settle(hold.id, spent, uncertain, now, told=told, cached=cached, lost=lost, priced=priced)
         if self.system is not None:
             end = Settlement(
                 hold=HoldId(hold.id), kind=kind, spent=Money(spent), uncertain=Money(uncertain), usage=usage
@@ -391,6 +404,11 @@ def order(hold: str, *, boot: BootId, key: str, amount: Money, model: str = "cla
         output_limit=2_000,
         asked_output=4_000,
     )
+
+
+def correction(hold: str, before: int, after: int) -> Correction:
+    """One of which only the money matters."""
+    return Correction(hold=HoldId(hold), before=Money(before), after=Money(after), card="c2", reason="other prices")
 
 
 def _virtual_key(name: str, key: ModelKey) -> VirtualKey:

@@ -33,6 +33,7 @@ class ModelHold:
     bound: int = 0  # tokens: the most that it can use
     told: int = 0  # tokens that its answer told of
     is_proven: bool = False  # its tokens are those that were told
+    is_priced: bool = False  # a price made what it cost, and nothing of it is uncertain
 
 
 @dataclass
@@ -101,6 +102,7 @@ class LedgerModel:
         told: int = 0,
         cached: int = 0,
         lost: bool = False,
+        priced: bool = False,
     ) -> bool:
         """Close; `told` are all tokens of its answer, `cached` those of them that were read from a cache."""
         it = self.holds[hold]
@@ -108,6 +110,7 @@ class LedgerModel:
             return False
         it.held, it.spent, it.uncertain, it.closed = 0, spent, uncertain, True
         it.told, it.is_proven = told, not (lost or uncertain)
+        it.is_priced = priced and not uncertain
         self.newest = self.at(now)
         self.limits.used(it.scopes, told - cached, now)
         return True
@@ -123,6 +126,15 @@ class LedgerModel:
         it.uncertain, it.spent = 0, it.spent + cost
         it.is_proven = not cost
         self.newest = self.at(now)
+
+    def correct(self, hold: str, before: int, after: int, now: datetime) -> bool:
+        """Other prices, of a request that costs what they were compared with."""
+        it = self.holds[hold]
+        if it.spent != before or after == before:
+            return False
+        it.spent = after
+        self.newest = self.at(now)
+        return True
 
     def say(self, scope: Scope, window: Window, source: str, amount: int) -> None:
         """A limit."""
@@ -163,6 +175,10 @@ class LedgerModel:
     def uncertain(self) -> list[ModelHold]:
         """Holds that wait for a word."""
         return [it for it in self.holds.values() if it.uncertain]
+
+    def priced(self) -> list[ModelHold]:
+        """Closed holds whose cost a price made."""
+        return [it for it in self.holds.values() if it.is_priced]
 
     def in_force(self, scope: Scope, window: Window) -> tuple[int, str]:
         """The strongest word."""

@@ -19,6 +19,7 @@ from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit
 from crewcap.core.makeup import Makeup, MakeupRow
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
+from crewcap.core.reprice import Correction
 from crewcap.core.runs import Run, RunId
 from crewcap.core.savings import CacheTurn
 
@@ -118,9 +119,11 @@ class Entry:
     incident: str
     held_at_first: Money
     notes: tuple[str, ...]
-    card: str
+    card: str  # that it was settled at
     book: str
     raw_usage: str
+    corrected: Money = ZERO  # the part of `spent` that corrections changed; may be negative
+    card_now: str = ""  # of the newest correction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +235,13 @@ class Ledger(Protocol):
 
     def reconcile(self, hold: HoldId, *, cost: Money, word: str) -> None:
         """Close an uncertain hold by somebody's word, as a new entry."""
+        ...
+
+    def correct_many(self, corrections: Sequence[Correction]) -> tuple[bool, ...]:
+        """Book what requests cost by other prices beside what they cost, in their own windows, in one transaction.
+
+        False where a request does not cost any more what its correction was computed from: nothing is booked twice.
+        """
         ...
 
     # incidents
@@ -399,7 +409,7 @@ class Movement:
     """One step of a hold on its way through the books."""
 
     hold: HoldId
-    kind: str  # sent, shrunk, settled, released, uncertain, reconciled
+    kind: str  # sent, shrunk, settled, released, uncertain, reconciled, corrected
     held: Money  # by how much each changed
     uncertain: Money
     spent: Money

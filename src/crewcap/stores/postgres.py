@@ -38,6 +38,7 @@ from crewcap.core.budget import (
 from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit, bounds, used_up
 from crewcap.core.money import ZERO, Money
+from crewcap.core.reprice import Correction
 from crewcap.errors import InternalError, LedgerError, MoneyRefused, UsageError
 from crewcap.home import Home
 from crewcap.stores import (
@@ -210,6 +211,11 @@ class PostgresLedger:
             )
         if not self._ask(self._writer, "reconcile", hold, cost.nano, word, again=False):
             raise UsageError(f"hold {hold} is not uncertain", help="crewcap ledger reconcile lists those that are")
+
+    def correct_many(self, corrections: Sequence[Correction]) -> tuple[bool, ...]:
+        """Book what requests cost by other prices, all in one transaction."""
+        rows = v.as_json([v.correction_row(each) for each in corrections])
+        return tuple(self._ask(self._writer, "correct_many", rows, again=False))
 
     # incidents
 

@@ -35,7 +35,11 @@ _CLOSED = """
     h.notes, h.book, c.spent_delta, c.uncertain_delta, c.notional_delta, c.input, c.cache_read, c.write_5m, c.write_1h,
     c.output, c.thinking, c.pieces, c.model, c.at, c.request_id, c.reason, c.incident, c.card, c.raw_usage,
     coalesce(r.spent_delta, 0) AS later_spent, coalesce(r.uncertain_delta, 0) AS later_uncertain,
-    coalesce(r.at, 0) AS later_at, r.reason AS word
+    coalesce(r.at, 0) AS later_at, r.reason AS word,
+    (SELECT sum(x.spent_delta)::bigint FROM crewcap.movement AS x WHERE x.hold = h.seq AND x.kind = 'corrected')
+        AS corrected,
+    (SELECT x.card FROM crewcap.movement AS x WHERE x.hold = h.seq AND x.kind = 'corrected' ORDER BY x.id DESC LIMIT 1)
+        AS card_now
 FROM crewcap.hold AS h
 JOIN crewcap.virtual_key AS k ON k.id = h.key
 JOIN crewcap.movement AS c ON c.hold = h.seq AND c.kind IN ('settled', 'released', 'uncertain')
@@ -193,7 +197,7 @@ def _entry(row: Any) -> Entry:
         model=row["model"] or row["asked_model"],
         provider=row["provider"],
         agent=row["agent"],
-        spent=Money(row["spent_delta"] + row["later_spent"]),
+        spent=Money(row["spent_delta"] + row["later_spent"] + (row["corrected"] or 0)),
         uncertain=Money(row["uncertain_delta"] + row["later_uncertain"]),
         notional=Money(row["notional_delta"]),
         usage=_usage(row),
@@ -207,6 +211,8 @@ def _entry(row: Any) -> Entry:
         card=row["card"],
         book=row["book"],
         raw_usage=row["raw_usage"],
+        corrected=Money(row["corrected"] or 0),
+        card_now=row["card_now"] or "",
     )
 
 

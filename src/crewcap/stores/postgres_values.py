@@ -57,6 +57,11 @@ def order_row(order: HoldOrder) -> dict[str, Any]:
     }
 
 
+def correction_row(it: Correction) -> dict[str, Any]:
+    """A correction as `crewcap.correct_many` reads it."""
+    return {"hold": it.hold, "before": it.before.nano, "after": it.after.nano, "card": it.card, "reason": it.reason}
+
+
 def end_row(end: Settlement) -> dict[str, Any]:
     """A settlement as `crewcap.settle_many` reads it."""
     if end.spent < ZERO or end.uncertain < ZERO:

@@ -24,6 +24,7 @@ from crewcap.core.budget import Balance, BootId, CountKind, Decision, Denied, Ho
 from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit
 from crewcap.core.money import Money
+from crewcap.core.reprice import Correction
 from crewcap.errors import LedgerError
 from crewcap.home import Home
 from crewcap.stores import (
@@ -188,6 +189,11 @@ class SqliteLedger:
         """Close an uncertain hold by somebody's word, as a new entry."""
         with self._writing(durable=True) as (db, now):
             sqlite_holds.reconcile(db, hold, cost, word, now)
+
+    def correct_many(self, corrections: Sequence[Correction]) -> tuple[bool, ...]:
+        """Book what requests cost by other prices, all in one transaction."""
+        with self._writing(durable=True) as (db, now):
+            return tuple(sqlite_holds.correct(db, each, now) for each in corrections)
 
     # incidents
 

@@ -1,4 +1,4 @@
-"""The life of a hold: reserve -> [shrink] -> settle (or release, or uncertain) -> [reconcile].
+"""The life of a hold: reserve -> [shrink] -> settle (or release, or uncertain) -> [reconcile, or correct].
 
 Each function here runs inside a transaction of its caller's. `reserve` looks and writes in the same one, so what it
 saw is what is. All others are told what already happened and never say no to money: a hold that was closed stays
@@ -12,6 +12,7 @@ import sqlite3
 
 from crewcap.core.budget import BootId, Decision, Denied, Granted, HoldId, admit
 from crewcap.core.money import ZERO, Money
+from crewcap.core.reprice import Correction
 from crewcap.errors import InternalError, LedgerError, UsageError
 from crewcap.stores import HoldOrder, Settlement, sqlite_room
 from crewcap.stores import sqlite_queries as q
@@ -77,6 +78,17 @@ def reconcile(db: sqlite3.Connection, hold: HoldId, cost: Money, word: str, now:
         raise UsageError(f"hold {hold} is not uncertain", help="crewcap ledger reconcile lists those that are")
     deltas = {"uncertain_delta": -row[3], "spent_delta": cost.nano, "reason": word}
     db.execute(q.RECONCILE, deltas | {"hold": row[0], "at": now.at, "wall": now.wall})
+
+
+def correct(db: sqlite3.Connection, it: Correction, now: Now) -> bool:
+    """Book a difference; False where the request costs something else by now."""
+    row = db.execute(q.COST_NOW, {"hold": it.hold}).fetchone()
+    if row is None or row[1] != it.before.nano or it.after == it.before:
+        return False
+    delta = (it.after - it.before).nano
+    said = {"hold": row[0], "spent_delta": delta, "card": it.card, "reason": it.reason}
+    db.execute(q.CORRECT, said | {"at": now.at, "wall": now.wall})
+    return True
 
 
 def _granted_before(order: HoldOrder, made: tuple[str, int, str]) -> Decision:

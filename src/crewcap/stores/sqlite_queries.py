@@ -268,6 +268,17 @@ INSERT INTO movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, 
 VALUES (:hold, 'reconciled', 0, :uncertain_delta, :spent_delta, :at, :wall, :reason)
 """
 
+# What a request costs now, where it is there.
+COST_NOW = """
+SELECT h.seq, sum(m.spent_delta) FROM hold AS h JOIN movement AS m ON m.hold = h.seq WHERE h.id = :hold GROUP BY h.seq
+"""
+
+# Other prices: the difference, and the card that it was computed by.
+CORRECT = """
+INSERT INTO movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall, card, reason)
+VALUES (:hold, 'corrected', 0, 0, :spent_delta, :at, :wall, :card, :reason)
+"""
+
 # A request that was not sent.
 ADD_REFUSAL = """
 INSERT INTO refusal (key, at, model, needed, message) VALUES (:key, :at, :model, :needed, :message)
@@ -306,7 +317,9 @@ _CLOSED = """
     h.id, h.key, k.run, c.kind, h.provider, h.model, h.agent, h.booked_at, h.amount, h.notes, h.book,
     c.spent_delta, c.uncertain_delta, c.notional_delta, c.input, c.cache_read, c.write_5m, c.write_1h, c.output,
     c.thinking, c.pieces, c.model, c.at, c.request_id, c.reason, c.incident, c.card, c.raw_usage,
-    coalesce(r.spent_delta, 0), coalesce(r.uncertain_delta, 0), coalesce(r.at, 0), r.reason
+    coalesce(r.spent_delta, 0), coalesce(r.uncertain_delta, 0), coalesce(r.at, 0), r.reason,
+    (SELECT sum(x.spent_delta) FROM movement AS x WHERE x.hold = h.seq AND x.kind = 'corrected'),
+    (SELECT x.card FROM movement AS x WHERE x.hold = h.seq AND x.kind = 'corrected' ORDER BY x.id DESC LIMIT 1)
 FROM hold AS h
 JOIN virtual_key AS k ON k.id = h.key
 JOIN movement AS c ON c.hold = h.seq AND c.kind IN ('settled', 'released', 'uncertain')

@@ -90,7 +90,7 @@ def entry(row: tuple[Any, ...], scopes: dict[KeyId, tuple[Scope, ...]]) -> Entry
     hold, key, run, kind, provider, asked_model, agent, booked_at, amount, notes, book, *closing = row
     spent, uncertain, notional, input_, cache_read, write_5m, write_1h, output, thinking, pieces, *closing = closing
     model, closed_at, request_id, reason, incident, card, raw_usage, *later = closing
-    later_spent, later_uncertain, later_at, word = later
+    later_spent, later_uncertain, later_at, word, corrected, card_now = later
     return Entry(
         hold=hold,
         key=key,
@@ -100,7 +100,7 @@ def entry(row: tuple[Any, ...], scopes: dict[KeyId, tuple[Scope, ...]]) -> Entry
         model=model or asked_model,
         provider=provider,
         agent=agent,
-        spent=Money(spent + later_spent),
+        spent=Money(spent + later_spent + (corrected or 0)),
         uncertain=Money(uncertain + later_uncertain),
         notional=Money(notional),
         usage=Usage(
@@ -122,4 +122,6 @@ def entry(row: tuple[Any, ...], scopes: dict[KeyId, tuple[Scope, ...]]) -> Entry
         card=card,
         book=book,
         raw_usage=raw_usage,
+        corrected=Money(corrected or 0),
+        card_now=card_now or "",
     )
