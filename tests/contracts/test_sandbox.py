@@ -272,7 +272,8 @@ class TestLimits:
         born, enforced, left = within(bomb)
         if "processes" not in enforced:
             pytest.skip("this machine offers no limit of processes")
-        assert 10 < born < 50
+        is_alone = is_root() or any_rung.sandbox.rung == "bubblewrap"  # else other processes of ours come and go
+        assert 10 < born < (50 if is_alone else 250)
         assert left == []
 
     def test_memory_ends_it(self, any_rung: Ground) -> None:
