@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from crewcap.prices import Book
     from crewcap.settings.served import Served
     from crewcap.stores import Ledger, Reports
+    from crewcap.stores.postgres_prices import PostgresPriceNotes
     from crewcap.stores.postgres_runs import PostgresRuns
     from crewcap.stores.postgres_savings import PostgresCacheTurns
+    from crewcap.stores.sqlite_prices import SqlitePriceNotes
     from crewcap.stores.sqlite_runs import SqliteRuns
     from crewcap.stores.sqlite_savings import SqliteCacheTurns
     from crewcap.stores.usage_index import UsageIndex
@@ -115,6 +117,18 @@ class App:
         return SqliteReports(self.home)
 
     @cached_property
+    def price_notes(self) -> SqlitePriceNotes | PostgresPriceNotes:
+        """What is remembered of prices, beside the books."""
+        _ = self.ledger
+        if self.served.store_url:
+            from crewcap.stores.postgres_prices import PostgresPriceNotes  # noqa: PLC0415
+
+            return PostgresPriceNotes(self.served.store_url)
+        from crewcap.stores.sqlite_prices import SqlitePriceNotes  # noqa: PLC0415
+
+        return SqlitePriceNotes(self.home)
+
+    @cached_property
     def usage(self) -> UsageIndex:
         """What transcripts told of past usage."""
         from crewcap.stores.usage_index import UsageIndex  # noqa: PLC0415
@@ -178,6 +192,6 @@ class App:
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("cache_turns", "reports", "usage", "ledger", "runs"):
+        for name in ("cache_turns", "reports", "price_notes", "usage", "ledger", "runs"):
             if name in self.__dict__:
                 self.__dict__[name].close()

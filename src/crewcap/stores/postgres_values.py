@@ -11,6 +11,7 @@ from crewcap.core.budget import Balance, Busy, Decision, Denied, Granted, admit
 from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import RECHECK_S, Bucket, CountBalance, RateBalance, used_up
 from crewcap.core.money import ZERO, Money
+from crewcap.core.reprice import Correction
 from crewcap.errors import InternalError
 from crewcap.stores import HoldOrder, Settlement
 from crewcap.stores.clock import instant, micros
