@@ -11,13 +11,14 @@ import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.contracts.sandboxes import PYTHON, Ground, ground, missing
 
-from crewcap.workspaces.prepared import Before, Kept, Lent, NotLent, PreparedTrees, Swept, look
+from crewcap.workspaces.prepared import Before, Kept, Lent, NotLent, PreparedTrees, Recipe, Swept, look
 from crewcap.workspaces.uids import is_root
 
 KEY = "shop-1/abc"
@@ -274,6 +275,14 @@ class TestAHostileSetup:
 
 
 class TestOneFileOrNone:
+    def test_a_tree_with_paths_that_no_other_run_has_is_of_no_use(self, trees: PreparedTrees, one: Run) -> None:
+        """Landlock keeps the machine's own paths, and virtual environments name them."""
+        recipe = Recipe(repository="shop-1", tracked={}, setup="npm ci", workspace="/workspace", home="/home/agent")
+        assert trees.key(recipe)
+        key = trees.key(replace(recipe, workspace=str(one.workspace)))
+        assert (key, one.lend(trees, key)) == ("", NotLent())
+        assert "paths of its own" in one.keep(trees, key).reason
+
     def test_there_is_none_at_first(self, trees: PreparedTrees, one: Run) -> None:
         assert one.lend(trees) == NotLent()
 
@@ -359,6 +368,14 @@ class TestCleaningUp:
         swept = trees.sweep(int(2.5 * (1 << 20)))
         assert (swept.trees, swept.bytes >> 20, swept.in_use) == (1, 1, 0)
         assert sorted(path.stem for path in trees._folder.glob("*/*")) == ["a", "b"]
+
+    def test_keeping_makes_room_by_itself_and_says_so(self, tmp_path: Path, one: Run) -> None:
+        trees = PreparedTrees(tmp_path / "prepared", Clock(), room_bytes=int(1.5 * (1 << 20)))
+        one.write("big", os.urandom(1 << 20))
+        assert one.keep(trees, "shop-1/a").said == ()
+        os.utime(_only(trees), (0, 0))
+        assert one.keep(trees, "shop-1/b").said == ("1 MB freed: a prepared tree that had not been used for longest",)
+        assert _only(trees).stem == "b"
 
     def test_one_that_is_being_lent_stays(self, trees: PreparedTrees, one: Run) -> None:
         one.write("a")

@@ -17,7 +17,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -40,6 +40,7 @@ __all__ = ["Before", "Kept", "Lent", "NotLent", "PreparedTrees", "Recipe", "Swep
 
 MOST_BYTES = 20 << 30  # of one tree
 MOST_ENTRIES = 1_000_000
+ROOM_BYTES = 40 << 30  # of all trees; the longest unused go first
 _SUFFIX, _UNFINISHED = ".tree", ".new"
 _NAMES_SAID = 3
 
@@ -95,6 +96,14 @@ class Swept:
     bytes: int = 0
     in_use: int = 0  # could not be removed, because a run is being given them
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """For people; nothing where nothing was freed."""
+        if not self.trees:
+            return ()
+        what = "a prepared tree" if self.trees == 1 else f"{self.trees} prepared trees"
+        return (f"{_size(self.bytes)} freed: {what} that had not been used for longest",)
+
 
 def look(workspace: Path) -> Before:
     """What lies in a workspace before its setup: call it when submodules and included files have been placed."""
@@ -105,19 +114,24 @@ def look(workspace: Path) -> Before:
 class PreparedTrees:
     """All of one state directory. It blocks: call it off the event loop."""
 
-    def __init__(self, folder: Path, clock: Callable[[], datetime], *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self, folder: Path, clock: Callable[[], datetime], *, most_bytes: int = MOST_BYTES, room_bytes: int = ROOM_BYTES
+    ) -> None:
         self._folder = folder
         self._clock = clock
         self._most_bytes = most_bytes
+        self._room_bytes = room_bytes
 
     def key(self, recipe: Recipe) -> str:
-        """The name of the tree that this recipe makes."""
-        return name_of(recipe)
+        """The name of the tree that this recipe makes; empty where each run's workspace has a path of its own."""
+        return "" if Path(recipe.workspace).is_relative_to(self._folder.parent) else name_of(recipe)
 
     def lend(
         self, key: str, *, workspace: Path, home: Path, uid: int | None = None, disk_bytes: int | None = None
     ) -> Lent | NotLent:
         """Copy a kept tree into a run's fresh folders, as its user's own."""
+        if not key:
+            return NotLent()
         try:
             pack = os.open(self._place(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -139,16 +153,21 @@ class PreparedTrees:
         Only for a base commit on the default branch (`Mirrors.on_default_branch`), and only in folders in which no
         agent has worked yet.
         """
+        if not key:
+            return Kept(
+                reason="the tree that setup made is not kept: under this sandbox every run has paths of its own"
+            )
         place = self._place(key)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with _new_file(place) as out:
                 writer = PackWriter(out, most_bytes=self._most_bytes, most_entries=MOST_ENTRIES)
-                return _write(writer, workspace=workspace, home=home, before=before)
+                kept = _write(writer, workspace=workspace, home=home, before=before)
         except TooBig as error:
             return Kept(reason=f"the tree that setup made is not kept: {error}")
         except OSError as error:
             return Kept(reason=f"the tree that setup made could not be kept: {os.strerror(error.errno or errno.EIO)}")
+        return replace(kept, said=(*kept.said, *self.sweep(self._room_bytes).said))
 
     def sweep(self, max_bytes: int) -> Swept:
         """Remove the least recently used until the rest fits, and what killed writers left."""
