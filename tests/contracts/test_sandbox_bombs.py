@@ -136,7 +136,10 @@ async def _blow(run: Ground, program: str, limits: Limits, name: str) -> tuple[O
     if not holds:
         await asyncio.sleep(0.3)
         await child.stop(ask_s=0, term_s=0)
-    status = await asyncio.wait_for(child.wait(), PATIENCE_S)
+    try:
+        status = await asyncio.wait_for(child.wait(), PATIENCE_S)
+    finally:
+        await child.stop(ask_s=0, term_s=0)
     out, err = await reading
     ended = Outcome(status=status, out=out, stderr=err.decode(), limit_hit=child.limit_hit, enforced=child.enforced)
     return ended, holds

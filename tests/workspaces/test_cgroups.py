@@ -224,23 +224,30 @@ def test_a_cage_takes_a_process_in_and_ends_it(cage: Cage) -> None:
     assert not any(folder.exists() for folder in cage.folders)
 
 
-def test_a_cage_of_a_crewcap_that_was_killed_is_swept_by_the_next(cage: Cage) -> None:
-    """Its name says whose it was."""
+def test_what_a_killed_crewcap_left_is_ended_and_swept_by_the_next(cage: Cage) -> None:
+    """A group's name says whose it is, and in which process namespace that number counts."""
     with subprocess.Popen(["true"]) as process:
         process.wait()
-        gone = process.pid
-    leftovers = [folder.with_name(f"crewcap-{gone}-dead") for folder in cage.folders]
-    ours = [folder.with_name(f"crewcap-{os.getpid()}-live") for folder in cage.folders]
-    for folder in (*leftovers, *ours):
+    _, _, namespace, _ = cage.folders[0].name.split("-")
+    names = {
+        "theirs": f"crewcap-{process.pid}-{namespace}-dead",
+        "ours": f"crewcap-{os.getpid()}-{namespace}-live",
+        "elsewhere": f"crewcap-{process.pid}-1-live",
+    }
+    groups = {whose: [folder.with_name(name) for folder in cage.folders] for whose, name in names.items()}
+    for folder in (folder for folders in groups.values() for folder in folders):
         folder.mkdir()
-    again = make_cage(Limits())
-    assert not any(folder.exists() for folder in leftovers)
-    assert all(folder.exists() for folder in ours)
-    for folder in ours:
-        folder.rmdir()
+    with subprocess.Popen(["sleep", "60"]) as left:
+        assert Cage(folders=tuple(groups["theirs"]), enforced=()).add(left.pid)
+        for _ in range(2):  # what was ended may be gone only at the next look
+            again = make_cage(Limits())
+            assert again is not None
+            again.remove()
+            assert left.wait(10) == -9
+    assert not any(folder.exists() for folder in groups["theirs"])
+    for folder in (*groups["ours"], *groups["elsewhere"]):
+        folder.rmdir()  # they are still there
     cage.remove()
-    assert again is not None
-    again.remove()
 
 
 def test_a_process_that_cannot_be_taken_in_is_said(tmp_path: Path) -> None:

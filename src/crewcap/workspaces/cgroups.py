@@ -37,6 +37,7 @@ _LEAF = "crewcap-itself"
 _PERIOD_US = 100_000
 _MOVES = 20
 _REMOVE_TRIES = 50
+_KILL_ROUNDS = 3
 _SYSTEMD = Path("/run/systemd/system")
 
 
@@ -114,9 +115,11 @@ class Cage:
         for folder in self.folders:
             with contextlib.suppress(OSError):
                 overwrite(folder / "cgroup.kill", "1")
-            for pid in read(folder / "cgroup.procs").split():
-                with contextlib.suppress(OSError):
-                    os.kill(int(pid), signal.SIGKILL)
+            for number in (signal.SIGSTOP, signal.SIGKILL):  # v1 ends nothing at once: what stands still forks no more
+                for _ in range(_KILL_ROUNDS):
+                    for pid in read(folder / "cgroup.procs").split():
+                        with contextlib.suppress(OSError):
+                            os.kill(int(pid), number)
 
     def remove(self) -> None:
         """Take the folders away; the kernel may need a moment after the last process."""
@@ -231,7 +234,7 @@ def _merged(wanted: Mapping[str, int], places: Mapping[Path, Mapping[str, int]])
 
 def _make(places: Mapping[Path, Mapping[str, int]], tree: Tree, *, way: str) -> Cage | None:
     """Make a folder below each place and write the limits there; None when nothing could be limited."""
-    name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(4)}"
+    name = new_name()
     folders, enforced = [], []
     for base, amounts in places.items():
         sweep(base)
@@ -289,13 +292,26 @@ def _v1(controller: str, amount: int) -> list[tuple[str, str]]:
     return [("pids.max", str(amount))]
 
 
+def new_name() -> str:
+    """A name for a group that says whose it is: process ids count within one process namespace only."""
+    return f"{PREFIX}-{os.getpid()}-{_process_namespace()}-{secrets.token_hex(4)}"
+
+
 def sweep(base: Path) -> None:
-    """Remove empty groups that a killed crewcap left behind."""
-    for folder in base.glob(f"{PREFIX}-*-*"):
+    """End and remove what a killed crewcap left behind."""
+    for folder in base.glob(f"{PREFIX}-*-{_process_namespace()}-*"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
             with contextlib.suppress(OSError):
+                Cage(folders=(folder,), enforced=()).kill()
                 folder.rmdir()
+
+
+def _process_namespace() -> str:
+    try:
+        return (re.findall(r"\d+", os.readlink("/proc/self/ns/pid")) or ["0"])[0]  # noqa: PTH115  (not a path)
+    except OSError:
+        return "0"
 
 
 def read(path: Path) -> str:

@@ -9,14 +9,13 @@ own files are read before anything is called enforced.
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crewcap.workspaces.cgroups import CONTROLLERS, PREFIX, Cage, holds, read, this_machine
+from crewcap.workspaces.cgroups import CONTROLLERS, Cage, holds, new_name, read, this_machine
 
 _BUS_S = 10.0
 _MOVED_S = 2.0
@@ -44,7 +43,7 @@ class Scope(Cage):
             way="control group v2, a scope of systemd",
             wanted=wanted,
             busctl=busctl,
-            unit=f"{PREFIX}-{os.getpid()}-{secrets.token_hex(4)}.scope",
+            unit=f"{new_name()}.scope",
             otherwise=otherwise,
         )
 
