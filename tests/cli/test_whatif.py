@@ -52,7 +52,7 @@ def test_everything_is_shown_where_nothing_was_asked(books: RunHome) -> None:
         (("--model", "gpt-99-nothing"), "no price list knows a model"),
         (("--route", "opus"), "is no FROM=TO"),
         (("--route", "opus=sonnet"), "no request went to a model like 'opus'"),
-        (("--since", "yesterday"), "is no day and no stretch of time"),
+        (("--since", "sometime"), "is no time that is understood"),
     ],
 )
 def test_what_cannot_be_meant_is_said(books: RunHome, words: tuple[str, ...], error: str) -> None:

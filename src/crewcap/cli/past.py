@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import calendar
-import re
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from crewcap.cli.context import Call
+from crewcap.cli.period import read_period, read_zone
 from crewcap.core.budget import ALL, Scope
 from crewcap.core.history import Job, jobs
-from crewcap.errors import UsageError
 from crewcap.stores import Entry
 
 _MOST_RUNS = 1_000_000
-_BACK = re.compile(r"(\d{1,4})\s?([dwhm])\Z", re.ASCII)
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def entries_of(call: Call, *, scope: Scope = ALL, since: datetime | None = None) -> tuple[Entry, ...]:
@@ -30,24 +27,15 @@ def jobs_of(call: Call, *, scope: Scope = ALL, since: datetime | None = None) ->
     return jobs(entries_of(call, scope=scope, since=since), call.app.runs.list(limit=_MOST_RUNS))
 
 
-def zone_of(call: Call, said: str | None = None) -> tzinfo:
+def zone_of(call: Call, said: str | None = None) -> ZoneInfo:
     """The zone whose midnights count: as said, else as the settings have it."""
-    name = said or call.app.served.timezone
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        raise UsageError(f"there is no time zone {name!r}", help="write it as Europe/Berlin, or UTC") from None
+    return read_zone(said or call.app.served.timezone)
 
 
-def read_since(text: str, now: datetime, zone: tzinfo) -> datetime:
-    """`30d`, `12h`, `2w`, or a day: 2026-11-01."""
-    if match := _BACK.match(text):
-        return now - int(match[1]) * _UNITS[match[2]]
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no day and no stretch of time", help="write 30d, 12h or 2026-11-01") from None
-    return datetime(day.year, day.month, day.day, tzinfo=zone)
+def read_since(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """Where a stretch of time begins: `30d`, `12h`, `2026-11`, a day."""
+    since = read_period(text, "", zone.key, now=now, default_zone=zone.key).since
+    return now if since is None else since
 
 
 def last_of_month(day: date) -> date:
