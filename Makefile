@@ -1,5 +1,5 @@
 # Each target does all of its own set-up, from a bare Python 3.11+ with venv and pip. Without make: sh scripts/demo.sh
-.PHONY: demo test test-agents check torture locks docs clean
+.PHONY: demo test test-agents test-projects check torture locks docs clean
 
 demo: ## see it work: real agent, real git, no key, nothing billed
 	@sh scripts/demo.sh
@@ -9,6 +9,9 @@ test: ## the whole test suite
 
 test-agents: ## the real Codex and Gemini CLIs, installed from npm by hash (needs Node 20)
 	@sh scripts/test-agents.sh
+
+test-projects: ## public projects, fetched, made ready and worked on by the real Claude Code (needs Node 20)
+	@sh scripts/test-projects.sh
 
 check: ## everything that the CI runs: format, lint, types, floors, docs, tests
 	@bash .ci/run

@@ -35,6 +35,7 @@ from crewcap.workspaces.uids import lease
 LIMIT_S = 1_800.0
 _BRANCH = "crewcap/doctor-1"
 _SHOWN_LINES = 20
+_NOT_FOUND = 127  # of a shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +149,18 @@ def _set_up(done: SetUp, fitted: Fitted) -> Iterator[Finding]:
     facts = {"seconds": round(done.seconds, 3), "reused": done.reused, "kept": done.kept, "files": done.files}
     if done.failed:
         text = f"{done.command}: {done.failed}\n{_last_lines(done.tail)}".strip()
-        yield Finding(name="setup", level="fail", text=text, help="correct it, then again", facts=facts)
+        yield Finding(name="setup", level="fail", text=text, help=_way_round(done.failed), facts=facts)
     else:
         yield Finding(name="setup", level="ok", text=done.told, facts=facts)
         yield from (Finding(name="setup", level="ok", text=note) for note in done.notes)
     yield from _hosts(fitted, is_fatal=bool(done.failed))
+
+
+def _way_round(failed: str) -> str:
+    """What usually helps."""
+    if failed == f"exit {_NOT_FOUND}":
+        return 'a program that it calls is not inside: tools = ["~/.local/bin/PROGRAM"] under [repos.NAME] shows one'
+    return "correct it, then again"
 
 
 def _hosts(fitted: Fitted, *, is_fatal: bool) -> Iterator[Finding]:
