@@ -54,6 +54,7 @@ async def serve(
     ) as running:
         running.watch_caches(app.cache_turns)
         running.watch_prompts(app.reports)
+        running.watch_prices(app.price_notes)
         _watch_settings(call, running, environ, secrets)
         telemetry = _begin_telemetry(call, running, secrets)
         gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request

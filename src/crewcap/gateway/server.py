@@ -46,10 +46,12 @@ from crewcap.gateway.provider.incidents import Incidents
 from crewcap.gateway.provider.upstream import Provider, Upstream, check_address
 from crewcap.gateway.service import Service
 from crewcap.gateway.watching.makeups import Makeups
+from crewcap.gateway.watching.prices import Prices as SeenPrices
 from crewcap.gateway.watching.savings import FLUSH_S, Savings
 from crewcap.gateway.watching.watchers import Watcher
 from crewcap.home import Home
 from crewcap.stores import CacheTurns, Ledger, Reports
+from crewcap.stores.price_notes import PriceNotes
 
 if TYPE_CHECKING:
     from crewcap.gateway.reload import Reloader
@@ -89,6 +91,7 @@ class Gateway:
         self._listen = listen
         self._savings: Savings | None = None
         self._makeups: Makeups | None = None
+        self._prices: SeenPrices | None = None
         self._terms = terms  # which settings it goes by
         self._upstream = Upstream()
         self._tasks: list[asyncio.Task[None]] = []
@@ -158,6 +161,12 @@ class Gateway:
         self._makeups = Makeups(store, do=self._purse.do)
         self.service.watchers.append(self._makeups)
         self._every(FLUSH_S, self._flush_makeups)
+
+    def watch_prices(self, store: PriceNotes) -> None:
+        """Keep from now on the cards that something is settled at, and count what has no price."""
+        self._prices = SeenPrices(store, book=self._book, clock=self._clock, do=self._purse.do)
+        self.service.watchers.append(self._prices)
+        self._every(FLUSH_S, self._flush_prices)
 
     def hurry(self, drain_s: float) -> None:
         """Requests under way get no longer than this from now."""
@@ -319,6 +328,14 @@ class Gateway:
         except LedgerError as error:
             log.warning("what prompts are made of is not written yet: %s", error.message)
 
+    async def _flush_prices(self) -> None:
+        """The same of prices."""
+        try:
+            if self._prices is not None:
+                await self._prices.flush()
+        except LedgerError as error:
+            log.warning("what was seen of prices is not written yet: %s", error.message)
+
     async def _beat(self) -> None:
         """Keep the ledger's marker fresh, and be found where no other gateway of this home is."""
         try:
@@ -379,6 +396,7 @@ class Gateway:
         await self._upstream.__aexit__(None, None, None)
         await self._flush()
         await self._flush_makeups()
+        await self._flush_prices()
         await self._purse.stop(self._boot)
         if self._socket_folder is not None:
             self._socket_folder.cleanup()

@@ -139,6 +139,7 @@ class Service:
                 key=refusal.key,
                 run=refusal.run,
                 message=refusal.message,
+                unpriced=refusal.unpriced,
             ),
         )
         answer = response(refusal.answer(paths.speaker(family)))

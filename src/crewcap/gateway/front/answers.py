@@ -28,12 +28,14 @@ class Refusal(Exception):
         *,
         retry_after_s: int | None = None,
         should_retry: bool | None = None,
+        unpriced: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.kind: RefusalKind = kind
         self.message = message
         self.retry_after_s = retry_after_s
         self.should_retry = should_retry  # what the client's library is told; None: as this kind of answer means
+        self.unpriced = unpriced  # the price list, and the model that it has no price of
         self.model = ""  # whose request it was, as far as it was read
         self.key: KeyId | None = None
         self.run = ""

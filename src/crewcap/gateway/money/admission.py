@@ -140,7 +140,7 @@ class Admission:
         try:
             full = self.book.resolve(provider.prices, name, at=at)
         except UnknownPrice as unknown:
-            raise Refusal("not_allowed", self._no_price(provider, name)) from unknown
+            raise Refusal("not_allowed", self._no_price(provider, name), unpriced=(provider.prices, name)) from unknown
         if key.models and full not in key.models and name not in key.models:
             allowed = ", ".join(key.models)
             raise Refusal("not_allowed", f"this key may not use the model {name[:100]!r}; it may use {allowed}")
@@ -162,7 +162,8 @@ class Admission:
                 card for name in names for card in self._reachable(provider, ask, name, start=at, until=until)
             )
         except UnknownPrice as unknown:
-            raise Refusal("not_allowed", f"{unknown}, so nothing is sent") from unknown
+            message = f"{unknown}, so nothing is sent"
+            raise Refusal("not_allowed", message, unpriced=(provider.prices, ask.model)) from unknown
         if len(self._cards) >= MOST_CARDS_KEPT:
             self._cards.clear()
         self._cards[alike] = (until, cards)
@@ -223,7 +224,8 @@ class Admission:
                 deeper=(lambda: self._want(_deeper(request), closers)) if len(request.keeps) > 1 else None,
             )
         except UnknownPrice as unknown:
-            raise Refusal("not_allowed", f"{unknown}; without it the request has no known upper cost") from unknown
+            message = f"{unknown}; without it the request has no known upper cost"
+            raise Refusal("not_allowed", message, unpriced=(request.provider.prices, request.ask.model)) from unknown
 
     def _free(self, request: Request, output: int) -> Want:
         """A request that costs nothing: rates and counts may still have no room for it."""

@@ -46,6 +46,7 @@ class Declined:
     key: KeyId | None  # None where it was not known
     run: str
     message: str
+    unpriced: tuple[str, str] | None = None  # what has no price: the price list, and the model as it was asked for
 
 
 class Watcher(Protocol):
