@@ -114,7 +114,7 @@ def test_a_home_without_transcripts_is_told_so(money: MoneyHome) -> None:
     "wrong",
     [
         ("import", "/no/such/folder"),
-        ("import", "--since", "yesterday"),
+        ("import", "--since", "sometime"),
         ("import", "--agent", "clippy"),
         ("show", "--by", "mood"),
         ("show", "--tz", "Mars/Olympus"),
