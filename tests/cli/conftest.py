@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.run_home import RunHome
+from tests.cli.spent_home import SpentHome
 
 
 @pytest.fixture
@@ -19,3 +20,11 @@ def home(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     made = RunHome(tmp_path, capsys)
     yield made
     made.close()
+
+
+@pytest.fixture
+def spent(home: RunHome) -> SpentHome:
+    """The same home with spend of every kind."""
+    made = SpentHome(home)
+    made.fill()
+    return made

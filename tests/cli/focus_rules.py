@@ -27,7 +27,13 @@ class Rule:
     is_positive: bool = False
 
 
-def _rule(level: str, null: bool, type_: str, *allowed: str, positive: bool = False) -> Rule:
+def _rule(
+    level: str,
+    null: bool,  # noqa: FBT001  (a table's columns)
+    type_: str,
+    *allowed: str,
+    positive: bool = False,
+) -> Rule:
     return Rule(level, null, type_, frozenset(allowed), positive)
 
 
@@ -119,13 +125,7 @@ def _cell(name: str, value: str, rule: Rule) -> Iterator[str]:
 
 def _together(row: Mapping[str, str]) -> Iterator[str]:
     """Rules that look at several columns."""
-    if row["ChargeCategory"] == "Usage" and row["ChargeClass"] != "Correction":
-        yield from (f"{name} is null in a row of usage" for name in OF_USAGE if not row[name])
-        for cost, price in (("ListCost", "ListUnitPrice"), ("ContractedCost", "ContractedUnitPrice")):
-            if Decimal(row[price]) * Decimal(row["PricingQuantity"]) != Decimal(row[cost]):
-                yield f"{cost} is not {price} times PricingQuantity"
-    elif row["ConsumedQuantity"]:
-        yield "ConsumedQuantity stands in a row that is no usage"
+    yield from _of_usage(row)
     for id_, name in (("RegionId", "RegionName"), ("SubAccountId", "SubAccountName"), ("ResourceId", "ResourceName")):
         if bool(row[id_]) != bool(row[name]):
             yield f"{id_} and {name} are null together or not at all"
@@ -136,6 +136,18 @@ def _together(row: Mapping[str, str]) -> Iterator[str]:
             yield f"{start} is not before {end}"
     if row["ChargePeriodStart"] < row["BillingPeriodStart"] or row["ChargePeriodEnd"] > row["BillingPeriodEnd"]:
         yield "the charge's period is not in the bill's"
+
+
+def _of_usage(row: Mapping[str, str]) -> Iterator[str]:
+    """What must be there where something was used, and may not be where nothing was."""
+    if row["ChargeCategory"] != "Usage":
+        if row["ConsumedQuantity"]:
+            yield "ConsumedQuantity stands in a row that is no usage"
+        return
+    yield from (f"{name} is null in a row of usage" for name in OF_USAGE if not row[name])
+    for cost, price in (("ListCost", "ListUnitPrice"), ("ContractedCost", "ContractedUnitPrice")):
+        if Decimal(row[price]) * Decimal(row["PricingQuantity"]) != Decimal(row[cost]):
+            yield f"{cost} is not {price} times PricingQuantity"
 
 
 def _decimal(value: str) -> Decimal | None:

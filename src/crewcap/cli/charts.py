@@ -19,7 +19,7 @@ _PLAIN_FILLS = ("#", "=", "+", "-", ".")
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ROWS = 12
-_LEAST = 24  # columns
+_LEAST = 8  # columns
 
 
 def bars(shown: Bars, screen: Screen) -> Iterator[str]:

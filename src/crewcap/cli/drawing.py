@@ -198,5 +198,5 @@ def _told(shown: Bars) -> str:
 
 
 def _svg(title: str, told: str, marks: Sequence[str]) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" xmlns="http://www.w3.org/2000/svg">'
+    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
     return f"{head}<title>{escape(title)}</title><desc>{escape(told)}</desc>{''.join(marks)}</svg>"

@@ -18,7 +18,7 @@ from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.opening import table as labelled
 from crewcap.cli.period import Period, period_options, read_period
 from crewcap.cli.report_rows import TOKENS
-from crewcap.cli.screen import NARROW, Screen, columns_of, count, fit, many, percent, wrap
+from crewcap.cli.screen import Screen, columns_of, count, fit, fold, many, percent, wrap
 from crewcap.core.bundles import at
 from crewcap.core.habits import PUBLISHED, DeveloperDays, Habit, developer_days, habit, habits
 from crewcap.core.harmless import one_line
@@ -28,6 +28,8 @@ _CSV = (
     "by", "name", "runs", "sessions", "requests", "active_days", "longest_streak", "current_streak", "first", "last",
     "cost_usd", "notional_usd", "per_active_day_usd", *TOKENS,
 )  # fmt: skip
+
+_TINY, _WIDE = 36, 72  # columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ def _lines(seen: Picture, columns: int) -> Iterator[str]:
         ("tokens", f"{', '.join(tokens)}; cache hit {hit}"),
         ("cost", f"{whole.cost.show()}{_by_plan(whole)}"),
     ]
-    yield from labelled(rows, columns)
+    yield from (part for line in labelled(rows, columns) for part in fold(line, columns))
     yield ""
     yield from _table("user", seen.users, columns)
     yield ""
@@ -120,7 +122,7 @@ def _table(what: str, some: Sequence[Habit], columns: int) -> Iterator[str]:
     for each in some:
         row = [one_line(each.name), f"{each.runs:,}", f"{each.sessions:,}", f"{each.requests:,}", str(each.active_days)]
         rows.append([*row, str(each.streaks.longest), each.cost.show(), each.per_active_day.show()])
-    keep = [0, 4, 6, 7] if columns < NARROW else list(range(len(head)))
+    keep = [0, 6] if columns < _TINY else [0, 4, 6, 7] if columns < _WIDE else list(range(len(head)))
     shown = [[row[place] for place in keep] for row in rows]
     room = max(8, columns - sum(max(columns_of(row[place]) for row in shown) + 2 for place in range(1, len(keep))))
     narrow = [[fit(row[0], room), *row[1:]] for row in shown]
