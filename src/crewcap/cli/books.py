@@ -17,6 +17,7 @@ from crewcap.cli.period import Period
 from crewcap.core.budget import ALL, KeyId, Scope, span_of
 from crewcap.core.bundles import NONE, Bundle, KeyOf, Line, add_up, at, lines, quarter_of, sorted_lines
 from crewcap.core.cards import settled_at
+from crewcap.core.makeup import Makeup
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard
 from crewcap.stores import LABELLED, OTHERS, LabelKind, OpenHold
@@ -160,6 +161,16 @@ class Books:
                 group = tuple(key_of(_as_bundle(hold)) for key_of in keys)
                 found[group] = found.get(group, Money(0)) + hold.held
         return found
+
+
+def makeup_of(call: Call, scope: Scope = ALL, period: Period | None = None) -> Makeup:
+    """What prompts were made of, all models together."""
+    whole = Makeup()
+    if not call.app.is_new:
+        since, until = (period.since, period.until) if period is not None else (None, None)
+        for each in call.app.reports.makeup(scope=scope, since=since, until=until).values():
+            whole += each
+    return whole
 
 
 def _name_of(bundle: Bundle) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import click
 
-from crewcap.cli.books import Books
+from crewcap.cli.books import Books, makeup_of
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.period import Period, period_options, read_period
 from crewcap.cli.report_rows import (
@@ -117,13 +117,8 @@ def _question(
 
 
 def _answer(books: Books, asked: Question) -> Answer:
-    parts = Makeup()
-    if not books.is_new:
-        period = asked.period
-        for each in books.call.app.reports.makeup(scope=asked.scope, since=period.since, until=period.until).values():
-            parts += each
     models = books.lines(("model", "billing"), asked.period, scope=asked.scope)
-    return Answer(whole=add_up(models), models=models, makeup=parts)
+    return Answer(whole=add_up(models), models=models, makeup=makeup_of(books.call, asked.scope, asked.period))
 
 
 def _lines(asked: Question, answer: Answer) -> Iterator[str]:

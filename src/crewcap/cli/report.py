@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import click
 
 from crewcap.cli import csv_cells
-from crewcap.cli.books import IN_TIME, Books, Dimension, DimensionType
+from crewcap.cli.books import IN_TIME, Books, Dimension, DimensionType, makeup_of
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.period import Period, period_options, read_period
 from crewcap.cli.report_rows import (
@@ -94,18 +94,13 @@ def report(
 def make(books: Books, by: tuple[Dimension, ...], period: Period, *, number: int | None = None) -> Report:
     """Read the books and put the rows in order."""
     lines = books.lines(by, period, top=number)
-    app = books.call.app
-    parts = Makeup()
-    if not books.is_new:
-        for each in app.reports.makeup(since=period.since, until=period.until).values():
-            parts += each
     return Report(
         by=by,
         period=period,
         lines=lines if not number or any(line.keys[0] == OTHERS for line in lines) else top(lines, number),
         whole=add_up(lines),
-        makeup=parts,
-        book=app.book.hash,
+        makeup=makeup_of(books.call, period=period),
+        book=books.call.app.book.hash,
     )
 
 

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
+from crewcap.cli.books import makeup_of
 from crewcap.cli.closing import Closing
 from crewcap.cli.context import Call
 from crewcap.cli.live import LiveView
 from crewcap.cli.opening import Opening, lefts_of, walls
+from crewcap.cli.report_rows import makeup_line
 from crewcap.cli.run_view import as_json, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
 from crewcap.core import savings
+from crewcap.core.budget import Scope
 from crewcap.core.money import Money
 from crewcap.core.runs import Run, Verdict
 from crewcap.runner.account import account
@@ -95,7 +98,13 @@ def caching(call: Call, run: Run) -> Caching:
     """What caching saved, and what it lost."""
     app = call.app
     books = account(app.ledger, app.book, run, issue_cap=run.cap, now=call.clock(), cache_turns=app.cache_turns)
-    return {"saved": books.parts.saved, "caches": savings.lines(books.caches)}
+    return {"saved": books.parts.saved, "caches": (*savings.lines(books.caches), *_prompts(call, run))}
+
+
+def _prompts(call: Call, run: Run) -> tuple[str, ...]:
+    """What its prompts were made of, where the gateway counted that."""
+    whole = makeup_of(call, Scope(f"run:{run.id}"))
+    return (f"prompts were, estimated: {makeup_line(whole)}",) if whole.whole else ()
 
 
 def _needs(run: Run) -> str:

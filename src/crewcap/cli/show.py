@@ -8,6 +8,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import as_json, find_one, is_cut_short, totals_of, wall_seconds
+from crewcap.core.budget import Scope
 from crewcap.core.runs import OPEN_STATES, Run, RunState
 
 
@@ -23,7 +24,11 @@ def show(call: Call, *, run: str, network: bool) -> None:
         _show_network(call, found)
         return
     if call.as_json:
-        call.emit(as_json(call, found, totals_of(call, found)))
+        from crewcap.cli.books import makeup_of  # noqa: PLC0415
+        from crewcap.cli.report_rows import makeup_object  # noqa: PLC0415
+
+        parts = makeup_object(makeup_of(call, Scope(f"run:{found.id}")))
+        call.emit({**as_json(call, found, totals_of(call, found)), "input_parts": parts})
         return
     for line in _lines(call, found):
         call.out(line)
