@@ -194,6 +194,8 @@ class Shop:
     folder: Path
     book: Book
     template: Path  # a repository that the user's own is a copy of
+    environ: dict[str, str] = field(default_factory=dict)  # of the user, beside the usual
+    trust: str = OWNER  # what whoever wrote the issue may do
 
     @cached_property
     def settings(self) -> Settings:
@@ -247,7 +249,7 @@ class Shop:
         grounds = Grounds(
             home=self.home,
             settings=self.settings,
-            environ={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
+            environ={"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environ},
             sandbox=Unconfined(),
             mirrors=self.mirrors,
             clock=utc_now,
@@ -259,7 +261,7 @@ class Shop:
             project=plan.project,
             folder=self.home.run(run.id),
             uid=self.uid,
-            trust=OWNER,
+            trust=self.trust,
             binary=PROGRAM,
         )
         return fit_out(grounds, plot)

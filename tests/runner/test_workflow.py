@@ -448,7 +448,7 @@ def test_half_a_workspace_is_thrown_away_and_made_anew_from_the_same_commit(shop
         shop.git("commit", "--quiet", "--allow-empty", "-m", "later")
         run = await rig.drive()
         assert (*ends(run), run.base) == (RunState.DONE, Verdict.FINISHED, half.base)
-        assert rig.steps()[1].startswith("setup: touch made: reused")  # the killed start had kept it
+        assert rig.steps()[1].startswith("setup: touch made: done in ")
         assert rig.steps()[2] == "check before: exit 1"
 
     play(shop, act, fixes(), setup="touch made", check="test -e made && grep -q 'a + b' adder.py")

@@ -70,7 +70,7 @@ class Site:
         fitted = self.fittings
         return Confined(
             argv=(*fitted.attend, *argv),
-            environ={**_searched(fitted), **(environ or {})},
+            environ={"HOME": self.layout.home, **_searched(fitted), **(environ or {})},
             cwd=self.layout.workspace,
             mounts=(*self._mounts(), *fitted.mounts),
             files={**fitted.files, **(files or {})},

@@ -216,7 +216,8 @@ async def begin(command: Confined, plan: Plan) -> ConfinedChild:
     try:
         with theirs, contextlib.closing(plan.descriptors):
             child = await _spawn(command, plan, theirs)
-        await asyncio.wait_for(_shake_hands(child, ours), _START_S)
+        async with asyncio.timeout(_START_S):  # `wait_for` loses a cancellation that comes in the moment of the end
+            await _shake_hands(child, ours)
     except (TimeoutError, OSError) as error:
         raise await _not_started(child, plan, str(error) or f"no answer in {_START_S:.0f} s") from None
     except BaseException:
