@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.clocks import START, Clocks
 from tests.contracts.ledger_batches import BatchesContract
+from tests.contracts.ledger_corrections import CorrectionsContract
 from tests.contracts.ledger_desk import REPO, RUN, SCOPES, TEAM, Desk, usd
 from tests.contracts.ledger_incidents import IncidentsContract
 from tests.contracts.ledger_limits import LimitsContract
@@ -28,7 +29,7 @@ from crewcap.errors import CrewcapError, InternalError, UsageError
 from crewcap.stores import Ledger, Limit, Settlement, Totals
 
 
-class LedgerContract(LimitsContract, IncidentsContract, BatchesContract):
+class LedgerContract(LimitsContract, IncidentsContract, BatchesContract, CorrectionsContract):
     """The suite."""
 
     @pytest.fixture

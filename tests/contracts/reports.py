@@ -21,6 +21,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.makeup import Makeup, MakeupRow
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
+from crewcap.core.reprice import Correction
 from crewcap.stores import Entry, Ledger, Reports, Settlement
 
 usd = Money.usd
@@ -112,6 +113,23 @@ class ReportsContract:
         (later,) = [each for each in found if each.kind == "reconciled"]
         assert (later.model, later.requests, later.spent) == ("answered", 0, usd("0.15").nano)
         assert (later.uncertain, later.card) == (-usd("0.40").nano, "c1")
+
+    def test_a_correction_is_added_to_what_is_there(self, filled: Filled, opened: Opened) -> None:
+        """It is booked where its request was, under its model and the card that it was made by, and is no request."""
+        reports = opened(behind=0)
+        assert reports.bundles()
+        filled.clocks.pass_time(timedelta(days=40))
+        it = next(each for each in filled.ledger.entries() if each.model == "claude-haiku-4-5")
+        made = Correction(hold=it.hold, before=it.spent, after=usd("0.10"), card="c2", reason="prices")
+        assert filled.ledger.correct_many([made]) == (True,)
+        found = reports.bundles(by_quarter=True, by_key=True)
+        assert _sums(found) == _of_entries(filled.ledger.entries())
+        (later,) = [each for each in found if each.kind == "corrected"]
+        assert (later.model, later.card, later.requests) == (it.model, "c2", 0)
+        assert (later.spent, later.output) == (-usd("0.01").nano, 0)
+        steps = [each for each in reports.movements(Scope("run:r1")) if each.hold == it.hold]
+        assert [(each.kind, each.reason) for each in steps][-1] == ("corrected", "prices")
+        assert filled.ledger.verify().problems == ()
 
     @pytest.mark.usefixtures("filled")
     def test_bundles_tell_apart_what_is_priced_apart(self, opened: Opened) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from crewcap.errors import LedgerError
 from crewcap.stores.migrations import Migration, known, migrate, statements
+from crewcap.stores.sqlite_verify import wrong_schema
 
 ONE = Migration(1, "0001_one.sql", "CREATE TABLE one (a INTEGER) STRICT;")
 TWO = Migration(2, "0002_two.sql", "CREATE TABLE two (a INTEGER) STRICT; INSERT INTO one VALUES (1);")
@@ -62,3 +64,52 @@ def test_a_script_is_cut_where_sqlite_says() -> None:
     table = "-- note; with one\nCREATE TABLE a (b DEFAULT ';');"
     assert statements(f"{table} SELECT 1;\n{trigger}\n\n") == [table, "SELECT 1;", trigger]
     assert statements("SELECT 1; SELECT 2") == ["SELECT 1;", "SELECT 2"]
+
+
+def test_books_from_before_corrections_keep_every_movement_and_balance(tmp_path: Path) -> None:
+    """SQLite cannot change a CHECK: the table is written anew, under the same numbers, with all that hangs on it."""
+    file = tmp_path / "ledger.db"
+    old = sqlite3.connect(file, isolation_level=None)
+    migrate(old, known()[:7])
+    for statement in _LIFE:
+        old.execute(statement)
+    before = [old.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in _KEPT]
+    migrate(old)
+    assert [old.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in _KEPT] == before
+    assert list(wrong_schema(old)) == []
+    assert old.execute("PRAGMA foreign_key_check").fetchall() == []
+    with pytest.raises(sqlite3.IntegrityError, match="never changed"):
+        old.execute("UPDATE movement SET spent_delta = 0")
+    old.execute(
+        "INSERT INTO movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall)"
+        " VALUES (1, 'corrected', 0, 0, 4, 9, 9)"
+    )
+    assert old.execute("SELECT spent FROM budget").fetchone() == (34,)
+    old.close()
+
+
+_KEPT = ("movement", "told", "hold_tokens", "budget", "open_hold")
+_LIFE = (
+    "INSERT INTO boot (id, pid, started_at) VALUES ('b', 1, 0)",
+    "INSERT INTO virtual_key (id, hash, created_at, models, capped, run, label) VALUES ('k', 'h', 0, '[]', 1, '', '')",
+    "INSERT INTO key_scope (key, scope, place) VALUES ('k', 'all', 0)",
+    (
+        "INSERT INTO budget (scope, window, label, starts_at, ends_at, limit_nano, spent, held, uncertain)"
+        " VALUES ('all', 'total', 'total', 0, 99, 100, 0, 0, 0)"
+    ),
+    *(
+        "INSERT INTO hold (id, boot, key, booked_at, amount, provider, model, book, prompt_bound, output_limit,"
+        " asked_output, agent, parent_agent, notes)"
+        f" VALUES ('{name}', 'b', 'k', 1, 40, 'p', 'm', '', 5, 5, 5, '', '', '[]')"
+        for name in ("settled", "open")
+    ),
+    *(
+        "INSERT INTO movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall, output)"
+        f" VALUES ({hold}, '{kind}', {held}, 0, {spent}, 2, 2, {output})"
+        for hold, kind, held, spent, output in (
+            (1, "sent", 40, 0, 0),
+            (1, "settled", -40, 30, 7),
+            (2, "sent", 40, 0, 0),
+        )
+    ),
+)
