@@ -75,6 +75,11 @@ class Home:
         """What setups left, for later runs with the same recipe."""
         return self.root / "prepared"
 
+    @property
+    def batches(self) -> Path:
+        """Batch jobs, one folder each, by name."""
+        return self.root / "batches"
+
     def run(self, run_id: str) -> Path:
         """Everything of one run: workspace, private home, session, logs."""
         return self.root / "runs" / run_id

@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "doctor": Entry("crewcap.cli.doctor:doctor", "Say whether this machine is fit, and how to make it so.", "Start"),
     "run": Entry("crewcap.cli.run:run", "Turn an issue or a prompt into a branch, under a cap.", "Work"),
     "exec": Entry("crewcap.cli.exec:exec_", "Run any agent or SDK program under a cap.", "Work"),
+    "batch": Entry("crewcap.cli.batch:batch", "Many prompts at the price of a batch, under one cap.", "Work"),
     "status": Entry("crewcap.cli.status:status", "What needs you, what is live, what it cost.", "Runs"),
     "runs": Entry("crewcap.cli.runs:runs", "List runs.", "Runs"),
     "show": Entry("crewcap.cli.show:show", "Everything about one run.", "Runs"),
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Entry] = {
     "completion": Entry("crewcap.cli.completion:completion", "Shell completion.", "Settings"),
 }
 PLURALS = {
+    "batches": "batch",
     "keys": "key",
     "budgets": "budget",
     "prices": "price",

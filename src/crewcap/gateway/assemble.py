@@ -170,4 +170,6 @@ def _policy(settings: Served) -> Policy:
         idle_s=gateway.idle_s,
         attempts=1 + gateway.retries,
         retry_s=gateway.retry_s,
+        batch_share=gateway.batch_share,
+        batch_poll_s=gateway.batch_poll_s,
     )

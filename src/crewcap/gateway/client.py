@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import aiohttp
 
@@ -87,6 +88,19 @@ class GatewayHandle:
     async def thaw(self, provider: str) -> bool:
         """Somebody has looked at an incident of this provider's."""
         return bool((await self._ask("POST", "/thaw", {"provider": provider}, limit_s=ANSWER_S))["thawed"])
+
+    async def start_batch(self, name: str) -> dict[str, Any]:
+        """Begin a batch job whose folder is there, or go on with it; what it does."""
+        return await self._ask("POST", f"/batches/{quote(name, safe='')}", limit_s=ANSWER_S)
+
+    async def batch(self, name: str) -> dict[str, Any]:
+        """What a batch job does at this moment."""
+        return await self._ask("GET", f"/batches/{quote(name, safe='')}", limit_s=ANSWER_S)
+
+    async def cancel_batch(self, name: str, *, abandon: bool = False) -> dict[str, Any]:
+        """Stop a batch job; `abandon`: wait for nothing more, what it holds becomes uncertain."""
+        path = f"/batches/{quote(name, safe='')}/cancel" + ("?abandon=1" if abandon else "")
+        return await self._ask("POST", path, limit_s=ANSWER_S)
 
     async def read_again(self) -> str:
         """Have the settings read again; the hash of the prices that hold now. `SettingsError` says why they do not."""

@@ -11,6 +11,9 @@ DELETE /runs/{run}    close it, wait for its requests under way, {"open_holds": 
 POST   /revoke        {"key_id"}: end a key, wait for its requests under way, {"revoked","open_holds"}
 POST   /thaw          {"provider"}: somebody has looked at an incident, {"thawed": bool}
 POST   /reload        read settings, keys and prices again, {"book","terms"}
+POST   /batches/{name}           begin a batch job whose folder is there, or go on with it
+GET    /batches/{name}           what it does at this moment
+POST   /batches/{name}/cancel    stop it; with ?abandon wait for nothing more
 GET    /status        address, process, boot, doors, requests under way, what is frozen
 GET    /attach        held open for as long as somebody needs this gateway: one started by a command ends when
 its starter is gone and nobody is attached
@@ -84,6 +87,9 @@ class Control:
         app.router.add_post("/revoke", _explained(self._revoke))
         app.router.add_post("/thaw", _explained(self._thaw))
         app.router.add_post("/reload", _explained(self._reload))
+        app.router.add_post("/batches/{name}", _explained(self._start_batch))
+        app.router.add_get("/batches/{name}", _explained(self._batch))
+        app.router.add_post("/batches/{name}/cancel", _explained(self._cancel_batch))
         app.router.add_get("/status", _explained(self._status))
         app.router.add_get("/attach", self._attach)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
@@ -146,6 +152,16 @@ class Control:
         await self._gateway.read_again()
         status = self._gateway.status()
         return as_json({name: status[name] for name in ("book", "terms")})
+
+    async def _start_batch(self, http: web.Request) -> web.StreamResponse:
+        return as_json(self._gateway.batches.start(http.match_info["name"]), status=201)
+
+    async def _batch(self, http: web.Request) -> web.StreamResponse:
+        return as_json(self._gateway.batches.status(http.match_info["name"]))
+
+    async def _cancel_batch(self, http: web.Request) -> web.StreamResponse:
+        name, batches = http.match_info["name"], self._gateway.batches
+        return as_json(await batches.abandon(name) if "abandon" in http.query else batches.cancel(name))
 
     async def _status(self, http: web.Request) -> web.StreamResponse:
         del http

@@ -27,6 +27,9 @@ class Policy:
     most_backoff_s: float = 30
     breaker: Rules = field(default_factory=Rules)  # when a provider's key is left alone
     longest_s: float = 7_200  # one answer, from its first byte sent; prices of this span are held for
+    batch_share: int = 50  # per cent of a window that batches may hold
+    batch_poll_s: float = 30  # a batch is asked after this often; sooner while it is young
+    batch_appears_s: float = 120  # after its POST a batch may still appear in the provider's list
     body_bytes: int = 32 * MEBIBYTE
     counts_per_minute: int = 240  # count calls of one key that are passed on
     probe_s: float = 60  # a frozen key is tried this often

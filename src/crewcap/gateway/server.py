@@ -31,6 +31,7 @@ from crewcap.core.budget import BootId, KeyId
 from crewcap.core.keys import VirtualKey
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, LedgerError, SettingsError, UnsafeEnvironment
+from crewcap.gateway.batch.desk import Batches
 from crewcap.gateway.control import Control
 from crewcap.gateway.front.doors import LONGEST_SOCKET_PATH, Mode
 from crewcap.gateway.front.endpoints import Endpoint, Endpoints
@@ -119,6 +120,12 @@ class Gateway:
             clock=self._clock,
         )
         self.service = Service(self._parts, self._endpoints, watchers=self._watchers)
+        self.batches = Batches(
+            self.home,
+            parts=lambda: self._parts,
+            endpoints=lambda: self._endpoints,
+            freeze=self.service.metered.freeze,
+        )
         self.control = Control(self)
         try:
             self.url = await self.service.doors.listen(*self._listen)
@@ -130,6 +137,7 @@ class Gateway:
         self._every(self._policy.beat_s, self._beat)
         self._every(self._policy.probe_s, self.probe)
         self._every(self._policy.look_s, self.incidents.follow)
+        self.batches.go_on()
         return self
 
     async def __aexit__(
@@ -145,6 +153,7 @@ class Gateway:
         self.service.end()
         self._remove_note()
         self._purse.send_home()
+        await self.batches.stop()
         while self.service.exchanges:  # a request that was let in may still try once more
             await self._drained(tuple(self.service.exchanges), self._policy.drain_s)
         await self.service.doors.stop_accepting()

@@ -139,7 +139,7 @@ def _shown(name: str, value: object) -> object:
     """A value whose unit is in its field's name, as a file has it."""
     if not isinstance(value, int):
         return value
-    if name == "share":
+    if name in {"share", "batch_share"}:
         return show_share(value)
     if name.endswith("_bytes"):
         return show_size(value)

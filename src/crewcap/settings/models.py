@@ -259,6 +259,8 @@ class GatewayFile(Part):
     retry_s: Duration = Field(180, alias="retry_for", description="How long all of that may take, waits included.")
     geo: Literal["us", "global"] = Field("us", description="The dearest region that a request may be billed for.")
     strict_betas: StrictBool = Field(False, description="Refuse betas that this version does not know.")
+    batch_share: Share = Field(50, description="The part of a budget's window that batch jobs may hold.")
+    batch_poll_s: Duration = Field(30, alias="batch_poll", description="How often the provider is asked after a batch.")
 
 
 class PricesFile(Part):

@@ -66,6 +66,8 @@ class GatewaySettings:
     retry_s: int
     geo: Literal["us", "global"]
     strict_betas: bool
+    batch_share: int = 50  # per cent
+    batch_poll_s: int = 30
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from crewcap.simulator.troubles import TROUBLES, Trouble
 
 MOST_OUTPUT = 128_000  # where the price book does not know the model's own
 TIERS = {"flex": "flex", "priority": "priority"}
-TIER_WORDS = {"standard": "default"}
+TIER_WORDS = {"standard": "default", "batch": "default"}
 
 _REASONS = re.compile(r"(?:o\d|gpt-(?:[5-9]|\d\d))")
 _QUOTA = "You exceeded your current quota, please check your plan and billing details."

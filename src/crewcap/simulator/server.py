@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ from crewcap.errors import UsageError
 from crewcap.simulator import control, script_file
 from crewcap.simulator.answers import Answer, compose
 from crewcap.simulator.anthropic import Messages
+from crewcap.simulator.batch import Batches, BatchScript, Desk
 from crewcap.simulator.cache import Prompt, PromptCache
 from crewcap.simulator.conversation import Asked, BadRequest
 from crewcap.simulator.family import Family
@@ -100,6 +102,7 @@ class Simulator:
         log_file: Path | None = None,
         keep_bodies: bool = False,
         book: Catalogue | None = None,
+        batches: BatchScript | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         loaded = script if isinstance(script, Script) else script_file.load(script)
@@ -111,6 +114,10 @@ class Simulator:
         self.log = RequestLog(log_file)
         self.trouble: Trouble | None = None
         self.url = ""
+        self.batches = Batches(
+            batches or BatchScript(),
+            Desk(record=self._record, admit=self._admit_to_batch, answer=self._item, number=self._next, now=clock),
+        )
         self._bill_mode = bill
         self._keys = keys
         self._address = (host, port)
@@ -177,6 +184,7 @@ class Simulator:
         self.meter.reset()
         self.log.reset()
         self._cache.forget()
+        self.batches.forget()
         self.trouble = None
 
     def _app(self) -> web.Application:
@@ -187,6 +195,7 @@ class Simulator:
             app.router.add_post(path, partial(self._count_tokens, self._families[family]))
         for path in ("/v1/models", "/v1beta/models"):
             app.router.add_get(path, self._models)
+        self.batches.add_routes(app)
         control.add_routes(app, self)
         for probe in ("/", "/healthz", "/api/hello"):
             app.router.add_get(probe, _probe)
@@ -230,9 +239,33 @@ class Simulator:
         self.log.add(replace(record, status=200, ending="complete"))
         return web.json_response(family.listed([str(name) for name in self._book.models(family.provider)]))
 
-    def _turn(self, family: Family, record: Record, body: bytes) -> Turn:
+    def _admit_to_batch(self, family: Family, record: Record) -> web.Response | None:
+        """The refusal of a request to a batch API, if it is refused."""
+        try:
+            self._admit(record)
+        except Refusal as refusal:
+            return self._refused(family, record, refusal.trouble)
+        self.log.add(replace(record, status=200, ending="complete"))
+        return None
+
+    def _item(self, family: Family, record: Record, body: bytes) -> tuple[int, Any]:
+        """One request of a batch, answered whole and billed at a batch's prices."""
+        record = replace(record, size_bytes=len(body), body=body if self._keep_bodies else b"")
+        try:
+            turn = self._turn(family, record, body, tier="batch")
+        except Refusal as refusal:
+            refused = family.refusal(refusal.trouble, record.id)
+            return refused.status, json.loads(refused.body)
+        self._cache.keep(turn.prompt)
+        family.remember(turn.answer, turn.asked)
+        bill = self._bill(turn, turn.answer.usage)
+        self.log.add(replace(turn.record, status=200, usage=bill.usage, billed=bill.amount, ending="complete"))
+        return 200, family.whole(turn.answer, turn.asked)
+
+    def _turn(self, family: Family, record: Record, body: bytes, *, tier: str = "") -> Turn:
         """Read a request and make its answer; `Refusal` where it gets none."""
-        asked = self._served(family, self._read(family, record, body))
+        read = self._read(family, record, body)
+        asked = self._served(family, replace(read, tier=tier) if tier else read)
         card = self._card(family, asked, Modifiers(speed=asked.speed, geo=asked.geo, tier=asked.tier))
         asked = replace(asked, max_tokens=_limit(family, asked, card))
         pick = self.script.pick(asked)

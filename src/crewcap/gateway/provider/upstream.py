@@ -150,6 +150,20 @@ class Upstream:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise Unsent(_why(error)) from error
 
+    async def ask(
+        self, provider: Provider, method: str, path: str, *, body: bytes | None, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Any other call of our own, with the provider's key; `path` may end in a query. `Unsent` as in `post`."""
+        if self._session is None:
+            raise Unsent("the gateway is not running")
+        url = URL(provider.base_url.rstrip("/") + path, encoded=True)
+        data = io.BytesIO(body) if body is not None else None
+        sent = {**headers, **self.key_headers(provider)}
+        try:
+            return await self._session.request(method, url, data=data, headers=sent, allow_redirects=False)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise Unsent(_why(error)) from error
+
     async def count(
         self, provider: Provider, dialect: Dialect, path: str, body: bytes, headers: Mapping[str, str]
     ) -> int | None:
