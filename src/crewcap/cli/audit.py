@@ -80,8 +80,8 @@ def _audited(books: Books, number: int, entry: Entry, movements: Sequence[Moveme
     """From raw usage to a bill."""
     prices = books.prices_of(entry.provider)
     moments = (entry.booked_at, entry.closed_at, books.call.clock())
-    card, modifiers = settled_at(books.call.app.book, prices, entry.model, entry.card, moments)
-    if card is None or not (entry.spent or entry.notional):
+    card, modifiers = settled_at(books.call.app.book, prices, entry.model, entry.card, moments, kept=books.kept)
+    if card is None or not (entry.spent - entry.corrected or entry.notional):
         made = None
     else:
         made = _bill(books, entry, card, modifiers, moments)
@@ -101,8 +101,7 @@ def _bill(
     """Each sampling on a card of its own where the provider listed several; what the ledger booked, else."""
     from crewcap.wire.again import reread  # noqa: PLC0415  (msgspec is not for --help)
 
-    known = books.call.app.settings.providers.get(entry.provider)
-    dialect = known.dialect if known is not None else entry.provider
+    dialect, _ = books.billed_as(entry.provider)
     reading = reread(dialect, entry.raw_usage, model=entry.model, booked=entry.usage)
     if reading is None or entry.kind != "settled":
         return bill([(card, entry.usage)])
@@ -172,9 +171,12 @@ def _rows(shown: Sequence[Audited]) -> Iterator[Sequence[str]]:
         items = each.bill.items if each.bill is not None and each.is_equal else ()
         for item in items:
             yield (*head, item.kind, str(item.count), exact_pico(item.unit_pico), exact_pico(item.pico))
-        rest = (entry.spent + entry.notional).nano * 1_000 - sum(item.pico for item in items)
+        first = entry.spent - entry.corrected
+        rest = (first + entry.notional).nano * 1_000 - sum(item.pico for item in items)
         if rest:
             yield (*head, "rounding up" if items else "not told apart", "", "", exact_pico(rest))
+        if entry.corrected:
+            yield (*head, "corrected by other prices", "", "", exact_pico(entry.corrected.nano * 1_000))
         if entry.uncertain:
             yield (*head, "uncertain", "", "", exact_pico(entry.uncertain.nano * 1_000))
 

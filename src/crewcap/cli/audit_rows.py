@@ -138,6 +138,9 @@ def _bill(each: Audited, columns: int) -> Iterator[str]:
     rows.append(("sum", "", "", exact_pico(bill.pico), ""))
     rows.append(("rounded up to a nano-dollar", "", "", f"{bill.cost.exact()}   ", ""))
     rows.append(("the ledger's number", "", "", f"{each.booked.exact()}   ", each.verdict))
+    if each.entry.corrected:
+        rows.append(("corrected by other prices", "", "", f"{each.entry.corrected.exact()}   ", ""))
+        rows.append(("what it costs now", "", "", f"{each.entry.spent.exact()}   ", f"card {each.entry.card_now}"))
     yield from (f"  {row}" for row in table(rows, right=frozenset({1, 2, 3})))
 
 
@@ -194,6 +197,8 @@ def as_object(each: Audited) -> dict[str, object]:
         "equal": each.is_equal,
         "state": each.state,
         "spent_usd": entry.spent.exact(),
+        "corrected_usd": entry.corrected.exact(),
+        "corrected_card": entry.card_now or None,
         "uncertain_usd": entry.uncertain.exact(),
         "notional_usd": entry.notional.exact(),
         "movements": [_movement(step) for step in each.movements],

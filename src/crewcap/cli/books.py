@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import click
@@ -16,7 +16,7 @@ from crewcap.cli.context import Call
 from crewcap.cli.period import Period
 from crewcap.core.budget import ALL, KeyId, Scope, span_of
 from crewcap.core.bundles import NONE, Bundle, KeyOf, Line, add_up, at, lines, quarter_of, sorted_lines
-from crewcap.core.cards import settled_at
+from crewcap.core.cards import Kept, settled_at
 from crewcap.core.makeup import Makeup
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard
@@ -67,6 +67,11 @@ class Books:
     def is_new(self) -> bool:
         """Whether there are no books yet."""
         return self.call.app.is_new
+
+    @cached_property
+    def kept(self) -> Mapping[str, Kept]:
+        """Cards that something was settled at, as they were then, by their ids."""
+        return {} if self.is_new else self.call.app.price_notes.kept()
 
     def lines(
         self, by: Sequence[Dimension], period: Period, *, scope: Scope = ALL, top: int | None = None
@@ -143,13 +148,20 @@ class Books:
         if name not in self._cards:
             prices = self.prices_of(bundle.provider)
             moments = (at(bundle.quarter), at(bundle.quarter + 1), self.call.clock())
-            self._cards[name] = settled_at(self.call.app.book, prices, bundle.model, bundle.card, moments)[0]
+            self._cards[name] = settled_at(
+                self.call.app.book, prices, bundle.model, bundle.card, moments, kept=self.kept
+            )[0]
         return self._cards[name]
 
     def prices_of(self, provider: str) -> str:
         """The price list that a provider of the settings is billed by."""
         known = self.call.app.settings.providers.get(provider)
         return known.prices if known is not None else provider
+
+    def billed_as(self, provider: str) -> tuple[str, str]:
+        """The dialect and the price list of a provider of the settings."""
+        known = self.call.app.settings.providers.get(provider)
+        return (known.dialect if known is not None else provider), self.prices_of(provider)
 
     def _held(self, keys: Sequence[KeyOf], period: Period, scope: Scope) -> dict[tuple[str, ...], Money]:
         """Money that is promised to requests in flight, by group."""

@@ -283,7 +283,7 @@ class _Focus:
             name = (bundle.provider, bundle.model, bundle.card)
             if name not in known:
                 prices, moments = self.books.prices_of(bundle.provider), (at(bundle.quarter), at(bundle.quarter + 1))
-                card, modifiers = settled_at(book, prices, bundle.model, bundle.card, moments)
+                card, modifiers = settled_at(book, prices, bundle.model, bundle.card, moments, kept=self.books.kept)
                 known[name] = None
                 if card is not None and modifiers is not None:
                     listed = self._listed(prices, bundle, card)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewcap.cli.context import Call, common, remember, with_call
+from crewcap.cli.price_reprice import reprice_
 from crewcap.core.pricing import UnknownPrice
 from crewcap.errors import UsageError
 
@@ -103,6 +104,9 @@ def diff(call: Call, *, file: str | None, overrides: str | None) -> None:
     for change in changes:
         call.out(_change(change))
     call.note(f"{len(changes)} differences" if changes else "no difference")
+
+
+price.add_command(reprice_)
 
 
 def _book(call: Call, overrides: str | None) -> Book:

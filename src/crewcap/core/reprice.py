@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Literal
+from typing import Literal, Protocol
 
 from crewcap.core.budget import HoldId
 from crewcap.core.money import ZERO, Money, total
+from crewcap.core.report import Spending
 
 LeftOut = Literal["uncertain", "by word", "by plan", "unpriced", "untold", "unlike its card"]
 LEFT_OUT: dict[LeftOut, str] = {
@@ -25,9 +26,8 @@ LEFT_OUT: dict[LeftOut, str] = {
     "by plan": "paid by a plan",
     "unpriced": "has no price in today's table",
     "untold": "tier, speed or region of it are not known any more",
-    "unlike its card": "was not booked by its card alone",
+    "unlike its card": "cost something else than its card says",
 }
-MOST_WORD = 500  # letters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,25 @@ class Correction:
     after: Money
     card: str  # that it was computed by
     reason: str
+
+
+class Booked(Spending, Protocol):
+    """A closed request with all that its price rests on; a store's entry is one."""
+
+    @property
+    def hold(self) -> HoldId: ...  # noqa: D102  (a field)
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def closed_at(self) -> datetime: ...  # noqa: D102
+    @property
+    def card(self) -> str: ...  # noqa: D102
+    @property
+    def card_now(self) -> str: ...  # noqa: D102
+    @property
+    def corrected(self) -> Money: ...  # noqa: D102
+    @property
+    def raw_usage(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
