@@ -48,7 +48,7 @@ ONLY_IN = {  # a library whose whole use is one part's affair
     "click": ("cli", "__main__"),
 }
 WITH_A_DEPENDENCY = {"yarl": "aiohttp", "multidict": "aiohttp"}  # its public face is made of them
-GIT = ("workspaces/git", "workspaces/harvest")  # the second says what git is told *inside* a sandbox
+GIT = ("workspaces/git", "workspaces/harvest", "workspaces/leftovers")  # the last two say what it is told *inside*
 HEAVY = ("pydantic", "aiohttp", "genai_prices", "rich", "sqlite3", "asyncio", "msgspec")
 
 

@@ -37,6 +37,7 @@ pytestmark = [
     pytest.mark.skipif(not FETCHED, reason="public projects are fetched by `make test-projects`"),
 ]
 LIMIT_S = 900
+_USUAL = "https://pypi.org"
 _VENV = "python3 -m venv ~/venv && ~/venv/bin/pip install --quiet"
 
 
@@ -204,9 +205,7 @@ def index_of(kind: str) -> str:
             ("npm", "config", "get", "registry"), capture_output=True, text=True, check=True
         ).stdout.strip()
     asked = (sys.executable, "-m", "pip", "config", "get", "global.index-url")
-    return (
-        subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or "https://pypi.org/simple"
-    )
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or f"{_USUAL}/simple"
 
 
 def private_addresses(hosts: tuple[str, ...]) -> Iterator[str]:

@@ -7,7 +7,6 @@ import asyncio
 from crewcap.core.runs import Check, RunEvent, Verdict
 from crewcap.runner import project, prompt
 from crewcap.runner.fitting import furnish
-from crewcap.runner.leftovers import leave_out
 from crewcap.runner.record import Record
 from crewcap.runner.setup import set_up
 
@@ -31,7 +30,7 @@ async def prepare(record: Record) -> None:
         return
     before = await checked(record, "check before")
     record.keep(check_before=before)
-    if left := await leave_out(tools.site):
+    if left := await tools.tree.leave_out(tools.site):
         record.log("note", f"made by setup and check, and no part of the work: {', '.join(left[:_SHOWN])}")
     record.move(RunEvent.START)
 

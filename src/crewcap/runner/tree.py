@@ -14,6 +14,7 @@ from crewcap.errors import CrewcapError
 from crewcap.runner.process import Outcome, Site
 from crewcap.workspaces.harvest import Harvest, Perform, harvest
 from crewcap.workspaces.large_home import bring_large
+from crewcap.workspaces.leftovers import leave_out
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.removal import remove_aside, set_aside
 from crewcap.workspaces.repositories import Base, Repository
@@ -96,6 +97,14 @@ class Tree:
         """Give the folders of an earlier start to this one, whose user may be another one."""
         owned = tuple(folder for folder in (site.workspace, site.home) if folder.exists())
         await asyncio.to_thread(site.sandbox.prepare, uid=site.uid, owned=owned)
+
+    async def leave_out(self, site: Site) -> tuple[str, ...]:
+        """What lies about before the agent comes is none of its work; its names."""
+
+        async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Outcome:
+            return await site.perform(argv, timeout_s=_GIT_S, environ=environ)
+
+        return await leave_out(perform)
 
     async def collect(self, run: Run, site: Site, *, without: tuple[str, ...] = ()) -> Kept:
         """Commit inside the sandbox, bring the bundle out, and take it into the mirror with every object checked."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 
-from crewcap.runner.process import Site
+from crewcap.workspaces.harvest import ENVIRON, Perform
 
-_LIMIT_S = 120.0
 _MOST = 2_000
 _LIST = ("git", "-c", "core.fsmonitor=false", "ls-files", "--others", "--exclude-standard", "--directory", "-z")
 _WRITE = 'mkdir -p .git/info && for each; do printf "%s\\n" "$each"; done >> .git/info/exclude'
@@ -21,14 +20,14 @@ _IN_SUBMODULES = """test -e .gitmodules && git -c core.fsmonitor=false submodule
     git -c core.fsmonitor=false ls-files --others --exclude-standard --directory | sed "s:^:/:" >> "$list"'"""
 
 
-async def leave_out(site: Site) -> tuple[str, ...]:
+async def leave_out(perform: Perform) -> tuple[str, ...]:
     """Have git ignore every file that is new in the workspace; their names, folders as a whole."""
-    await site.perform(("/bin/sh", "-c", _IN_SUBMODULES), timeout_s=_LIMIT_S)
-    listed = await site.perform(_LIST, timeout_s=_LIMIT_S)
+    await perform(("/bin/sh", "-c", _IN_SUBMODULES), ENVIRON)
+    listed = await perform(_LIST, ENVIRON)
     names = [name for name in listed.stdout.decode("utf-8", "surrogateescape").split("\0") if name][:_MOST]
     if listed.status != 0 or not names:
         return ()
-    await site.perform(("/bin/sh", "-c", _WRITE, "sh", *map(_pattern, names)), timeout_s=_LIMIT_S)
+    await perform(("/bin/sh", "-c", _WRITE, "sh", *map(_pattern, names)), ENVIRON)
     return tuple(names)
 
 
