@@ -43,7 +43,7 @@ def test_everything_is_shown_where_nothing_was_asked(books: RunHome) -> None:
     said = books.out("whatif")
     assert said.startswith("paid   $3.00 for 1 request\n")
     assert "everything in batches" in said
-    assert "supposes the same tokens" in said
+    assert "supposed: the same tokens and turns" in said
 
 
 @pytest.mark.parametrize(

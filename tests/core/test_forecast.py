@@ -27,12 +27,17 @@ def test_the_formula_is_the_articles(jobs: str, weekly: bool, average: str, mont
 
 def test_days_of_rest_have_a_pace_of_their_own() -> None:
     past = [job(1, day=day) for day in range(14) if day % 7 < 5 for _ in range(3)]
-    assert paces(past, since=START.date(), today=NOW.date(), zone=UTC) == (Pace(days=10, jobs=30), Pace(days=4, jobs=0))
+    assert paces(past, since=START.date(), now=NOW) == (Pace(days=10.5, jobs=30), Pace(days=4, jobs=0))
 
 
 def test_where_no_weekend_was_seen_all_days_stand_for_it() -> None:
     past = [job(1, day=day) for day in range(4)]
-    assert paces(past, since=START.date(), today=date(2026, 11, 6), zone=UTC) == (Pace(days=4, jobs=4),) * 2
+    assert paces(past, since=START.date(), now=datetime(2026, 11, 6, tzinfo=UTC)) == (Pace(days=4, jobs=4),) * 2
+
+
+def test_a_first_day_counts_as_far_as_it_is_over() -> None:
+    past = [job(1) for _ in range(6)]
+    assert paces(past, since=START.date(), now=START.replace(hour=18))[0] == Pace(days=0.75, jobs=6)
 
 
 def test_a_month_is_drawn_between_what_is_spent_and_what_it_may_come_to() -> None:

@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -30,6 +31,9 @@ from crewcap.core.bundles import Line, add_up, top
 from crewcap.core.makeup import Makeup
 from crewcap.errors import UsageError
 from crewcap.stores import OTHERS
+
+if TYPE_CHECKING:
+    from crewcap.core.plots import Fan
 
 _MOST_ROWS = 40  # that people are shown of what has no order in time, unless they ask for more
 
@@ -82,11 +86,9 @@ def report(
     if page:
         from crewcap.cli.page import report_page  # noqa: PLC0415  (only who asks for a page)
 
-        report_page(call, made, page)
+        report_page(call, made, page, fan=_fan(call, by))
     elif plot:
-        from crewcap.cli.plots import report_plot  # noqa: PLC0415
-
-        call.out("\n".join(report_plot(made, Screen.of(sys.stdout, call.environ), now=call.clock())))
+        _plot(call, made)
     else:
         _say(call, made, form)
 
@@ -106,6 +108,28 @@ def make(books: Books, by: tuple[Dimension, ...], period: Period, *, number: int
 
 def _period(call: Call, since: str, until: str, tz: str) -> Period:
     return read_period(since, until, tz, now=call.clock(), default_zone=call.app.settings.timezone)
+
+
+def _plot(call: Call, made: Report) -> None:
+    """In the terminal; by month, the month so far and where it may end stand first."""
+    from crewcap.cli.plots import month_of, month_plot, report_plot  # noqa: PLC0415  (only who asks for a plot)
+
+    screen = Screen.of(sys.stdout, call.environ)
+    if fan := _fan(call, made.by):
+        so_far = month_of(Books(call=call), made.period.zone, call.clock(), fan=fan)
+        call.out("\n".join((*month_plot(so_far, screen), "")))
+    call.out("\n".join(report_plot(made, screen, now=call.clock())))
+
+
+def _fan(call: Call, by: Sequence[str]) -> Fan | None:
+    """Where the month may end, for a report by month; none where nothing was paid for yet."""
+    if by[0] != "month":
+        return None
+    from crewcap.cli.forecast import outlook_of  # noqa: PLC0415  (only here)
+    from crewcap.core.plots import Fan  # noqa: PLC0415
+
+    seen = outlook_of(call)
+    return Fan.of(seen.fan.band()) if seen.past else None
 
 
 def _fewer(by: Sequence[str], form: str, *, plot: bool) -> int | None:

@@ -21,7 +21,7 @@ from crewcap.stores import Entry
 
 _KNOWN = ("opus", "sonnet", "haiku")
 _FEES = (("Pro", "20"), ("Max 5x", "100"), ("Max 20x", "200"))  # a month and person, as the vendor lists them
-_PLANS = "its limits of use, which a plan has, do not bind; one person"
+_PLANS = "that its limits of use do not bind, and one person"
 
 
 @click.command("whatif", epilog="Example: crewcap whatif --model haiku --since 30d")
@@ -169,8 +169,11 @@ def _words(
     paid: Money, entries: Sequence[Entry], wanted: Sequence[Scenario], fees: Sequence[tuple[str, Money]], monthly: Money
 ) -> Iterator[str]:
     yield f"paid   {paid.show()} for {many(len(entries), 'request')}"
-    rows = [(f"  {each.name}", each.cost.show(), _against(each), _supposes(each)) for each in wanted]
+    rows = [(f"  {each.name}", each.cost.show(), _against(each)) for each in wanted]
     yield from table(rows, right=frozenset({1}))
+    for each in (each for each in wanted if each.left_out):
+        yield f"  {each.name}: without {many(each.left_out, 'request')} that no price is known for there"
+    yield from (f"  supposed: {words}" for words in dict.fromkeys(each.supposes for each in wanted))
     for name, fee in fees if entries else ():
         share = whatif.breaks_even(monthly, fee)
         if share is None:
@@ -179,7 +182,7 @@ def _words(
             use = f"{float(share * 100):.0f} % of this use ({monthly.show()} a month)"
             yield f"  {name} at {fee.show()} a month: pays from {use}"
     if fees and entries:
-        yield f"  a plan's figures suppose that {_PLANS}; fees as published, check yours"
+        yield f"  supposed of a plan: {_PLANS}; fees as published, check yours"
 
 
 def _against(each: Scenario) -> str:
@@ -188,11 +191,6 @@ def _against(each: Scenario) -> str:
     more = "more" if each.difference.nano > 0 else "less"
     by = Money(abs(each.difference.nano))
     return f"{by.show()} ({percent(by, each.instead_of)}) {more}" if by else "the same"
-
-
-def _supposes(each: Scenario) -> str:
-    left = f"; without {many(each.left_out, 'request')} that has no price there" if each.left_out else ""
-    return f"supposes {each.supposes}{left}"
 
 
 def _object(

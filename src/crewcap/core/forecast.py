@@ -90,7 +90,7 @@ class Fan:
 class Pace:
     """How often jobs began on days of one kind."""
 
-    days: int
+    days: float  # today counts as far as it is over
     jobs: int
 
     def rate(self, chance: Chance) -> float:
@@ -98,19 +98,22 @@ class Pace:
         return chance.gammavariate(self.jobs + _PRIOR, 1 / max(1, self.days))
 
 
-def paces(past: Iterable[Job], *, since: date, today: date, zone: tzinfo) -> tuple[Pace, Pace]:
-    """The paces of weekdays and of weekends, from `since` until yesterday: today is not over.
+def paces(past: Iterable[Job], *, since: date, now: datetime) -> tuple[Pace, Pace]:
+    """The paces of weekdays and of weekends, from `since` until now; in the zone of `now`.
 
     Where no day of a kind was seen, all days stand for it.
     """
+    today, zone = now.date(), now.tzinfo
+    length = {since + timedelta(days=n): 1.0 for n in range((today - since).days)} | {today: _part_over(now)}
     began = [job.at.astimezone(zone).date() for job in past]
-    days = [since + timedelta(days=n) for n in range((today - since).days)]
-    seen = [day for day in began if since <= day < today]
     found = [
-        Pace(days=sum(_is_weekend(day) is wanted for day in days), jobs=sum(_is_weekend(day) is wanted for day in seen))
+        Pace(
+            days=sum(part for day, part in length.items() if _is_weekend(day) is wanted),
+            jobs=sum(day in length and _is_weekend(day) is wanted for day in began),
+        )
         for wanted in (False, True)
     ]
-    every = Pace(days=len(days), jobs=len(seen))
+    every = Pace(days=sum(length.values()), jobs=sum(day in length for day in began))
     weekdays, weekends = (pace if pace.days else every for pace in found)
     return weekdays, weekends
 
@@ -130,11 +133,12 @@ def draw_month(
 
     `base` is what the month has cost so far, with what is held. `cap` is what no coming job can exceed.
     """
-    today = now.astimezone(zone).date()
+    here = now.astimezone(zone)
+    today = here.date()
     days = tuple(today + timedelta(days=n) for n in range((until - today).days + 1))
     since = min((job.at.astimezone(zone).date() for job in past), default=today)
-    pace = paces(past, since=since, today=today, zone=zone)
-    left_today = 1 - _seconds_into(now.astimezone(zone)) / 86_400
+    pace = paces(past, since=since, now=here)
+    left_today = 1 - _part_over(here)
     costs = [job.cost.nano if cap is None else min(job.cost.nano, cap.nano) for job in past]
     return Fan(
         days=days,
@@ -175,5 +179,6 @@ def _is_weekend(day: date) -> bool:
     return day.weekday() >= _SATURDAY
 
 
-def _seconds_into(now: datetime) -> float:
-    return now.hour * 3_600 + now.minute * 60 + now.second
+def _part_over(now: datetime) -> float:
+    """How much of a day is over."""
+    return (now.hour * 3_600 + now.minute * 60 + now.second) / 86_400
