@@ -31,7 +31,7 @@ from crewcap.core.budget import BootId, KeyId
 from crewcap.core.keys import VirtualKey
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, LedgerError, SettingsError, UnsafeEnvironment
-from crewcap.gateway.batch.desk import Batches
+from crewcap.gateway.batch.desk import Batches, no_step
 from crewcap.gateway.control import Control
 from crewcap.gateway.front.doors import LONGEST_SOCKET_PATH, Mode
 from crewcap.gateway.front.endpoints import Endpoint, Endpoints
@@ -100,6 +100,7 @@ class Gateway:
         self._started_at = clock()
         self._socket_folder: tempfile.TemporaryDirectory[str] | None = None
         self._reloader: Reloader | None = None
+        self._reached: Callable[[str], None] = no_step
 
     async def __aenter__(self) -> Self:
         await self._upstream.__aenter__()
@@ -125,6 +126,7 @@ class Gateway:
             parts=lambda: self._parts,
             endpoints=lambda: self._endpoints,
             freeze=self.service.metered.freeze,
+            reached=self._reached,
         )
         self.control = Control(self)
         try:
@@ -176,6 +178,10 @@ class Gateway:
         self._prices = SeenPrices(store, book=self._book, clock=self._clock, do=self._purse.do)
         self.service.watchers.append(self._prices)
         self._every(FLUSH_S, self._flush_prices)
+
+    def watch_batches(self, reached: Callable[[str], None]) -> None:
+        """Be told of every step that a batch reaches; said before the gateway starts."""
+        self._reached = reached
 
     def hurry(self, drain_s: float) -> None:
         """Requests under way get no longer than this from now."""

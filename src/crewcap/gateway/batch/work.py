@@ -98,7 +98,9 @@ class Work:
     async def settle(self, ends: Sequence[Settlement]) -> None:
         """Book ends, and wait until they are booked; what the ledger cannot take is handed in again by the purse."""
         purse = self.around.parts().purse
-        await asyncio.gather(*(purse.settle(end) for end in ends))
+        settling = [purse.settle(end) for end in ends]
+        await purse.do(_nothing)  # settlements that nobody asks after are told of with the next call
+        await asyncio.gather(*settling)
 
     # --- before anything is sent
 
@@ -182,6 +184,10 @@ class Work:
         prompts = {prompt.n: prompt for prompt in self.folder.prompts()}
         mark = self.job.mark(part.number)
         return [Item(name_of(mark, item.n), body_of(part.api, self.job, prompts[item.n])) for item in part.items]
+
+
+def _nothing() -> None:
+    """A call that is answered when all before it are done."""
 
 
 def _in_parts(
