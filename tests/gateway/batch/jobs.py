@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,16 @@ from crewcap.wire import ENDPOINTS
 PROVIDER_KEY = "sk-fake-provider-key-0009"
 MODELS = {"/v1/messages": "claude-sonnet-4-6", "/v1/responses": "gpt-5", "/v1/chat/completions": "gpt-4.1"}
 QUICK = {"batch_poll_s": 0.02, "batch_appears_s": 0.05, "beat_s": 0.2, "look_s": 0.1, "wait_s": 0.2}
+
+
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A test that is a coroutine, run in a loop of its own."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
 
 
 def utc_now() -> datetime:

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.gateway.batch.jobs import MODELS, Desk, over, serving, until, utc_now
+from tests.gateway.batch.jobs import MODELS, Desk, in_a_loop, over, serving, until, utc_now
 
 from crewcap.core.budget import Scope
 from crewcap.core.money import ZERO, Money
@@ -27,6 +27,7 @@ each_api = pytest.mark.parametrize("api", APIS)
 
 
 @each_api
+@in_a_loop
 async def test_twenty_prompts_are_answered_and_every_sum_is_the_same(
     api: str, desk: Desk, simulator: Simulator, book: Book
 ) -> None:
@@ -42,6 +43,7 @@ async def test_twenty_prompts_are_answered_and_every_sum_is_the_same(
 
 
 @each_api
+@in_a_loop
 async def test_a_batch_is_held_and_paid_at_the_batch_card(
     api: str, desk: Desk, simulator: Simulator, book: Book
 ) -> None:
@@ -64,6 +66,7 @@ async def test_a_batch_is_held_and_paid_at_the_batch_card(
     assert item.nano == dearest.most(prompt_tokens=item.prompt_bound, write="none", output_tokens=400).nano
 
 
+@in_a_loop
 async def test_a_model_without_a_batch_price_is_refused_by_name(desk: Desk, simulator: Simulator, book: Book) -> None:
     job = desk.job("job", "hello", model="claude-opus-4-1")
     async with serving(desk, book, simulator.url) as gateway:
@@ -76,6 +79,7 @@ async def test_a_model_without_a_batch_price_is_refused_by_name(desk: Desk, simu
     assert desk.totals(job).spent == ZERO
 
 
+@in_a_loop
 async def test_a_cap_holds_with_a_thousand_prompts_and_money_for_ten(
     desk: Desk, simulator: Simulator, book: Book
 ) -> None:
@@ -97,6 +101,7 @@ async def test_a_cap_holds_with_a_thousand_prompts_and_money_for_ten(
     assert desk.holds_nothing()
 
 
+@in_a_loop
 async def test_two_batches_at_once_share_one_budget(desk: Desk, simulator: Simulator, book: Book) -> None:
     """Together they never hold more than their part of the window."""
     desk.ledger.set_limit(Limit(scope=Scope("team:core"), window="day", amount=usd("0.10"), source="command"))
@@ -122,6 +127,7 @@ async def test_two_batches_at_once_share_one_budget(desk: Desk, simulator: Simul
 
 
 @each_api
+@in_a_loop
 async def test_partial_failure_is_booked_item_by_item(api: str, desk: Desk, simulator: Simulator, book: Book) -> None:
     """What failed or expired is not billed, as the provider says; what has no result stays charged in full."""
     simulator.batches.script = BatchScript(
@@ -140,6 +146,7 @@ async def test_partial_failure_is_booked_item_by_item(api: str, desk: Desk, simu
     assert desk.holds_nothing()
 
 
+@in_a_loop
 async def test_a_batch_that_the_provider_finds_invalid_gives_everything_back(
     desk: Desk, simulator: Simulator, book: Book
 ) -> None:
@@ -155,6 +162,7 @@ async def test_a_batch_that_the_provider_finds_invalid_gives_everything_back(
 
 @pytest.mark.parametrize("api", APIS[:2])
 @pytest.mark.parametrize("lie", ["usage-above-bound", "output-above-limit", "dearer-model", "dearer-tier"])
+@in_a_loop
 async def test_a_lie_about_usage_is_booked_in_full_and_freezes_the_provider(
     lie: str, api: str, desk: Desk, simulator: Simulator, book: Book
 ) -> None:
@@ -177,6 +185,7 @@ async def test_a_lie_about_usage_is_booked_in_full_and_freezes_the_provider(
     assert desk.ledger.verify().problems == ()
 
 
+@in_a_loop
 async def test_an_answer_without_usage_stays_charged(desk: Desk, simulator: Simulator, book: Book) -> None:
     simulator.lie = "no-usage"
     job = desk.job("job", "hello")
@@ -189,6 +198,7 @@ async def test_an_answer_without_usage_stays_charged(desk: Desk, simulator: Simu
 
 
 @each_api
+@in_a_loop
 async def test_cancelling_keeps_what_is_answered(api: str, desk: Desk, simulator: Simulator, book: Book) -> None:
     """The provider stops it; what it did is paid, the rest comes back when the provider says that it is not billed."""
     simulator.batches.script = BatchScript(polls=1_000)
@@ -206,6 +216,7 @@ async def test_cancelling_keeps_what_is_answered(api: str, desk: Desk, simulator
     assert desk.holds_nothing()
 
 
+@in_a_loop
 async def test_a_batch_that_was_not_sent_yet_is_cancelled_without_the_provider(
     desk: Desk, simulator: Simulator, book: Book
 ) -> None:
@@ -222,6 +233,7 @@ async def test_a_batch_that_was_not_sent_yet_is_cancelled_without_the_provider(
     assert {item.why for item in view(job, desk.ledger).items} == {"cancelled before it was sent"}
 
 
+@in_a_loop
 async def test_an_abandoned_batch_leaves_uncertain_what_it_held(desk: Desk, simulator: Simulator, book: Book) -> None:
     simulator.batches.script = BatchScript(polls=1_000_000)
     job = desk.job()
@@ -236,6 +248,7 @@ async def test_an_abandoned_batch_leaves_uncertain_what_it_held(desk: Desk, simu
         assert gateway.batches.status("job")["is_going"] is False
 
 
+@in_a_loop
 async def test_a_spend_limit_of_the_provider_waits_and_goes_on(desk: Desk, simulator: Simulator, book: Book) -> None:
     """Its key is frozen like for every other request; the batch is sent when it is thawed."""
     simulator.trouble = TROUBLES["usage_limit"]
@@ -251,6 +264,7 @@ async def test_a_spend_limit_of_the_provider_waits_and_goes_on(desk: Desk, simul
     assert simulator.batches.posted == 1
 
 
+@in_a_loop
 async def test_a_plain_no_to_the_batch_gives_everything_back(desk: Desk, simulator: Simulator, book: Book) -> None:
     simulator.trouble = TROUBLES["bad_request"]
     job = desk.job()
@@ -261,6 +275,7 @@ async def test_a_plain_no_to_the_batch_gives_everything_back(desk: Desk, simulat
     assert "took none of it (400)" in view(job, desk.ledger).items[0].why
 
 
+@in_a_loop
 async def test_models_of_two_providers_go_in_a_part_each(desk: Desk, simulator: Simulator, book: Book) -> None:
     """OpenAI takes one model a batch; Anthropic takes any."""
     job = desk.job(count=6)
@@ -283,6 +298,7 @@ async def test_models_of_two_providers_go_in_a_part_each(desk: Desk, simulator: 
     assert desk.totals(job).spent == simulator.meter.total()
 
 
+@in_a_loop
 async def test_every_open_batch_goes_on_when_a_gateway_starts(desk: Desk, simulator: Simulator, book: Book) -> None:
     jobs = [desk.job("one"), desk.job("two", api=APIS[1])]
     async with serving(desk, book, simulator.url):
@@ -290,6 +306,7 @@ async def test_every_open_batch_goes_on_when_a_gateway_starts(desk: Desk, simula
     assert desk.holds_nothing()
 
 
+@in_a_loop
 async def test_only_one_gateway_works_on_a_batch(desk: Desk, simulator: Simulator, book: Book) -> None:
     simulator.batches.script = BatchScript(polls=30)
     job = desk.job()
@@ -303,6 +320,7 @@ async def test_only_one_gateway_works_on_a_batch(desk: Desk, simulator: Simulato
     assert simulator.batches.posted == 1
 
 
+@in_a_loop
 async def test_a_gateway_that_ends_leaves_the_batch_to_the_next(desk: Desk, simulator: Simulator, book: Book) -> None:
     simulator.batches.script = BatchScript(polls=50)
     job = desk.job()
@@ -317,9 +335,11 @@ async def test_a_gateway_that_ends_leaves_the_batch_to_the_next(desk: Desk, simu
     assert desk.totals(job).spent == simulator.meter.total()
 
 
+@in_a_loop
 async def test_a_key_ends_with_its_batch(desk: Desk, simulator: Simulator, book: Book) -> None:
     job = desk.job()
     async with serving(desk, book, simulator.url):
         await over(job)
-    (key,) = [each for each in desk.ledger.keys() if each.id == job.job().key]
+    keys = desk.ledger.keys()
+    (key,) = [each for each in keys if each.id == job.job().key]
     assert key.revoked_at is not None
