@@ -68,3 +68,12 @@ class TestPostgresRuns(RunsContract):
         assert here.get(theirs.id) is None
         assert here.find("other") == []
         assert [run.id for run in open_("here").list(open_only=True)] == [mine.id]
+
+    def test_whoever_looks_on_sees_that_another_wrote_without_reading_again(self, open_: Open) -> None:
+        writer, watcher = open_("home"), open_("watcher")
+        seen = watcher.version()
+        run = writer.create(a_run())
+        created = watcher.version()
+        assert created != seen
+        writer.log(run.id, "note", "a line of its story")
+        assert watcher.version() != created

@@ -36,3 +36,17 @@ class TestSqliteRuns(RunsContract):
             pytest.raises(sqlite3.IntegrityError, match="append"),
         ):
             other.execute("UPDATE run_event SET text = 'it was otherwise'")
+
+    def test_whoever_looks_on_sees_that_another_wrote_without_reading_again(
+        self, runs: SqliteRuns, tmp_path: Path
+    ) -> None:
+        """A screen that is drawn every second reads the books only when there is something new in them."""
+        watcher = SqliteRuns(Home(tmp_path / "home"), clock=lambda: NOW)
+        seen = watcher.version()
+        assert watcher.version() == seen
+        run = runs.create(a_run())
+        created = watcher.version()
+        assert created != seen
+        runs.log(run.id, "note", "a line of its story")
+        assert watcher.version() != created
+        watcher.close()

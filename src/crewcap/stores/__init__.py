@@ -500,3 +500,7 @@ class RunStore(Protocol):
     def story(self, run: RunId, *, after: int = 0) -> Sequence[LoggedEvent]:
         """The story from a point on."""
         ...
+
+    def version(self) -> int:
+        """A number that becomes another one when anybody else writes to these books: whether to read them again."""
+        ...

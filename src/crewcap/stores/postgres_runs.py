@@ -46,6 +46,7 @@ SELECT document FROM crewcap.run WHERE home = $1 AND (is_open OR NOT $2)
 ORDER BY created_at COLLATE "C" DESC, seq DESC LIMIT $3
 """
 _LOG = "INSERT INTO crewcap.run_event (run, at, kind, text, data) VALUES ($1, $2, $3, $4, $5)"
+_VERSION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 _STORY = "SELECT seq, at, kind, text, data FROM crewcap.run_event WHERE run = $1 AND seq > $2 ORDER BY seq"
 
 
@@ -98,6 +99,10 @@ class PostgresRuns:
             )
             for row in rows
         ]
+
+    def version(self) -> int:
+        """The server's next transaction that writes: others' databases change it too, which costs one more look."""
+        return int(self._session.run(lambda db: db.fetchval(_VERSION), again=True))
 
     def close(self) -> None:
         """End the session."""

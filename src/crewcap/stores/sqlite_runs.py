@@ -118,6 +118,11 @@ class SqliteRuns:
             for row in rows
         ]
 
+    def version(self) -> int:
+        """The file's, which every other connection's commit changes, of runs and of money."""
+        number: int = self._db.execute("PRAGMA data_version").fetchone()[0]
+        return number
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
