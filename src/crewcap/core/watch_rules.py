@@ -31,6 +31,10 @@ class Rule:
     note_at: int
     act_at: int
 
+    def written(self) -> str:
+        """As a settings file has it, in full."""
+        return f'{{ action = "{self.action}", note_at = {self.note_at}, act_at = {self.act_at} }}'
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:

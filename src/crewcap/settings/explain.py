@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from crewcap.core.money import Money
+from crewcap.core.watch_rules import Rule
+from crewcap.settings import watch
 from crewcap.settings.hosts import named_lists
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import Path, dotted
@@ -151,7 +153,7 @@ def spelled(value: object) -> str:
     match value:
         case Money():
             return show_money(value)
-        case KeySource():
+        case KeySource() | Rule():
             return value.written()
         case bool():
             return str(value).lower()
@@ -171,6 +173,8 @@ def _plain(value: object) -> object:
             return value.exact()
         case KeySource():
             return {value.kind: list(value.value) if isinstance(value.value, tuple) else value.value}
+        case Rule():
+            return watch.plain(value)
         case frozenset():
             return sorted(value)
         case tuple():

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StrictBool, WithJsonSchema
 
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
-from crewcap.settings import values
+from crewcap.core.watch_rules import MEANINGS, RuleName, Rules
+from crewcap.core.watch_rules import Rule as RuleOfWatch
+from crewcap.settings import values, watch
 from crewcap.settings.hosts import read_endpoint, read_hosts
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.served import DialectName, Served
@@ -84,6 +86,10 @@ Endpoint = Annotated[
 ]
 Cron = Annotated[str, PlainValidator(values.read_cron), WithJsonSchema({**_TEXT, "examples": ["0 2 * * *"]})]
 Hours = Annotated[str, PlainValidator(values.read_hours), WithJsonSchema({**_TEXT, "examples": ["22:00-07:00"]})]
+
+WatchRule = Annotated[
+    RuleOfWatch, PlainValidator(watch.read), PlainSerializer(watch.plain), WithJsonSchema(watch.JSON_SCHEMA)
+]
 
 Effort = Literal["", "low", "medium", "high", "xhigh", "max"]
 SandboxChoice = Literal["auto", "bubblewrap", "landlock", "unconfined"]
@@ -313,6 +319,30 @@ class NotifyFile(Part):
     quiet: Hours | None = Field(None, description="Hours without messages.")
 
 
+def _rule(name: RuleName) -> Any:
+    """One rule of the watch, as usual, and in words."""
+    usual, meaning = watch.USUAL[name], MEANINGS[name]
+    bounds = f"a note at {usual.note_at}, more at {usual.act_at} {meaning.unit}"
+    return Field(usual, description=f"{meaning.looks_for[:1].upper()}{meaning.looks_for[1:]}; {bounds}.")
+
+
+class WatchFile(Part):
+    """What is done about signs of a runaway."""
+
+    spend: WatchRule = _rule("spend")
+    repeats: WatchRule = _rule("repeats")
+    no_change: WatchRule = _rule("no_change")
+    cache: WatchRule = _rule("cache")
+    storm: WatchRule = _rule("storm")
+    fan_out: WatchRule = _rule("fan_out")
+    context: WatchRule = _rule("context")
+    stalled: WatchRule = _rule("stalled")
+    projection: WatchRule = _rule("projection")
+    spend_floor: Amount = Field(watch.USUAL.spend_floor, description="Less than this in five minutes is no runaway.")
+    prompt_floor: Count = Field(watch.USUAL.prompt_floor, description="Tokens from which on a prompt is large.")
+    depth_at: Count = Field(watch.USUAL.depth_at, description="Agents nested so deep are noted.")
+
+
 class SettingsFile(Part):
     """A whole settings file, as users write it."""
 
@@ -333,6 +363,7 @@ class SettingsFile(Part):
         default_factory=dict, description="Trackers that start runs."
     )
     notify: tuple[NotifyFile, ...] = Field((), description="Who is told about what.")
+    watch: WatchFile = Field(default_factory=WatchFile, description="Signs of a runaway, and what is done about them.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,7 +380,13 @@ class Settings(Served):
     schedules: tuple[ScheduleFile, ...] = ()
     triggers: Mapping[str, TriggerFile] = field(default_factory=dict)
     notify: tuple[NotifyFile, ...] = ()
+    watch: WatchFile = field(default_factory=WatchFile)
     written_routes: tuple[RouteFile, ...] = ()
+
+    @property
+    def watch_rules(self) -> Rules:
+        """The rules of the watch."""
+        return watch.rules_of(self.watch)
 
     def team_of(self, user: str) -> tuple[str, ...]:
         """The teams that a user is in."""

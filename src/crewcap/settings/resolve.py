@@ -104,6 +104,7 @@ def resolve(
         schedules=written.schedules,
         triggers={str(name): trigger for name, trigger in written.triggers.items()},
         notify=written.notify,
+        watch=written.watch,
         source=source,
         written_routes=written.routes,
         origins={**_origins(said, origin), **({} if budgets else {"budgets": DEFAULT})},
