@@ -126,6 +126,7 @@ class Gateway:
             parts=lambda: self._parts,
             endpoints=lambda: self._endpoints,
             freeze=self.service.metered.freeze,
+            booked=self.service.metrics.booked,
             reached=self._reached,
         )
         self.control = Control(self)

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 
+import aiohttp
 import pytest
 from tests.gateway.batch.jobs import MODELS, Desk, in_a_loop, over, serving, until, utc_now
 
@@ -35,8 +36,11 @@ async def test_twenty_prompts_are_answered_and_every_sum_is_the_same(
     async with serving(desk, book, simulator.url) as gateway:
         gateway.batches.start("job")
         await over(job)
+        async with aiohttp.ClientSession() as http, http.get(f"{gateway.url}/metrics") as page:
+            scraped = re.findall(r"^crewcap_spent_nanodollars_total\{.*\} (\d+)", await page.text(), re.MULTILINE)
     one = view(job, desk.ledger)
     assert one.sum("spent") == desk.totals(job).spent == simulator.meter.total() > ZERO
+    assert [Money(int(nano)) for nano in scraped] == [simulator.meter.total()]
     assert [item.text.partition(":")[0] for item in one.items] == ["Reviewed"] * 20
     assert all(f"number {item.prompt.n}" in item.text for item in one.items)
     assert desk.holds_nothing()

@@ -17,6 +17,7 @@ from crewcap.gateway.provider.exchange import frozen_message
 from crewcap.gateway.provider.freeze import Trouble
 from crewcap.gateway.provider.upstream import Provider
 from crewcap.home import Home
+from crewcap.stores import Settlement
 from crewcap.wire.batches import APIS
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,14 @@ class Batches:
         parts: Callable[[], Parts],
         endpoints: Callable[[], Endpoints],
         freeze: Callable[[Provider, Trouble], None],
+        booked: Callable[[str, str, Settlement], None],
         reached: Callable[[str], None] = no_step,
     ) -> None:
         self._home = home
         self._parts = parts
         self._endpoints = endpoints
         self._freeze = freeze
+        self._booked = booked
         self.reached = reached
         self._works: dict[str, Work] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -173,6 +176,7 @@ class Batches:
             endpoints=self._by_path,
             blocked=self._blocked,
             freeze=self._freeze,
+            booked=self._booked,
             known_batches=self._known,
             reached=self.reached,
         )

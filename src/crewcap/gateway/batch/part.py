@@ -354,7 +354,7 @@ class Part:
             closed, answer = self._ended(items[number], result, progress)
             ends.append(closed)
             answers.append(answer)
-        await self.work.settle(ends)
+        await self.work.settle([items[number] for number in results], ends)
         self.work.around.reached("booked")
         for closed in ends:
             if closed.incident:

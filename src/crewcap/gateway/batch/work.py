@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from crewcap.core.budget import Busy, Decision, Denied, Granted, Refused
 from crewcap.core.keys import VirtualKey
+from crewcap.core.money import Money
 from crewcap.errors import CrewcapError, UsageError
 from crewcap.gateway.batch.calls import Calls
 from crewcap.gateway.batch.folder import Folder, Job, Planned, Prompt, State
@@ -39,6 +40,7 @@ class Around:
     endpoints: Callable[[], Mapping[str, Endpoint]]
     blocked: Callable[[Provider, str], str]  # why nothing may be sent to a provider now; '' where it may
     freeze: Callable[[Provider, Trouble], None]
+    booked: Callable[[str, str, Settlement], None]  # told of each item that is booked: its provider, its model
     known_batches: Callable[[], frozenset[str]]  # providers' names of batches that are some job's already
     reached: Callable[[str], None]  # told at every named step
 
@@ -95,12 +97,14 @@ class Work:
                 log.error("batch %s is not %s yet: %s", self.job.name, what, error.message)  # noqa: TRY400  (nothing of ours broke)
                 await asyncio.sleep(AGAIN_S)
 
-    async def settle(self, ends: Sequence[Settlement]) -> None:
+    async def settle(self, items: Sequence[Planned], ends: Sequence[Settlement]) -> None:
         """Book ends, and wait until they are booked; what the ledger cannot take is handed in again by the purse."""
         purse = self.around.parts().purse
         settling = [purse.settle(end) for end in ends]
         await purse.do(_nothing)  # settlements that nobody asks after are told of with the next call
-        await asyncio.gather(*settling)
+        for item, end, is_new in zip(items, ends, await asyncio.gather(*settling), strict=True):
+            if is_new:
+                self.around.booked(item.provider, item.model, end)
 
     # --- before anything is sent
 
@@ -146,13 +150,18 @@ class Work:
     async def _hold(self, items: Sequence[Planned]) -> dict[int, str]:
         """One transaction of holds; why each that was not granted was not."""
         orders = [order_of(self.job, item) for item in items]
-        share = self.around.parts().policy.batch_share
+        purse, share = self.around.parts().purse, self.around.parts().policy.batch_share
         decisions = await self.do("held", lambda ledger: ledger.reserve_batch(orders, share=share))
-        return {
+        refused = {
             item.n: _why_not(decision, share)
             for item, decision in zip(items, decisions, strict=True)
             if not isinstance(decision, Granted)
         }
+        for item in items:
+            if item.n in refused:
+                needed = Money(item.nano)
+                purse.note_refusal(self.job.key, model=item.model, needed=needed, message=refused[item.n])
+        return refused
 
     def _parts(self, items: Iterable[Planned], apis: Mapping[str, BatchApi]) -> list[Part]:
         """What is sent together."""

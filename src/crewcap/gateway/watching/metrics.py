@@ -18,6 +18,7 @@ from crewcap import __version__
 from crewcap.gateway.money.admission import Request
 from crewcap.gateway.watching.exposition import OTHER, Counter, Histogram, Sample, family, text
 from crewcap.gateway.watching.watchers import Declined, Ended
+from crewcap.stores import Settlement
 
 TOKENS = ("input", "cache_read", "write_5m", "write_1h", "output")
 LEDGER_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -101,6 +102,14 @@ class Metrics:
         provider, closed = ended.request.provider.name, ended.closed
         seller = (provider, model_of(ended.request))
         self._requests.add(*seller, ended.end, status_class(ended.status))
+        self.booked(*seller, closed)
+        if failure := _failure(ended):
+            self._failures.add(provider, failure)
+        self._time(provider, ended)
+
+    def booked(self, provider: str, model: str, closed: Settlement) -> None:
+        """Count what one settlement moved: of a request's attempt, or of an item of a batch."""
+        seller = (provider, model)
         for name, amount in (("spent", closed.spent), ("uncertain", closed.uncertain), ("notional", closed.notional)):
             if amount:
                 self._money[name].add(*seller, by=amount.nano)
@@ -109,11 +118,8 @@ class Metrics:
                 self._tokens.add(*seller, kind, by=count)
         if closed.usage.thinking:
             self._thinking.add(*seller, by=closed.usage.thinking)
-        if failure := _failure(ended):
-            self._failures.add(provider, failure)
         if closed.incident:
             self._incidents.add(provider)
-        self._time(provider, ended)
 
     def declined(self, declined: Declined) -> None:
         """Count one refusal."""
