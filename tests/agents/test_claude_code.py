@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crewcap.agents import AGENTS, AgentAdapter, LaunchOrder
 from crewcap.agents.claude_code import ClaudeCode
+from crewcap.core.likeness import likeness
 from crewcap.core.runs import Acted, AgentEnd, Answered, Other, Retried, Said, Started
 from crewcap.errors import UsageError
 
@@ -180,18 +181,37 @@ def test_one_line_may_hold_words_and_deeds_of_a_subagent() -> None:
         {"type": "text", "text": "Look\x1b[31m!"},
         {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "make test\n"}},
     ]
-    said = line(type="assistant", message={"content": content}, parent_tool_use_id="p", agent_id="a17")
+    message = {"id": "msg_1", "content": content}
+    said = line(type="assistant", message=message, parent_tool_use_id="p", agent_id="a17")
+    alike = likeness("Bash", '{"command": "make test\\n"}')
     assert list(ClaudeCode().read(said)) == [
         Other(kind="assistant/thinking"),
         Said(text="Look!", agent="a17"),
-        Acted(verb="run", what="make test", call="t1", agent="a17"),
+        Acted(verb="run", what="make test", call="t1", agent="a17", likeness=alike, answer="msg_1"),
     ]
 
 
 def test_an_answer_names_its_call() -> None:
     block = {"type": "tool_result", "tool_use_id": "t1", "content": "Exit code 2\nls: no", "is_error": True}
     said = line(type="user", message={"content": [block, {"type": "text", "text": "prompt"}]}, parent_tool_use_id=None)
-    assert list(ClaudeCode().read(said)) == [Answered(call="t1", is_error=True, summary="exit 2: ls: no")]
+    alike = likeness("Exit code 2\nls: no", "True")
+    assert list(ClaudeCode().read(said)) == [
+        Answered(call="t1", is_error=True, summary="exit 2: ls: no", likeness=alike)
+    ]
+
+
+def test_the_same_call_is_known_however_it_is_described_or_spelled() -> None:
+    """What a command is described as is not what it does; another command is another call."""
+
+    def alike(**arguments: str) -> str:
+        block = {"type": "tool_use", "id": "t", "name": "Bash", "input": arguments}
+        (acted,) = ClaudeCode().read(line(type="assistant", message={"content": [block]}))
+        assert isinstance(acted, Acted)
+        return acted.likeness
+
+    once = alike(command="make test", description="Run the tests")
+    assert once == alike(description="Once more", command="make test")
+    assert once != alike(command="make tests", description="Run the tests")
 
 
 def test_a_retry_says_which_one_and_why() -> None:

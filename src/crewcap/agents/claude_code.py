@@ -31,6 +31,7 @@ from typing import Any, Literal
 from crewcap.agents import Capabilities, Launch, LaunchOrder
 from crewcap.agents.claude_tools import act, outcome
 from crewcap.core.harmless import one_line, plain
+from crewcap.core.likeness import likeness
 from crewcap.core.runs import Acted, AgentEnd, AgentEvent, Answered, Other, Retried, Said, Started
 from crewcap.errors import UsageError
 
@@ -157,12 +158,15 @@ class ClaudeCode:
                 case "text":
                     yield Said(text=plain(_text(block.get("text")))[:_LONGEST_SAID], agent=agent)
                 case "tool_use":
-                    doing = act(_text(block.get("name")), _mapping(block.get("input")), root=self._root)
+                    tool, arguments = _text(block.get("name")), _mapping(block.get("input"))
+                    doing = act(tool, arguments, root=self._root)
                     yield Acted(
                         verb=doing.verb,
                         what=doing.what,
                         call=_text(block.get("id")),
                         agent=agent,
+                        likeness=likeness(tool, _same(arguments)),
+                        answer=_text(_mapping(said.get("message")).get("id")),
                         lines_added=doing.lines_added,
                         lines_removed=doing.lines_removed,
                     )
@@ -178,6 +182,7 @@ class ClaudeCode:
                 is_error=block.get("is_error") is True,
                 summary=outcome(block, said.get("tool_use_result")),
                 agent=_agent(said),
+                likeness=likeness(_same(block.get("content")), str(block.get("is_error") is True)),
             )
 
 
@@ -295,6 +300,13 @@ def _agent(said: Mapping[str, Any]) -> str:
     """Which subagent speaks, by the id that its requests carry too; empty = the main conversation."""
     parent = _text(said.get("parent_tool_use_id"))
     return (_text(said.get("agent_id")) or parent) if parent else ""
+
+
+def _same(value: object) -> str:
+    """A value as one text, the same however it was spelled; what a call is described as is not what it does."""
+    if isinstance(value, dict):
+        value = {name: inner for name, inner in value.items() if name != "description"}
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _blocks(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

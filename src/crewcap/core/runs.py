@@ -96,6 +96,7 @@ class Verdict(StrEnum):
     AGENT_ERROR = "agent_error"
     PROVIDER_ERROR = "provider_error"
     SETUP_FAILED = "setup_failed"
+    RUNAWAY = "runaway"  # the watch ended it, or has it wait
 
 
 EXIT_STATUS: Mapping[Verdict, int] = {
@@ -110,6 +111,7 @@ EXIT_STATUS: Mapping[Verdict, int] = {
     Verdict.AGENT_ERROR: 1,
     Verdict.PROVIDER_ERROR: 1,
     Verdict.SETUP_FAILED: 1,
+    Verdict.RUNAWAY: 1,
 }
 
 
@@ -195,6 +197,8 @@ class Run:
     merge: str = ""  # whether the branch that it started from moved meanwhile, in a sentence; empty = it did not
     wrap_up: str = ""  # how it was told to wrap up when its money ran out; empty = it was not
     refused_before: int = 0  # requests that were refused before this start of the agent
+    watched: tuple[str, ...] = ()  # what the watch noted, each with its evidence
+    runaway: str = ""  # why the watch ended the agent's last start, if it did
     fixes: int = 0  # times that a red check went back into the session
     owner_pid: int = 0  # process that drives it
     owner_started: str = ""  # that process's start time, so that a reused pid is not taken for it
@@ -231,6 +235,8 @@ class Acted:
     what: str  # path, command or description, one line
     call: str = ""  # the agent's id of the call
     agent: str = ""
+    likeness: str = ""  # the same for the same call (`core/likeness`); empty = not known
+    answer: str = ""  # the provider's id of the answer that the call was in
     lines_added: int = 0
     lines_removed: int = 0
 
@@ -243,6 +249,7 @@ class Answered:
     is_error: bool = False
     summary: str = ""  # one line
     agent: str = ""
+    likeness: str = ""  # the same for the same answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ class Evidence:
 
     end: AgentEnd
     cut: Cut = ""
+    runaway: str = ""  # why, where it was the watch that cut it
     refused_for_money: int = 0  # requests that a budget refused for good, by the ledger
     turns: int = 0  # requests granted, by the ledger
     max_turns: int = 0
@@ -39,7 +40,7 @@ class Judgement:
 def judge(seen: Evidence) -> Judgement:
     """Weigh the evidence: our own hand first, then money, then the agent's end, then the work."""
     if seen.cut:
-        return _cut(seen.cut)
+        return _cut(seen.cut, seen.runaway)
     if seen.end.api_status == _PAYMENT_REQUIRED or seen.refused_for_money:
         out_of_something = _refused(seen)
         if out_of_something is not None:
@@ -61,8 +62,11 @@ _ENDINGS = {
 }
 
 
-def _cut(cut: Cut) -> Judgement:
+def _cut(cut: Cut, runaway: str) -> Judgement:
     """We ended it ourselves."""
+    if runaway:
+        move = RunEvent.STOP if cut == "stopped" else RunEvent.PAUSE
+        return Judgement(verdict=Verdict.RUNAWAY, move=move, reason=f"{cut} by the watch: {runaway}")
     if cut == "paused":
         return Judgement(verdict=Verdict.CANCELLED, move=RunEvent.PAUSE, reason="paused by you; everything is kept")
     if cut == "stopped":
