@@ -47,6 +47,7 @@ from crewcap.simulator.server import Simulator
 from crewcap.stores import Totals
 from crewcap.stores.sqlite import SqliteLedger
 from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.workspaces import Sandbox
 from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.repositories import Base
 from crewcap.workspaces.uids import Lease, lease
@@ -244,13 +245,13 @@ class Shop:
         """A run's folders, and no wall around them."""
         return self.fitted(run, self.plan()).rooms.site
 
-    def fitted(self, run: Run, plan: Plan) -> Fitted:
+    def fitted(self, run: Run, plan: Plan, *, sandbox: Sandbox | None = None, binary: Path = PROGRAM) -> Fitted:
         """The same as its phases find it."""
         grounds = Grounds(
             home=self.home,
             settings=self.settings,
             environ={"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environ},
-            sandbox=Unconfined(),
+            sandbox=sandbox or Unconfined(),
             mirrors=self.mirrors,
             clock=utc_now,
         )
@@ -262,7 +263,7 @@ class Shop:
             folder=self.home.run(run.id),
             uid=self.uid,
             trust=self.trust,
-            binary=PROGRAM,
+            binary=binary,
         )
         return fit_out(grounds, plot)
 

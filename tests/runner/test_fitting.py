@@ -14,6 +14,7 @@ from crewcap.core.runs import RunState, Verdict
 from crewcap.runner.fitting import limits_of
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.models import RepoSettings
+from crewcap.workspaces import SANDBOXES
 
 SECRET = "tok-5f2a9c81d0e7"
 SECRETS = {"SHOP_TOKEN": KeySource(kind="env", value="SHOP_TOKEN_HERE")}
@@ -145,3 +146,29 @@ def test_a_base_that_moved_is_said_with_what_it_means(shop: Shop) -> None:
 def test_a_projects_own_sizes_hold_else_those_of_all(shop: Shop, project: RepoSettings, held: tuple[Any, ...]) -> None:
     limits = limits_of(shop.settings, project)
     assert (limits.memory_bytes, limits.cpus, limits.disk_bytes) == held
+
+
+@pytest.mark.sandbox
+def test_an_agent_that_is_a_script_starts_in_a_sandbox_at_its_own_place(shop: Shop) -> None:
+    """npm installs agents as scripts: beside its one file it needs its package and its interpreter."""
+    sandbox = SANDBOXES["bubblewrap"]()
+    if reason := sandbox.missing():
+        pytest.skip(f"bubblewrap: {reason}")
+    package = shop.folder / "prefix/lib/node_modules/an-agent"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"name": "an-agent"}')
+    (package / "words.txt").write_text("hello from its package")
+    program = package / "agent.py"
+    program.write_text("#!/usr/bin/env python3\nprint(open(__file__.replace('agent.py', 'words.txt')).read())\n")
+    program.chmod(0o755)
+
+    async def act(rig: Rig) -> None:
+        fitted = shop.fitted(rig.run, rig.plan, sandbox=sandbox, binary=program)
+        for folder in (fitted.rooms.site.workspace, fitted.rooms.site.home):
+            folder.mkdir(parents=True)
+        sandbox.prepare(uid=shop.uid, owned=(fitted.rooms.site.workspace, fitted.rooms.site.home))
+        async with fitted.rooms.opened("agent") as site:
+            done = await site.perform((site.layout.binary,), timeout_s=30)
+        assert (done.status, done.stdout) == (0, b"hello from its package\n"), done.stderr
+
+    play(shop, act)

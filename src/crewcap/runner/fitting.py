@@ -98,14 +98,18 @@ def site_of(grounds: Grounds, plot: Plot) -> Site:
     workspace, home = plot.folder / "workspace", plot.folder / "home"
     objects = grounds.mirrors.objects(plot.repository)
     binary = plot.binary or Path("/nonexistent")
+    layout = grounds.sandbox.layout(workspace=workspace, home=home, objects=objects, binary=binary)
+    is_script = plot.binary is not None and bool(find_needs(plot.binary, environ=grounds.environ).mounts)
+    if is_script:  # it finds its package and its interpreter from where it lies, and there it is shown
+        layout = replace(layout, binary=str(binary.resolve()))
     return Site(
         sandbox=grounds.sandbox,
-        layout=grounds.sandbox.layout(workspace=workspace, home=home, objects=objects, binary=binary),
+        layout=layout,
         uid=plot.uid,
         workspace=workspace,
         home=home,
         objects=objects,
-        binary=plot.binary,
+        binary=None if is_script else plot.binary,
         limits=limits_of(grounds.settings, plot.project),
     )
 
