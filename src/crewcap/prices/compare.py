@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from crewcap.core.money import PICO_PER_NANO
-from crewcap.core.pricing import RateCard, Rates, UnknownPrice
+from crewcap.core.pricing import Modifiers, RateCard, Rates, UnknownPrice
 from crewcap.errors import UsageError
 from crewcap.prices.book import COMPILED_AT_START, Book, Offer
 from crewcap.prices.overrides import Overrides, Span, matches
@@ -17,6 +19,8 @@ from crewcap.prices.sheet import PICO_PER_TOKEN_AT_ONE_USD_PER_MTOK
 
 _KEY = ("provider", "model", "speed", "geo", "tier")
 _COMPARED = ("usd_per_mtok", "above", "usd_each", "context_window", "max_output", "image_tokens")
+
+_PRICE = re.compile(r"\d{1,20}(?:\.\d{1,20})?\Z", re.ASCII)
 
 Row = Mapping[str, Any]  # one price of one model, in the words of `price list --json`
 
@@ -53,11 +57,37 @@ def read_rows(text: str, *, name: str) -> list[Row]:
     """A table saved by `price list --json`; `UsageError` where it is not one."""
     try:
         found = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{name} is not JSON: {error}", help=f"crewcap price list --json > {name}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{name} is not JSON: {str(error)[:200]}", help=f"crewcap price list --json > {name}"
+        ) from error
     if not isinstance(found, list) or not all(isinstance(row, dict) and set(_KEY) <= set(row) for row in found):
         raise UsageError(f"{name} is not a saved price table", help=f"crewcap price list --json > {name}")
+    for number, row in enumerate(found, start=1):
+        if not _is_row(row):
+            help_ = f"crewcap price list --json > {name}"
+            raise UsageError(f"{name} is not a saved price table: row {number} has no prices", help=help_)
     return found
+
+
+def _is_row(row: Row) -> bool:
+    """Whether what is compared has its form; a table of an older version may lack some of it."""
+    return (
+        _is_prices(row.get("usd_per_mtok"), at_least={"input", "output"})
+        and _is_prices(row.get("usd_each", {}))
+        and isinstance(row.get("above", []), list)
+        and all(
+            isinstance(tier, dict) and "prompt_tokens" in tier and _is_prices(tier.get("usd_per_mtok"))
+            for tier in row.get("above", [])
+        )
+    )
+
+
+def _is_prices(value: object, *, at_least: AbstractSet[str] = frozenset()) -> bool:
+    """Decimals of dollars by name."""
+    if not isinstance(value, dict) or not at_least <= set(value):
+        return False
+    return all(isinstance(usd, str) and _PRICE.match(usd) for usd in value.values())
 
 
 def diff(before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
@@ -119,23 +149,29 @@ def _rows_of(book: Book, provider: str, model: str, at: datetime) -> Iterator[Ro
 
 
 def _row(offer: Offer) -> Row:
-    card = offer.card
+    return {
+        **row_of(offer.card, offer.modifiers),
+        "list_usd_per_mtok": _dollars(offer.listed.rates),
+        "source": offer.source,
+        "rounded_up": offer.is_rounded,
+    }
+
+
+def row_of(card: RateCard, modifiers: Modifiers) -> Row:
+    """A card by itself, wherever it is from."""
     return {
         "provider": card.provider,
         "model": card.model,
-        "speed": offer.modifiers.speed,
-        "geo": offer.modifiers.geo,
-        "tier": offer.modifiers.tier,
+        "speed": modifiers.speed,
+        "geo": modifiers.geo,
+        "tier": modifiers.tier,
         "usd_per_mtok": _dollars(card.rates),
         "above": [{"prompt_tokens": tier.above, "usd_per_mtok": _dollars(tier.rates)} for tier in card.tiers],
         "usd_each": {name: _usd(pico) for name, pico in card.per_piece.items()},
-        "list_usd_per_mtok": _dollars(offer.listed.rates),
         "context_window": card.context_window,
         "max_output": card.max_output,
         "image_tokens": card.image_tokens,
         "card": card.id,
-        "source": offer.source,
-        "rounded_up": offer.is_rounded,
     }
 
 
@@ -166,7 +202,8 @@ def _short(row: Row) -> str:
 
 
 def _changes(key: tuple[str, ...], before: Row, after: Row) -> Iterator[Change]:
-    old, new = (dict(_flat(row)) for row in (before, after))
+    told = [name for name in _COMPARED if name in before and name in after]  # older tables tell less
+    old, new = (dict(_flat(row, told)) for row in (before, after))
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
             yield Change(
@@ -174,9 +211,9 @@ def _changes(key: tuple[str, ...], before: Row, after: Row) -> Iterator[Change]:
             )
 
 
-def _flat(row: Row) -> Iterator[tuple[str, str]]:
+def _flat(row: Row, told: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The fields that are compared, one text each."""
-    for name in _COMPARED:
+    for name in told:
         value = row.get(name)
         if isinstance(value, Mapping):
             yield from ((f"{name}.{part}", str(text)) for part, text in value.items())

@@ -14,7 +14,9 @@ exactly too. Days are UTC; `from` is the first day, `until` the first day on whi
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -33,6 +35,10 @@ UnknownModel = Literal["refuse", "reserve_dearest"]
 
 _IN_TOML = {"in": "input", "out": "output", "read": "cache_read", "write_5m": "write_5m", "write_1h": "write_1h"}
 _PERCENT = Decimal(100)
+LARGEST_BYTES = 2 * 2**20
+LARGEST_USD = Decimal(1_000_000)  # per million tokens, or each: more is a slip of the pen, and books could not hold it
+_FINEST = 12  # decimals that are read: a pico-dollar
+_HEADER = re.compile(r"\s*\[\[\s*(?P<kind>[a-z]+)\s*\]\]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +59,20 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a line of ours stands."""
+
+    file: str = ""
+    line: int = 0  # 0 = not known: it is no [[table]] of its own
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+_NOWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceLine:
     """What a model costs, in our own words."""
 
@@ -61,6 +81,7 @@ class PriceLine:
     when: Modifiers
     span: Span
     sheet: Sheet
+    place: Place = field(default=_NOWHERE, compare=False, repr=False)  # a book's hash does not know where it was said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +93,7 @@ class FactorLine:
     geo: str
     tokens: Decimal
     span: Span
+    place: Place = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +104,7 @@ class DiscountLine:
     models: tuple[str, ...]
     percent: Decimal
     span: Span
+    place: Place = field(default=_NOWHERE, compare=False, repr=False)
 
     @property
     def factor(self) -> Decimal:
@@ -100,6 +123,7 @@ class AliasLine:
     may_be: tuple[str, ...]  # other models, of the same provider as `use`, that vendor or agent may take it for
     factor: Decimal
     span: Span
+    place: Place = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +133,7 @@ class ModelLine:
     provider: str
     models: tuple[str, ...]
     sizes: Sizes
+    place: Place = field(default=_NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,19 +175,29 @@ def shipped() -> Overrides:
 def read(path: str) -> Overrides:
     """A user's own file; `SettingsError` names file, line and key of what is wrong."""
     try:
-        text = Path(path).expanduser().read_text("utf-8")
+        text = _read(Path(path).expanduser())
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the price file {path} cannot be read: {error}", help="name a TOML file") from error
     return parse(text, name=path)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise SettingsError(
+            f"the price file {path} is larger than {LARGEST_BYTES // 2**20} MiB", help="name a file of prices"
+        )
+    return content.decode()
 
 
 def parse(text: str, *, name: str) -> Overrides:
     """Turn TOML into lines."""
     try:
         document = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name} is not TOML: {error}", help="one key = value a line") from error
-    top = Table(document, where=name)
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and nesting without end
+        raise SettingsError(f"{name} is not TOML: {str(error)[:200]}", help="one key = value a line") from error
+    top = Table(document, where=name, lines=_places(text, document))
     policy = top.table("policy")
     checked = top.table("checked")
     said = frozenset(policy.left())
@@ -171,16 +206,39 @@ def parse(text: str, *, name: str) -> Overrides:
         max_age_days=policy.take("max_age_days", _count, 45),
         library=checked.take("library", _text, ""),
         checked=checked.take("on", _day, None),
-        prices=tuple(_price_line(line) for line in top.tables("price")),
-        factors=tuple(_factor_line(line) for line in top.tables("factor")),
-        discounts=tuple(_discount_line(line) for line in top.tables("discount")),
-        aliases=tuple(_alias_line(line) for line in top.tables("alias")),
-        models=tuple(_model_line(line) for line in top.tables("model")),
+        prices=tuple(
+            replace(_price_line(line), place=Place(file=name, line=line.line)) for line in top.tables("price")
+        ),
+        factors=tuple(
+            replace(_factor_line(line), place=Place(file=name, line=line.line)) for line in top.tables("factor")
+        ),
+        discounts=tuple(
+            replace(_discount_line(line), place=Place(file=name, line=line.line)) for line in top.tables("discount")
+        ),
+        aliases=tuple(
+            replace(_alias_line(line), place=Place(file=name, line=line.line)) for line in top.tables("alias")
+        ),
+        models=tuple(
+            replace(_model_line(line), place=Place(file=name, line=line.line)) for line in top.tables("model")
+        ),
         said=said,
     )
     for table in (policy, checked, top):
         table.finish()
     return overrides
+
+
+def _places(text: str, document: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The lines on which the tables of each array begin; none where that is not sure (a header inside a long text)."""
+    found: dict[str, list[int]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            found.setdefault(header["kind"], []).append(number)
+    return {kind: lines for kind, lines in found.items() if _length(document.get(kind)) == len(lines)}
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else 0
 
 
 @lru_cache(maxsize=8_192)  # a book asks the same of a model for each way in which it is priced
@@ -347,6 +405,8 @@ def _dollars(value: Any) -> Decimal:
     _refuse_unless(is_number, 'is not a number; write "0.25"')
     number = Decimal(value)
     _refuse_unless(number.is_finite() and number >= 0, "is not zero or more")
+    _refuse_unless(number <= LARGEST_USD, f"is more than {LARGEST_USD:,}")
+    _refuse_unless(-int(number.as_tuple().exponent) <= _FINEST, "has too many decimals")
     return number
 
 

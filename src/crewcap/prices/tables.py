@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from decimal import InvalidOperation
 from typing import Any, TypeVar
 
@@ -16,12 +16,17 @@ D = TypeVar("D")
 class Table:
     """One table of a file; `where` names it in messages."""
 
-    def __init__(self, values: Any, *, where: str) -> None:
+    def __init__(
+        self, values: Any, *, where: str, line: int = 0, lines: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
+        """`line`: where it begins, 0 = not known; `lines`: where the tables of its arrays begin."""
         if not isinstance(values, dict):
             raise SettingsError(f"{where} is not a table", help="write it as [name] or { key = value }")
         self._left: dict[str, Any] = dict(values)
         self._known: list[str] = []
         self.where = where
+        self.line = line
+        self._lines = lines or {}
 
     def left(self) -> tuple[str, ...]:
         """Keys that nobody has taken yet."""
@@ -51,7 +56,11 @@ class Table:
         found = self._left.pop(key, [])
         if not isinstance(found, list):
             raise SettingsError(f"{self.where}: {key} is one table", help=f"write [[{key}]], each is a line of its own")
-        return [Table(each, where=f"{self.where}, [[{key}]] {n}") for n, each in enumerate(found, start=1)]
+        lines = self._lines.get(key) or [0] * len(found)
+        return [
+            Table(each, where=f"{self.where}, [[{key}]] {n}{f' (line {line})' if line else ''}", line=line)
+            for n, (each, line) in enumerate(zip(found, lines, strict=True), start=1)
+        ]
 
     def finish(self) -> None:
         """Refuse what nobody took, and name the nearest key that somebody would have taken."""
