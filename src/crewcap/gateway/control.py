@@ -161,7 +161,7 @@ class Control:
 
     async def _cancel_batch(self, http: web.Request) -> web.StreamResponse:
         name, batches = http.match_info["name"], self._gateway.batches
-        return as_json(await batches.abandon(name) if "abandon" in http.query else batches.cancel(name))
+        return as_json(await (batches.abandon(name) if "abandon" in http.query else batches.cancel(name)))
 
     async def _status(self, http: web.Request) -> web.StreamResponse:
         del http

@@ -210,7 +210,7 @@ async def test_cancelling_keeps_what_is_answered(api: str, desk: Desk, simulator
     async with serving(desk, book, simulator.url) as gateway:
         gateway.batches.start("job")
         await until(lambda: bool(simulator.meter.bills))
-        gateway.batches.cancel("job")
+        await gateway.batches.cancel("job")
         await over(job)
     one = view(job, desk.ledger)
     assert one.count("succeeded") + one.count("canceled") == 8
@@ -230,7 +230,7 @@ async def test_a_batch_that_was_not_sent_yet_is_cancelled_without_the_provider(
         gateway.batches.start("job")
         await until(lambda: "empty" in str(gateway.batches.status("job")["said"]))
         assert desk.totals(job).held > ZERO
-        gateway.batches.cancel("job")
+        await gateway.batches.cancel("job")
         await over(job)
     assert simulator.batches.posted == 0
     assert desk.totals(job).held == ZERO
@@ -319,7 +319,7 @@ async def test_only_one_gateway_works_on_a_batch(desk: Desk, simulator: Simulato
         async with serving(desk, book, simulator.url) as other:
             assert other.batches.start("job")["is_going"] is False
             with pytest.raises(UsageError, match="another gateway"):
-                other.batches.cancel("job")
+                await other.batches.cancel("job")
             await over(job)
     assert simulator.batches.posted == 1
 

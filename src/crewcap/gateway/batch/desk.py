@@ -71,7 +71,7 @@ class Batches:
             self._begin(folder)
         return self.status(name)
 
-    def cancel(self, name: str) -> Mapping[str, Any]:
+    async def cancel(self, name: str) -> Mapping[str, Any]:
         """Stop a job: what was not sent is not sent, what was is cancelled at the provider; what is done is kept."""
         folder = self._folder(name)
         if not folder.state().is_over:
@@ -80,7 +80,7 @@ class Batches:
             if work is None:
                 raise UsageError(f"another gateway works on batch {name}", help="cancel it there")
             if not work.state.is_cancelled:
-                work.note("cancel")
+                await work.note("cancel")
             work.cancelled.set()
         return self.status(name)
 
@@ -94,7 +94,7 @@ class Batches:
             try:
                 parts, owner = self._parts(), folder.job().owner
                 await parts.purse.do(parts.ledger.end_batch, owner, reason="the batch was abandoned")
-                folder.note("over")
+                await asyncio.to_thread(folder.note, "over")
             finally:
                 folder.give_back()
         return self.status(name)

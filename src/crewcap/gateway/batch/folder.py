@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -164,6 +165,7 @@ class Folder:
         self.path = path
         self._lock: int | None = None
         self._cut: set[str] = set()
+        self._writing = threading.Lock()  # parts of a job write from threads
 
     # --- made by whoever asks
 
@@ -257,8 +259,8 @@ class Folder:
         self._append("answers.jsonl", [asdict(answer) for answer in answers])
 
     def _append(self, name: str, values: list[Mapping[str, Any]]) -> None:
-        path = self.path / name
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "rb+") as file:
+        path, flags = self.path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        with self._writing, os.fdopen(os.open(path, flags, 0o600), "rb+") as file:
             if name not in self._cut:  # what a kill left without its end goes first
                 _cut_torn(file.fileno())
                 self._cut.add(name)

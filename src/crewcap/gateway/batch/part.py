@@ -39,7 +39,7 @@ CLOCKS_DIFFER = timedelta(minutes=10)  # ours and the provider's, at most
 MOST_LOOK_S = 10.0  # between looks through the list for what may have been sent
 READS = 3  # of results that are fewer than the provider says there are
 GONE_AFTER = 3  # times that the provider does not know the batch
-BOOKED_AT_ONCE = 100
+BOOKED_AT_ONCE = 50  # so that nobody who asks the ledger meanwhile waits for long
 REFUSES = range(400, 500)  # a whole answer of these made no batch
 MAY_HAVE = frozenset({408, 409})  # but for these, which say nothing about it
 BUSY = 429
@@ -76,7 +76,7 @@ class Part:
             await self._close_all(Result(name="", state="errored", billing="unbilled", error=self.state.refused))
         else:
             await self._collect(await self._watched())
-        self._note("settled")
+        await self._note("settled")
         self.work.around.reached("settled")
 
     # --- sending
@@ -89,7 +89,7 @@ class Part:
         if self.state.batch:
             return
         if work.cancelled.is_set():
-            self._note("refused", why="cancelled before it was sent")
+            await self._note("refused", why="cancelled before it was sent")
             return
         if why := work.around.blocked(self.endpoint.provider, self.items[0].model):
             await self._pause(why)
@@ -117,7 +117,7 @@ class Part:
         try:
             said = await self.calls.send(sending)
             if said.is_good:
-                self._note("uploaded", file=self.api.uploaded(said.body))
+                await self._note("uploaded", file=self.api.uploaded(said.body))
                 self.work.around.reached("uploaded")
                 return True
         except (Unsent, Unsure, Malformed) as error:
@@ -128,12 +128,12 @@ class Part:
 
     async def _post(self, requests: list[Any]) -> None:
         sending = self.api.create(self.mark, requests, self.state.uploaded)
-        self._note("posting", at=self._now().isoformat())
+        await self._note("posting", at=self._now().isoformat())
         self.work.around.reached("posting")
         try:
             said = await self.calls.send(sending)
         except Unsent as error:
-            self._note("unsent")
+            await self._note("unsent")
             await self._pause(f"the provider could not be reached: {error}")
             return
         except Unsure as error:
@@ -143,14 +143,14 @@ class Part:
         if said.is_good:
             await self._posted(said)
         elif said.status in REFUSES and said.status not in MAY_HAVE:
-            self._note("unsent")
+            await self._note("unsent")
             await self._refused(said)
         else:
             await self._pause(f"the provider answered {said.status}")
 
     async def _posted(self, said: Said) -> None:
         try:
-            self._note("posted", batch=self.api.progress(said.body).id)
+            await self._note("posted", batch=self.api.progress(said.body).id)
         except Malformed as error:
             await self._pause(str(error))
             return
@@ -166,7 +166,7 @@ class Part:
         elif said.status == BUSY or said.status in MAY_HAVE or said.status not in REFUSES:
             await self._pause(f"the provider answered {said.status}", at_least_s=said.retry_after_s)
         else:
-            self._note("refused", why=f"the provider took none of it ({said.status}): {_words(said.body)}")
+            await self._note("refused", why=f"the provider took none of it ({said.status}): {_words(said.body)}")
 
     # --- looking for what may have been sent
 
@@ -177,7 +177,7 @@ class Part:
             while True:
                 for candidate in await self._listed_since(began):
                     if candidate.mark == self.mark or await self._is_ours(candidate):
-                        self._note("posted", batch=candidate.id)
+                        await self._note("posted", batch=candidate.id)
                         self._wait_s, self.work.said = FIRST_S, ""
                         self.work.around.reached("found")
                         return True
@@ -186,7 +186,7 @@ class Part:
         except (Unsent, Unsure, Malformed) as error:
             await self._pause(f"looking for a batch that may have been sent: {error}")
             return False
-        self._note("unsent")
+        await self._note("unsent")
         self.work.around.reached("not found")
         return True
 
@@ -202,7 +202,7 @@ class Part:
 
     async def _listed_since(self, began: datetime) -> list[Progress]:
         """Batches that may be ours: not another job's, not too old, of our size where the list does not show marks."""
-        known, found, after = self.work.around.known_batches(), list[Progress](), ""
+        known, found, after = await asyncio.to_thread(self.work.around.known_batches), list[Progress](), ""
         while True:
             said = await self.calls.get(self.api.list_path(after))
             if not said.is_good:
@@ -244,7 +244,7 @@ class Part:
                 "created_at": None,
                 "ended_at": progress.ended_at.isoformat() if progress.ended_at else None,
             }
-            self._note("ended", progress=said)
+            await self._note("ended", progress=said)
             self.work.around.reached("ended")
         return progress
 
@@ -319,7 +319,7 @@ class Part:
 
     async def _read_once(self, progress: Progress) -> int:
         waiting, seen = dict[int, Result](), set[int]()
-        done = self.work.folder.answers().keys()
+        done = await self._answered()
         ours = {item.n for item in self.items}
         for path in progress.results:
             async for line in self.calls.lines(path):
@@ -338,7 +338,7 @@ class Part:
 
     async def _close_all(self, result: Result) -> None:
         """Everything without an answer ends in the same way."""
-        done = self.work.folder.answers().keys()
+        done = await self._answered()
         left = {item.n: result for item in self.items if item.n not in done}
         numbers = list(left)
         for begin in range(0, len(numbers), BOOKED_AT_ONCE):
@@ -385,10 +385,14 @@ class Part:
         reason = f"an answer broke what holds rest on: {closed.incident}"
         self.work.around.freeze(self.endpoint.provider, Trouble(kind="incident", reason=reason))
 
+    async def _answered(self) -> frozenset[int]:
+        """Items whose results are written down already."""
+        return frozenset(await asyncio.to_thread(self.work.folder.answers))
+
     # --- small things
 
-    def _note(self, event: str, **said: object) -> None:
-        self.work.note(event, part=self.number, **said)
+    async def _note(self, event: str, **said: object) -> None:
+        await self.work.note(event, part=self.number, **said)
 
     def _now(self) -> datetime:
         return self.work.around.parts().clock()

@@ -28,7 +28,7 @@ from crewcap.wire.batches import APIS, BatchApi, Item, name_of
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-HELD_AT_ONCE = 200  # orders in one transaction
+HELD_AT_ONCE = 50  # orders in one transaction, which others may wait for
 AGAIN_S = 5.0  # after the books could not be written
 
 
@@ -78,12 +78,12 @@ class Work:
                 group.create_task(part.run())
         await self.do("ended", lambda ledger: ledger.revoke_key(self.job.key))
         await self.do("ended", lambda ledger: ledger.end_batch(self.job.owner, reason="the batch is over"))
-        self.note("over")
+        await self.note("over")
         self.around.reached("over")
 
-    def note(self, event: str, **said: object) -> None:
+    async def note(self, event: str, **said: object) -> None:
         """Write one event down, and know it."""
-        self.folder.note(event, **said)
+        await asyncio.to_thread(self.folder.note, event, **said)
         self.state.take({"event": event, **said})
 
     async def do(self, what: str, call: Callable[[Ledger], T]) -> T:
@@ -110,12 +110,12 @@ class Work:
 
     async def _planned(self, apis: Mapping[str, BatchApi]) -> tuple[Planned, ...]:
         """What each item holds; written down once, so that a later price list changes nothing of it."""
-        if (known := self.folder.planned()) is not None:
+        if (known := await asyncio.to_thread(self.folder.planned)) is not None:
             return known
         key = await self._key()
-        prompts = self.folder.prompts()
+        prompts = await asyncio.to_thread(self.folder.prompts)
         items = await asyncio.to_thread(self._plan, prompts, key, apis)
-        self.folder.plan(items)
+        await asyncio.to_thread(self.folder.plan, items)
         self.around.reached("planned")
         return items
 
@@ -144,14 +144,20 @@ class Work:
         for begin in range(0, len(wanted), HELD_AT_ONCE):
             refused |= await self._hold(wanted[begin : begin + HELD_AT_ONCE])
             self.around.reached("holding")
-        self.note("held", refused={str(number): why for number, why in refused.items()})
+        await self.note("held", refused={str(number): why for number, why in refused.items()})
         self.around.reached("held")
 
     async def _hold(self, items: Sequence[Planned]) -> dict[int, str]:
         """One transaction of holds; why each that was not granted was not."""
         orders = [order_of(self.job, item) for item in items]
         purse, share = self.around.parts().purse, self.around.parts().policy.batch_share
-        decisions = await self.do("held", lambda ledger: ledger.reserve_batch(orders, share=share))
+        while True:
+            decisions = await self.do("held", lambda ledger: ledger.reserve_batch(orders, share=share))
+            doubt = next((each.message for each in decisions if isinstance(each, Denied) and each.code == "clock"), "")
+            if not doubt:
+                break
+            self.said = doubt
+            await asyncio.sleep(AGAIN_S)
         refused = {
             item.n: _why_not(decision, share)
             for item, decision in zip(items, decisions, strict=True)
