@@ -309,9 +309,10 @@ def sweep(base: Path) -> None:
 
 def _process_namespace() -> str:
     try:
-        return (re.findall(r"\d+", os.readlink("/proc/self/ns/pid")) or ["0"])[0]  # noqa: PTH115  (not a path)
+        found = re.search(r"\d+", os.readlink("/proc/self/ns/pid"))  # noqa: PTH115  (not a path)
     except OSError:
         return "0"
+    return found[0] if found else "0"
 
 
 def read(path: Path) -> str:

@@ -52,7 +52,7 @@ class Handover:
         return self._look("log", "--format=%h %s", f"{base}..{tip}")
 
     def changes(self, *, base: str, tip: str) -> tuple[bytes, tuple[str, ...]]:
-        """Each commit's words and all that it changed, as text even where it is none; and every path that it touched."""
+        """Each commit's words and all that it changed, as text even where it is none; and every path it touched."""
         said = self._look("log", "--patch", "--text", "--no-renames", "--format=%B", f"{base}..{tip}")
         touched = self._look("log", "--name-only", "--no-renames", "-z", "--format=", f"{base}..{tip}")
         return said, tuple(dict.fromkeys(os.fsdecode(path).strip("\n") for path in touched.split(b"\0") if path))
