@@ -16,6 +16,7 @@ from typing import Any
 from tests.contracts.sandboxes import PYTHON
 
 from crewcap.agents import Capabilities, Launch, LaunchOrder
+from crewcap.core.likeness import likeness
 from crewcap.core.runs import Acted, AgentEnd, AgentEvent, Answered, Other, Said
 
 PROGRAM = Path(__file__).with_name("fake_agent_program.py")
@@ -78,9 +79,9 @@ class FakeAgent:
             case {"say": text}:
                 return (Said(text=text),)
             case {"act": [verb, what, call]}:
-                return (Acted(verb=verb, what=what, call=call),)
+                return (Acted(verb=verb, what=what, call=call, likeness=likeness(verb, what)),)
             case {"answer": [call, summary]}:
-                return (Answered(call=call, summary=summary),)
+                return (Answered(call=call, summary=summary, likeness=likeness(summary)),)
             case {"end": fields}:
                 return (AgentEnd(**fields),)
             case _:

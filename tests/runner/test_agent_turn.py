@@ -14,6 +14,7 @@ from tests.contracts.sandboxes import ground
 from tests.runner.fake_agent import PROGRAM, Deeds, FakeAgent, finished
 
 from crewcap.agents import LaunchOrder
+from crewcap.core.likeness import likeness
 from crewcap.core.runs import Acted, AgentEnd, AgentEvent, Answered, Cut, Other, Said
 from crewcap.runner.agent_turn import Company, Patience, work
 from crewcap.runner.ownership import start_time
@@ -103,8 +104,8 @@ def test_every_line_is_heard_in_order_and_kept_as_it_came(turn: Turn) -> None:
     assert (end, cut) == (AgentEnd(kind="finished", turns=3), "")
     assert turn.heard == [
         Said(text="hello"),
-        Acted(verb="run", what="pytest", call="c1"),
-        Answered(call="c1", summary="9 passed"),
+        Acted(verb="run", what="pytest", call="c1", likeness=likeness("run", "pytest")),
+        Answered(call="c1", summary="9 passed", likeness=likeness("9 passed")),
         Other(kind="noise"),
         Other(kind="noise"),
         AgentEnd(kind="finished", turns=3),

@@ -23,7 +23,10 @@ _WORDS = {
     Verdict.PROVIDER_ERROR: "provider failed",
     Verdict.SETUP_FAILED: "setup failed",
     Verdict.BUDGET_EXHAUSTED: "out of money",
+    Verdict.RUNAWAY: "runaway",
 }
+
+_PAUSED = {Verdict.BUDGET_EXHAUSTED: "paused at the cap", Verdict.RUNAWAY: "paused by the watch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +61,11 @@ def colour_of(run: Run) -> Colour | None:
 def headline(run: Run) -> str:
     """What came of it, in a word or three."""
     if run.state == RunState.WAITING:
-        return "paused at the cap" if run.verdict == Verdict.BUDGET_EXHAUSTED else "paused"
+        return _PAUSED.get(run.verdict, "paused") if run.verdict else "paused"
     if run.state == RunState.DONE:
         return "done"
     if run.state == RunState.STOPPED:
-        return "stopped"
+        return "stopped by the watch" if run.verdict == Verdict.RUNAWAY else "stopped"
     return _WORDS.get(run.verdict, "failed") if run.verdict else "failed"
 
 
@@ -82,6 +85,7 @@ def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
     run, usage = closing.run, closing.totals.usage
     if run.state != RunState.DONE and run.reason:
         yield "why", one_line(run.reason, limit=400)
+    yield from _watched(run)
     if run.commits:
         yield "branch", f"{run.branch}   {_work(run)}  (not checked out)"
     if run.check_after.result != "passed" and run.commits:
@@ -108,12 +112,21 @@ def _paused(closing: Closing) -> Iterator[tuple[str, str]]:
     last = f"last: {one_line(closing.last, limit=100)}" if closing.last else ""
     if check or last:
         yield "state", "    ".join(part for part in (check, last) if part)
+    if run.runaway:
+        yield "why", one_line(run.runaway, limit=400)
+    yield from _watched(run)
     if refused:
         yield "refused", f"{many(refused, 'request')}, before {'it' if refused == 1 else 'they'} could cost anything"
     yield from _uncertain(closing)
     if closing.needs:
         yield "needs", closing.needs
     yield "answer", _answer(run)
+
+
+def _watched(run: Run) -> Iterator[tuple[str, str]]:
+    """What the watch noted; why it ended the agent is said elsewhere."""
+    notes = [one_line(remark.words, limit=300) for remark in run.watched if remark.words not in run.reason]
+    yield from (("watch" if number == 0 else "", note) for number, note in enumerate(notes))
 
 
 def _next(run: Run, columns: int) -> Iterator[tuple[str, str]]:

@@ -105,6 +105,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "workspace": str(call.home.run(run.id) / "workspace"),
         "session": run.session,
         "resume": f"crewcap resume {run.name}" if run.state == "waiting" else None,
+        "watch": [asdict(remark) for remark in run.watched],
         "created_at": run.created_at.isoformat(),
         "ended_at": run.ended_at.isoformat() if run.ended_at else None,
     }

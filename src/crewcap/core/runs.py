@@ -152,6 +152,16 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What the watch said of a run, with its evidence."""
+
+    rule: str
+    action: str  # note, pause, stop
+    words: str
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One attempt, as the store keeps it. Money is not here: the ledger alone knows it."""
 
@@ -197,7 +207,7 @@ class Run:
     merge: str = ""  # whether the branch that it started from moved meanwhile, in a sentence; empty = it did not
     wrap_up: str = ""  # how it was told to wrap up when its money ran out; empty = it was not
     refused_before: int = 0  # requests that were refused before this start of the agent
-    watched: tuple[str, ...] = ()  # what the watch noted, each with its evidence
+    watched: tuple[Remark, ...] = ()  # what the watch noted, each with its evidence
     runaway: str = ""  # why the watch ended the agent's last start, if it did
     fixes: int = 0  # times that a red check went back into the session
     owner_pid: int = 0  # process that drives it

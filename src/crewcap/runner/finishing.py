@@ -84,6 +84,7 @@ def _evidence(record: Record) -> Evidence:
     return Evidence(
         end=run.end or AgentEnd(kind="crashed", message="crewcap was ended while the agent worked"),
         cut=run.cut,
+        runaway=run.runaway,
         refused_for_money=totals.refused - run.refused_before,
         turns=totals.requests,
         max_turns=run.max_turns,

@@ -54,6 +54,7 @@ class Plan:
     teams: tuple[str, ...]
     balances: tuple[Balance, ...]  # what is left where it matters, before the run
     sandbox: str  # as asked for: auto, or a rung
+    context_window: int = 0  # tokens of the model's context; 0 = nobody published it
 
 
 def make_plan(
@@ -84,12 +85,13 @@ def make_plan(
             f"nothing was started: {cap.show()} is {because}",
             help=f"raise it with: crewcap budget set {tightest.scope} {tightest.window} AMOUNT",
         )
+    route = _pinned(route, book, now)
     return Plan(
         issue=issue,
         repo=repo,
         repo_path=repo_path,
         project=project,
-        route=_pinned(route, book, now),
+        route=route,
         cap=cap,
         cap_because=because,
         issue_cap=issue_cap,
@@ -97,6 +99,7 @@ def make_plan(
         teams=teams,
         balances=balances,
         sandbox=asked.sandbox or settings.defaults.sandbox,
+        context_window=book.card(PROVIDER, route.model, at=now).context_window or 0,
     )
 
 

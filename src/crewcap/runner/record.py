@@ -15,6 +15,7 @@ from typing import Any
 from crewcap.agents import AgentAdapter
 from crewcap.core.budget import Scope
 from crewcap.core.runs import Check, Cut, Run, RunEvent, RunState, move
+from crewcap.core.watch_rules import Rules
 from crewcap.errors import CrewcapError
 from crewcap.runner.doors import Doors
 from crewcap.runner.fitting import Fitted
@@ -50,6 +51,7 @@ class Tools:
     fix_attempts: int
     setup_s: float = 1_800.0
     check_s: float = 1_800.0
+    watch: Rules = field(default_factory=Rules)
 
     @property
     def site(self) -> Site:

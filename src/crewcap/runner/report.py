@@ -34,6 +34,7 @@ _VERDICTS = {
     Verdict.AGENT_ERROR: "The agent failed",
     Verdict.PROVIDER_ERROR: "The provider failed",
     Verdict.SETUP_FAILED: "The setup failed",
+    Verdict.RUNAWAY: "Stopped by the watch",
 }
 
 
@@ -85,7 +86,8 @@ def _without(run: Run, secrets: Sequence[str]) -> Run:
         for name, check in (("check_before", run.check_before), ("check_after", run.check_after))
     }
     notes = tuple(redact(note, secrets) for note in run.issue.notes)
-    return replace(run, **clean, **checks, issue=replace(run.issue, notes=notes))  # type: ignore[arg-type]  # by name
+    watched = tuple(replace(remark, words=redact(remark.words, secrets)) for remark in run.watched)
+    return replace(run, watched=watched, **clean, **checks, issue=replace(run.issue, notes=notes))  # type: ignore[arg-type]  # by name
 
 
 def _first(run: Run, account: Account) -> str:
@@ -96,7 +98,8 @@ def _first(run: Run, account: Account) -> str:
 
 def _state(run: Run) -> str:
     if run.state == RunState.WAITING:
-        return "Paused at the cap" if run.verdict == Verdict.BUDGET_EXHAUSTED else "Paused"
+        paused = {Verdict.BUDGET_EXHAUSTED: "Paused at the cap", Verdict.RUNAWAY: "Paused by the watch"}
+        return paused.get(run.verdict, "Paused") if run.verdict else "Paused"
     if run.state in OPEN_STATES:
         return "Working"
     return _VERDICTS[run.verdict] if run.verdict else "Failed"
@@ -151,6 +154,7 @@ def _notes(run: Run, account: Account) -> Iterator[str]:
         notes.append(f"{account.totals.refused} {what} refused before costing anything.")
     if run.wrap_up:
         notes.append(f"The money ran short: {text(run.wrap_up)}.")
+    notes += [f"The watch: {text(remark.words)}." for remark in run.watched if remark.words not in run.reason]
     if run.agents:
         notes.append(f"Agents: {text(run.agents)}.")
     if account.totals.uncertain:

@@ -212,6 +212,7 @@ async def _carry_out(
             report=order.report,
             silent_s=order.settings.defaults.no_progress_s,
             fix_attempts=order.settings.defaults.fix_attempts,
+            watch=order.settings.watch_rules,
         )
         return await _drive(Workflow(tools=tools, plan=plan, run=run, say=say))
     except CrewcapError as error:

@@ -17,8 +17,13 @@ from crewcap.runner.doors import Door
 from crewcap.runner.moments import Heard, Stepped
 from crewcap.runner.record import Record
 from crewcap.runner.scrubbed import scrubbed
+from crewcap.runner.watching import Watching
 from crewcap.workspaces import Child
 
+_WATCHED = (
+    "You were paused, because you seemed to go in circles: {why}. Do not do the same again. Take another way, or end"
+    " and say what you lack."
+)
 # Claude Code tells its model that a call which a signal cut off was rejected by the user, who wants it to stop.
 _GO_ON = (
     "You were interrupted from outside, and not for anything that you did. A call that was rejected or cut off by it"
@@ -35,12 +40,14 @@ async def put_to_work(record: Record, *, say: str) -> None:
         _wait_for(record, refused)
         return
     began = time.monotonic()
-    record.keep(refused_before=record.totals().refused, wrap_up="")
-    end, cut = await _start(record, access, words=_words(record, say=say, resume=resume), resume=resume)
+    words = _words(record, say=say, resume=resume)
+    record.keep(refused_before=record.totals().refused, wrap_up="", runaway="")
+    end, cut = await _start(record, access, words=words, resume=resume)
     end_keys(record.tools.ledger, record.run)
     record.log("step", f"agent ended: {end.kind} {end.message}")
-    if cut == "paused":
-        cut = record.asked()  # perhaps it was said twice
+    if asked := record.asked():  # a person's word is above the watch's, and perhaps it was said twice
+        cut = asked if cut in {"paused", "stopped"} else cut
+        record.keep(runaway="")
     record.keep(end=end, cut=cut, epoch=record.run.epoch + 1, turns=record.totals().requests)
     record.keep(agent_seconds=round(record.run.agent_seconds + time.monotonic() - began, 3))
     record.move(RunEvent.FINISH)
@@ -74,11 +81,13 @@ def _wait_for(record: Record, refused: MoneyRefused) -> None:
 
 async def _start(record: Record, access: Access, *, words: str, resume: bool) -> tuple[AgentEnd, Cut]:
     """The agent in its room, with its door to the gateway, from its first line to its last."""
-    tools, run, listener = record.tools, record.run, _Listener(record)
+    tools, run = record.tools, record.run
     async with (
         tools.rooms.opened("agent") as site,
         tools.doors.opened(run.id, access.key_id, site, hurry=record.hurry, fan_out=record.plan.route.fan_out) as door,
+        Watching.over(record, key=access.key_id) as watching,
     ):
+        listener = _Listener(record, watching)
         end, cut = await work(
             site,
             tools.adapter,
@@ -89,8 +98,14 @@ async def _start(record: Record, access: Access, *, words: str, resume: bool) ->
             patience=Patience(
                 total_s=max(0, run.timeout_s - run.agent_seconds), silent_s=tools.silent_s, hurry=record.hurry
             ),
-            company=Company(began=listener.began, hear=listener.hear, asked=record.asked, advice=listener.advice),
+            company=Company(
+                began=listener.began,
+                hear=listener.hear,
+                asked=lambda: record.asked() or watching.cut,
+                advice=listener.advice,
+            ),
         )
+        record.keep(runaway=watching.reason if cut and cut == watching.cut else "")
         if not record.run.wrap_up and await tools.doors.slice_opened(run.id, wait=False):
             listener.wrapped_up("ended before it could be told")
         record.keep(frozen=await tools.doors.frozen())
@@ -132,6 +147,8 @@ def _words(record: Record, *, say: str, resume: bool) -> str:
         return say
     if record.run.fixes and record.run.check_after.result == "failed":
         return prompt.red(record.plan, record.run)
+    if record.run.runaway:
+        return _WATCHED.format(why=record.run.runaway)
     return _GO_ON
 
 
@@ -140,6 +157,7 @@ class _Listener:
     """Who hears what the agent says, and knows what to say to it."""
 
     record: Record
+    watching: Watching
 
     def began(self, child: Child) -> None:
         """A limit that this machine cannot enforce is said, not passed over."""
@@ -149,6 +167,7 @@ class _Listener:
     def hear(self, event: AgentEvent) -> None:
         """Hand on what the agent says, with what it has cost so far."""
         totals = self.record.totals()
+        self.watching.hear(event, turn=totals.requests)
         event = scrubbed(event, self.record.lent.scrubber)
         self.record.tools.tell(Heard(event=event, turn=totals.requests, spent=totals.spent + totals.uncertain))
         kind = type(event).__name__.lower()
