@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.cli.run_home import RunHome, driven
+from tests.cli.run_home import RunHome, cut_short, driven
+from tests.cli.terminals import at_a_terminal
 
+from crewcap.cli.screen import columns_of
 from crewcap.core.runs import RunState, Verdict
 
 
@@ -11,8 +13,8 @@ def test_runs_are_listed_newest_first_with_what_came_of_them_and_what_they_cost(
     home.spend(home.add("fix-login", verdict=Verdict.FINISHED), "0.10")
     home.add("fix-login", RunState.WAITING, verdict=Verdict.BUDGET_EXHAUSTED, title="Bell\x07 and\nline")
     assert home.out("runs").splitlines() == [
-        "fix-login.2              waiting    budget_exhausted     $0.00 of $3.00    Bell and line",
-        "fix-login.1              done       finished             $0.10 of $3.00    About fix-login",
+        "fix-login.2    $0.00/3.00   0/40        paused at the cap Bell and line",
+        "fix-login.1    $0.10/3.00      1    9%  done              About fix-login",
     ]
 
 
@@ -22,7 +24,7 @@ def test_machines_get_one_array_of_what_show_gives(home: RunHome) -> None:
     listed = home.json("runs")
     assert [one["run"] for one in listed] == ["b.1", "a.1"]
     shown = home.json("show", "b.1")
-    assert {**listed[0], "wall_seconds": 0} == {**shown, "wall_seconds": 0}
+    assert {**listed[0], "wall_seconds": 0} == {**{name: shown[name] for name in listed[0]}, "wall_seconds": 0}
 
 
 def test_the_list_can_be_cut(home: RunHome) -> None:
@@ -43,3 +45,18 @@ def test_who_means_run_is_told_so(home: RunHome) -> None:
     status, _, err = home.call("runs", "issues/fix.md")
     assert status == 2
     assert err.splitlines() == ["error: `crewcap runs` lists runs", "help: did you mean `crewcap run issues/fix.md`?"]
+
+
+def test_on_a_terminal_no_line_is_wider_than_it(home: RunHome) -> None:
+    home.add("fix-login", title="very " * 40)
+    for columns in (80, 40, 20):
+        with at_a_terminal("--home", str(home.home.root), "runs", home=home.folder, columns=columns) as desk:
+            assert desk.end() == 0
+            lines = desk.text.splitlines()
+            assert lines[0].startswith("fix-login.1")
+            assert max(columns_of(line) for line in lines) <= columns
+
+
+def test_a_run_whose_driver_is_gone_is_called_cut_short(home: RunHome) -> None:
+    home.add("dead", RunState.RUNNING, **cut_short())
+    assert "cut short" in home.out("runs")

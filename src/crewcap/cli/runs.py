@@ -1,4 +1,4 @@
-"""`crewcap runs`: every run, newest first."""
+"""`crewcap runs`: every run, newest first; with --watch, all of them while they work."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ import sys
 import click
 
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.run_view import as_json, cost_of, totals_of
-from crewcap.cli.screen import NARROW, Screen, fit, wrap
-from crewcap.core.harmless import one_line
-from crewcap.core.runs import Run
+from crewcap.cli.run_view import as_json, is_cut_short, totals_of
+from crewcap.cli.screen import Screen
 
 
-@click.command(epilog="Example: crewcap runs --limit 10")
+@click.command(epilog="Example: crewcap runs --watch")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
 @click.option("--open", "open_only", is_flag=True, help="Only runs that are not at their end.")
+@click.option("-w", "--watch", "is_watched", is_flag=True, help="All runs while they work, drawn anew every second.")
 @click.argument("stray", required=False)
 @common
 @with_call
-def runs(call: Call, *, limit: int, open_only: bool, stray: str | None) -> None:
-    """List runs, newest first."""
+def runs(call: Call, *, limit: int, open_only: bool, is_watched: bool, stray: str | None) -> None:
+    """List runs, newest first; or watch them, with what they may still cost together."""
     if stray:
         raise click.UsageError(f"`crewcap runs` lists runs; did you mean `crewcap run {stray}`?")
+    if is_watched:
+        from crewcap.cli.watch_runs import watch  # noqa: PLC0415  (only here)
+
+        click.get_current_context().exit(watch(call, limit=limit, open_only=open_only))
+    _list(call, limit=limit, open_only=open_only)
+
+
+def _list(call: Call, *, limit: int, open_only: bool) -> None:
+    """Every run on a line."""
     found = [] if call.app.is_new else call.app.runs.list(limit=limit, open_only=open_only)
     if call.as_json:
         call.emit([as_json(call, run, totals_of(call, run)) for run in found])
         return
     if not found:
         call.note("no runs yet; crewcap run -p '...' starts one")
-    columns = Screen.of(sys.stdout, call.environ).columns
-    for run in found:
-        for line in _lines(call, run, columns):
-            call.out(line)
+        return
+    from crewcap.cli.board import Row, list_lines  # noqa: PLC0415  (not for --help)
 
-
-def _lines(call: Call, run: Run, columns: int) -> list[str]:
-    """One run on one line: name, state, money, title; on a narrow screen the first three, broken between words."""
-    cost = cost_of(totals_of(call, run)).show()
-    outcome = run.verdict.value if run.verdict else ""
-    if columns < NARROW:
-        words = f"{run.name} {run.state.value} {outcome} {cost} of {run.cap.show()}"
-        return wrap(words, columns, indent="  ")
-    title = one_line(run.issue.title)
-    row = f"{run.name:<24} {run.state.value:<10} {outcome:<17} {cost:>8} of {run.cap.show():<8} {fit(title, 60)}"
-    return [row]
+    screen = Screen.of(sys.stdout, call.environ)
+    rows = [Row(run=run, totals=totals_of(call, run), is_cut_short=is_cut_short(run)) for run in found]
+    for line in list_lines(rows, screen.columns, is_cut=screen.is_terminal):
+        call.out(screen.shown(line))

@@ -1,0 +1,182 @@
+"""What a board shows, read from the books: all of it once, and then what has changed.
+
+The books say cheaply whether anybody wrote to them. If nobody did, nothing is read. If somebody did, the open runs are
+read again, each with its sums and the new lines of its story. Runs that are over are read again now and then, because
+little of them can still change: a request that was in flight, a word about money that nobody had proved.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from crewcap.cli.board import Board, Row
+from crewcap.cli.context import Call
+from crewcap.cli.past import zone_of
+from crewcap.cli.run_view import cost_of, is_cut_short, totals_of
+from crewcap.core.budget import ALL, Balance, Scope
+from crewcap.core.exposure import Exposed, worst_case
+from crewcap.core.harmless import one_line
+from crewcap.core.money import ZERO, Money
+from crewcap.core.runs import OPEN_STATES, Run, RunId, RunState, Verdict
+
+_SHOWN = timedelta(hours=12)  # how long ended runs stay on the board
+_LOOKED_THROUGH = 200  # of the newest runs, for those that ended lately
+_ALL_AGAIN_S = 10.0
+_PACE_S = 300.0  # what `/min` looks back on
+_BETWEEN_S = 5.0  # samples of it
+_TOLD = frozenset({"agent", "step", "check", "note"})
+_NO_SCOPES = ("all", "run", "issue", "repo", "key")  # kinds of budgets for which a run need not be looked up
+
+
+@dataclass(slots=True)
+class Pace:
+    """Money a minute over the last few minutes; of a run that is younger, since it started."""
+
+    samples: deque[tuple[float, int]]
+
+    @classmethod
+    def since(cls, started_s: float) -> Pace:
+        """Of a run that had cost nothing then."""
+        return cls(deque([(started_s, 0)]))
+
+    def note(self, at_s: float, cost: Money) -> Money:
+        """A cost that was seen; the pace by now."""
+        while len(self.samples) > 1 and self.samples[1][0] <= at_s - _PACE_S:
+            self.samples.popleft()
+        first_s, before = self.samples[0]
+        if at_s - self.samples[-1][0] >= _BETWEEN_S:
+            self.samples.append((at_s, cost.nano))
+        return Money(max(0, cost.nano - before) * 60 // max(1, round(at_s - first_s)))
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of an open run from one look to the next."""
+
+    pace: Pace
+    seen: int = 0  # the newest line of its story
+    last: str = ""
+    scopes: tuple[Scope, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class BoardReader:
+    """Reads boards; how much it must, and no more."""
+
+    call: Call
+    monotonic: Callable[[], float]
+    limit: int = 50  # ended runs
+    open_only: bool = False
+    _version: int = -1
+    _read_s: float = field(default=float("-inf"))
+    _known: dict[RunId, _Known] = field(default_factory=dict)
+    _open: Sequence[Row] = ()
+    _ended: Sequence[Row] = ()
+    _balances: Sequence[Balance] = ()
+    _zone: tzinfo = UTC
+
+    def read(self) -> Board:
+        """The board as it is now."""
+        now = self.call.clock()
+        if self.call.app.is_new:
+            return Board(at=now, since=now - _SHOWN)
+        self._refresh(now)
+        rows = [self._as_it_stands(row) for row in self._open]
+        return Board(
+            at=now,
+            since=now - _SHOWN,
+            zone=self._zone,
+            rows=(*sorted(rows, key=_rank), *self._ended),
+            budgets=[one for one in self._balances if one.scope == ALL and one.window in {"day", "month"}],
+            worst_case=self._worst_case(rows, now),
+        )
+
+    def _refresh(self, now: datetime) -> None:
+        """Read what may have changed."""
+        version, is_old = self.call.app.runs.version(), self.monotonic() - self._read_s >= _ALL_AGAIN_S
+        if version == self._version and not is_old:
+            return
+        self._version = version
+        before = {row.run.id for row in self._open}
+        runs = self.call.app.runs.list(limit=1_000, open_only=True)
+        self._open = [self._row(run) for run in runs]
+        has_ended = bool(before - {run.id for run in runs})
+        if is_old or has_ended:
+            self._read_s = self.monotonic()
+            self._ended = [] if self.open_only else self._lately(now)
+            self._zone = zone_of(self.call)
+        self._balances = self.call.app.ledger.all_balances()
+
+    def _lately(self, now: datetime) -> Sequence[Row]:
+        """Runs that ended lately, the last one first."""
+        runs = self.call.app.runs.list(limit=max(_LOOKED_THROUGH, self.limit))
+        ended = [run for run in runs if run.state not in OPEN_STATES and _ended_at(run) >= now - _SHOWN]
+        self._known = {id_: known for id_, known in self._known.items() if id_ not in {run.id for run in ended}}
+        newest = sorted(ended, key=_ended_at, reverse=True)[: self.limit]
+        return [Row(run=run, totals=totals_of(self.call, run)) for run in newest]
+
+    def _row(self, run: Run) -> Row:
+        known = self._known.setdefault(run.id, _Known(pace=Pace.since(self._started_s(run))))
+        for event in self.call.app.runs.story(run.id, after=known.seen):
+            known.seen = event.seq
+            if event.kind in _TOLD:
+                known.last = one_line(event.text)
+        return Row(run=run, totals=totals_of(self.call, run), last=known.last)
+
+    def _as_it_stands(self, row: Row) -> Row:
+        """What changes without anybody writing: processes end, and minutes pass."""
+        run = row.run
+        if run.state == RunState.WAITING:
+            return replace(row, last=one_line(run.reason) or row.last)
+        if is_cut_short(run):
+            return replace(row, is_cut_short=True, last=f"cut short while {run.state}; crewcap show {run.name}")
+        if run.state == RunState.QUEUED:
+            return replace(row, last=one_line(run.reason) or row.last)
+        if run.state != RunState.RUNNING:
+            return row
+        return replace(row, per_minute=self._known[run.id].pace.note(self.monotonic(), row.cost))
+
+    def _started_s(self, run: Run) -> float:
+        """When it started, by the clock that never jumps."""
+        if run.started_at is None:
+            return self.monotonic()
+        return self.monotonic() - max(0.0, (self.call.clock() - run.started_at).total_seconds())
+
+    def _worst_case(self, rows: Sequence[Row], now: datetime) -> Money:
+        """What the runs that can spend without anybody's word may still cost."""
+        can_spend = [row for row in rows if row.run.state != RunState.WAITING or _goes_on_alone(row.run)]
+        return worst_case([self._exposed(row, now) for row in can_spend], self._balances)
+
+    def _exposed(self, row: Row, now: datetime) -> Exposed:
+        run = row.run
+        left = Money(max(ZERO.nano, (run.cap - cost_of(row.totals)).nano))
+        return Exposed(left=left, scopes=self._scopes(run), until=now + timedelta(seconds=run.timeout_s))
+
+    def _scopes(self, run: Run) -> tuple[Scope, ...]:
+        """What its money counts in; its key is asked only where there are budgets that nothing else tells of."""
+        known = self._known[run.id]
+        others = any(one.scope.partition(":")[0] not in _NO_SCOPES for one in self._balances)
+        if others and not known.scopes:
+            from crewcap.runner.access import scopes_kept  # noqa: PLC0415  (only where teams or users have budgets)
+
+            known.scopes = scopes_kept(self.call.app.ledger, run)
+        plain = (Scope(f"run:{run.id}"), Scope(f"issue:{run.issue.scope_name}"), Scope(f"repo:{run.repo}"), ALL)
+        return known.scopes or plain
+
+
+def _goes_on_alone(run: Run) -> bool:
+    """Whether a run that waits goes on without anybody's word: when its provider serves again."""
+    return run.verdict == Verdict.PROVIDER_ERROR
+
+
+def _rank(row: Row) -> tuple[int, datetime]:
+    """Those that need somebody first, then those that work, then those that queue; the oldest first."""
+    place = 0 if row.needs_somebody else 2 if row.run.state == RunState.QUEUED else 1
+    return place, row.run.created_at
+
+
+def _ended_at(run: Run) -> datetime:
+    return run.ended_at or run.created_at
