@@ -188,6 +188,9 @@ def test_prompts_that_do_not_fit_are_named_and_the_rest_go(shell: Shell) -> None
     assert 0 < len(refused) < 30
     assert len(results) == 30
     assert totals_of(results) == shell.simulator.meter.total() <= Money.usd("0.05")
+    again = shell.run("batch", "run", "audits.results/refused.jsonl", "--cap", "5", "--json")
+    assert (again.returncode, json.loads(again.stdout)["succeeded"]) == (0, len(refused))
+    assert {line["id"] for line in shell.results("refused.results")} == {line["id"] for line in refused}
 
 
 def test_a_folder_of_issues_gets_its_answers_as_reports(shell: Shell) -> None:

@@ -24,7 +24,7 @@ from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment, Usage
 from crewcap.gateway.batch.folder import Folder, Job, Prompt
 from crewcap.runner import batch_prompts
 from crewcap.runner.batch_prompts import Wanted
-from crewcap.runner.batch_results import ItemView, JobView, view, write
+from crewcap.runner.batch_results import REFUSED, ItemView, JobView, view, write
 from crewcap.trackers.files import Files
 from crewcap.trackers.issue_text import slug
 
@@ -320,6 +320,8 @@ def _told(call: Call, folder: Folder, *, out: str | None, reports: bool) -> int:
     if count:
         call.note(f"crewcap: {count:,} answers are in {place}")
     if one.count("refused"):
+        again = "" if not one.job.context else " (with the same --context)"
+        call.note(f"crewcap: what was not sent may be tried again: crewcap batch run {place / REFUSED}{again}")
         return 3
     return 0 if one.count("succeeded") == len(one.items) else 1
 

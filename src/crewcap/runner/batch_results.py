@@ -23,6 +23,9 @@ ItemState = Literal["waiting", "refused", "sent", "succeeded", "errored", "cance
 JobState = Literal["preparing", "sending", "working", "settling", "done", "cancelling"]
 
 
+REFUSED = "refused.jsonl"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemView:
     """One prompt and what became of it."""
@@ -172,8 +175,9 @@ def _state(state: State, items: Sequence[ItemView]) -> JobState:
 
 
 def write(view_: JobView, out: Path, report: Callable[[ItemView, str], None]) -> int:
-    """OUT/ID.md for each answer and OUT/results.jsonl for all that is over; how many answers there are.
+    """OUT/ID.md for each answer, OUT/results.jsonl for all that is over; how many answers there are.
 
+    OUT/refused.jsonl holds the prompts that were not sent, as `batch run` reads them.
     `report` is told of every answer whose prompt was an issue.
     """
     try:
@@ -183,6 +187,8 @@ def write(view_: JobView, out: Path, report: Callable[[ItemView, str], None]) ->
             _replace(out / f"{item.prompt.id}.md", item.text.rstrip("\n") + "\n")
         lines = (json.dumps(item.as_json(), ensure_ascii=False) + "\n" for item in view_.items if item.is_over)
         _replace(out / "results.jsonl", "".join(lines))
+        if refused := [item.prompt for item in view_.items if item.state == "refused"]:
+            _replace(out / REFUSED, "".join(json.dumps(_asked(each), ensure_ascii=False) + "\n" for each in refused))
     except OSError as error:
         why = (error.strerror or str(error)).casefold()
         raise UsageError(
@@ -193,6 +199,12 @@ def write(view_: JobView, out: Path, report: Callable[[ItemView, str], None]) ->
         if item.prompt.source:
             report(item, report_of(view_.job, item))
     return len(answered)
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    """A prompt as its author might have written it, its files in its text."""
+    system = {"system": prompt.system} if prompt.system else {}
+    return {"id": prompt.id, "prompt": prompt.text, **system, "model": prompt.model, "max_output": prompt.max_output}
 
 
 def report_of(job: Job, item: ItemView) -> str:
