@@ -22,7 +22,7 @@ from crewcap.gateway.provider.upstream import KEY_HEADERS, Provider
 from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.prices import Book
-from crewcap.stores import Totals
+from crewcap.stores import Ledger, Totals
 from crewcap.stores.sqlite import SqliteLedger
 from crewcap.wire import ENDPOINTS
 
@@ -45,7 +45,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def gateway_for(home: Home, ledger: SqliteLedger, book: Book, url: str, **policy: Any) -> Gateway:
+def gateway_for(home: Home, ledger: Ledger, book: Book, url: str, **policy: Any) -> Gateway:
     """The product's own, in front of a provider of both families."""
     endpoints = [
         Endpoint(
@@ -77,7 +77,7 @@ class Desk:
     """A home with its books."""
 
     home: Home
-    ledger: SqliteLedger
+    ledger: Ledger
 
     @classmethod
     def open(cls, root: Path) -> Desk:

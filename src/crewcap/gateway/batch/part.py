@@ -349,11 +349,10 @@ class Part:
         if not results:
             return
         items = {item.n: item for item in self.items}
-        ends, answers = list[Settlement](), list[Answered]()
-        for number, result in results.items():
-            closed, answer = self._ended(items[number], result, progress)
-            ends.append(closed)
-            answers.append(answer)
+        ended = await asyncio.to_thread(
+            lambda: [self._ended(items[number], result, progress) for number, result in results.items()]
+        )
+        ends, answers = [closed for closed, _ in ended], [answer for _, answer in ended]
         await self.work.settle([items[number] for number in results], ends)
         self.work.around.reached("booked")
         for closed in ends:
