@@ -1,51 +1,120 @@
-"""`crewcap logs`: a run's story, line by line, as it is written."""
+"""`crewcap logs`: a run's story, line by line, as it is written by whichever process drives the run."""
 
 from __future__ import annotations
 
-import time
+import sys
+from collections.abc import Iterable, Iterator
 
 import click
 
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.pause import pause
 from crewcap.cli.run_view import find_one, is_cut_short
+from crewcap.cli.screen import NARROW, Screen, wrap
+from crewcap.core.harmless import one_line
 from crewcap.core.runs import OPEN_STATES, Run, RunState
+from crewcap.runner.ownership import is_driven
 from crewcap.stores import LoggedEvent
 
 _POLL_S = 0.3
+_LAST_LOOKS = 7
+_LONGEST = 2_000  # letters of a line, which the store cuts too
+_INDENT = 18  # columns before what a line says
 
 
-@click.command(epilog="Example: crewcap logs -f fix-login.1")
+@click.command(epilog="Example: crewcap logs -f -n 20 fix-login.1")
 @click.argument("run", default="")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run is at its end.")
+@click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on until the run has ended; exit as it did.")
+@click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Only the last N lines of what is there.")
 @common
 @with_call
-def logs(call: Call, *, run: str, follow: bool) -> None:
-    """Show a run's story; RUN is a name, a unique prefix, or nothing for the latest."""
+def logs(call: Call, *, run: str, is_followed: bool, lines: int | None) -> None:
+    """Show a run's story; RUN is a name, a unique prefix, or nothing for the latest.
+
+    With -f it goes on through pauses, until the run has ended, and exits with the status that `crewcap run` has for
+    such an end.
+    """
     found = find_one(call, run)
-    seen = _print(call, found, after=0)
-    while follow and _goes_on(call, found):
-        time.sleep(_POLL_S)
-        seen = _print(call, found, after=seen)
-    _print(call, found, after=seen)
+    story = call.app.runs.story(found.id)
+    _print(call, story if lines is None else story[len(story) - min(lines, len(story)) :])
+    if is_followed:
+        ended = follow(call, found, after=story[-1].seq if story else 0)
+        click.get_current_context().exit(_status(ended))
 
 
-def _goes_on(call: Call, run: Run) -> bool:
-    """Whether more can come; a waiting run waits for people, and one that was cut short for its command."""
-    now = call.app.runs.get(run.id)
-    if not call.has_reader or now is None or is_cut_short(now):
-        return False
-    return now.state in OPEN_STATES - {RunState.WAITING}
+def follow(call: Call, run: Run, *, after: int = 0) -> Run:
+    """Print the story after a line of it until the run has ended, or nobody reads on; the run as it is then."""
+    told, version = "", -1
+    while call.has_reader:
+        newest = call.app.runs.version()
+        if newest != version:
+            version = newest
+            run = call.app.runs.get(run.id) or run  # before its story, so that nothing before its end is missed
+            after = _print(call, call.app.runs.story(run.id, after=after)) or after
+        if run.state not in OPEN_STATES:
+            break
+        told = _say_why_it_stands(call, run, told)
+        pause(call, _POLL_S)
+    _print_last_words(call, run, after=after)
+    return run
 
 
-def _print(call: Call, run: Run, *, after: int) -> int:
-    """Print what came after a sequence number; the newest one seen."""
-    for event in call.app.runs.story(run.id, after=after):
-        after = event.seq
+def _print_last_words(call: Call, run: Run, *, after: int) -> None:
+    """An end is stored first and told then: wait a little for whoever drives the run to tell it."""
+    for _ in range(_LAST_LOOKS):
+        story = call.app.runs.story(run.id, after=after)
+        after = _print(call, story) or after
+        if not is_driven(run) or any(event.kind == "state" for event in story):
+            return
+        pause(call, _POLL_S)
+
+
+def _say_why_it_stands(call: Call, run: Run, told: str) -> str:
+    """Say it once when nothing comes because the run stands still; what is known to have been said."""
+    if is_cut_short(run):
+        why = f"{run.name} was cut short while {run.state}; crewcap show {run.name}"
+    elif run.state == RunState.WAITING:
+        why = f"{run.name} waits: {one_line(run.reason)}; crewcap resume {run.name}, or crewcap stop {run.name}"
+    else:
+        return ""
+    if why != told:
+        call.note(f"{why} (following on)")
+    return why
+
+
+def _status(run: Run) -> int:
+    """As `crewcap run` would have exited; 0 for a run that was left before its end."""
+    from crewcap.cli.run import exit_status  # noqa: PLC0415  (only here)
+
+    if run.state in OPEN_STATES or (run.state == RunState.DONE and run.verdict is None):
+        return 0
+    return exit_status(run)
+
+
+def _print(call: Call, story: Iterable[LoggedEvent]) -> int:
+    """Print these; the newest one's number, 0 = there was none."""
+    screen, newest = Screen.of(sys.stdout, call.environ), 0
+    for event in story:
+        newest = event.seq
         if call.as_json:
             call.emit(_object(event))
-        else:
-            call.out(f"{event.at:%H:%M:%S}  {event.kind:<7} {event.text}")
-    return after
+            continue
+        for line in _lines(event, screen):
+            call.out(screen.shown(line))
+    return newest
+
+
+def _lines(event: LoggedEvent, screen: Screen) -> Iterator[str]:
+    """`02:14:07  agent   edit src/login.py`; on a terminal what is too long goes on below its beginning."""
+    words = one_line(event.text, limit=_LONGEST)
+    if not screen.is_terminal:
+        yield f"{event.at:%H:%M:%S}  {event.kind:<7} {words}"
+    elif screen.columns < NARROW:
+        yield from wrap(f"{event.at:%H:%M} {event.kind} {words}", screen.columns, indent="  ")
+    else:
+        first, *rest = wrap(words, screen.columns - _INDENT) or [""]
+        yield f"{event.at:%H:%M:%S}  {event.kind:<7} {first}"
+        yield from (" " * _INDENT + line for line in rest)
 
 
 def _object(event: LoggedEvent) -> dict[str, object]:

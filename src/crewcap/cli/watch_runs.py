@@ -6,7 +6,6 @@ one object for each run, and another one whenever something about it has changed
 
 from __future__ import annotations
 
-import select
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import replace
 from crewcap.cli.board import Board, Row, board_lines, summary_line
 from crewcap.cli.board_reader import BoardReader
 from crewcap.cli.context import Call
+from crewcap.cli.pause import pause
 from crewcap.cli.screen import Screen
 
 TICK_S = 1.0
@@ -59,7 +59,7 @@ def _tell(call: Call, reader: BoardReader) -> int:
         if time.monotonic() >= next_s:
             next_s += SUMMARY_S
             call.out(summary_line(reader.read()))
-        _pause(call)
+        pause(call, TICK_S)
     return 0
 
 
@@ -72,16 +72,8 @@ def _stream(call: Call, reader: BoardReader) -> int:
             if seen.get(name) != said:
                 seen[name] = said
                 call.emit({"at": board.at.isoformat(), **said, **_moving(board, name)})
-        _pause(call)
+        pause(call, TICK_S)
     return 0
-
-
-def _pause(call: Call) -> None:
-    """A tick; a reader that left is noticed, also when there is nothing to say to it."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    if any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(TICK_S * 1_000)):
-        call.has_reader = False
 
 
 def _objects(board: Board) -> Iterator[tuple[str, dict[str, object]]]:
