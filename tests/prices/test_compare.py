@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crewcap.core.pricing import UnknownPrice
+from crewcap.core.pricing import Modifiers, UnknownPrice
 from crewcap.errors import UsageError
 from crewcap.prices import Book
-from crewcap.prices.compare import Change, check, diff, is_standard, modifiers_of, read_rows, rows, short
+from crewcap.prices.compare import Change, check, diff, is_standard, modifiers_of, read_rows, row_of, rows, short
 from crewcap.prices.overrides import parse, shipped
 
 
@@ -124,3 +124,49 @@ def test_another_version_of_the_library_than_was_compared_is_told(now: datetime)
 )
 def test_dollars_are_shown_without_idle_zeros(exact: str, shown: str) -> None:
     assert short(exact) == shown
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"usd_per_mtok": "3"},
+        {"usd_per_mtok": {"input": "3.0"}},
+        {"usd_per_mtok": {"input": 3, "output": 4}},
+        {"usd_per_mtok": {"input": "=1+1", "output": "4"}},
+        {"usd_per_mtok": {"input": "-1", "output": "4"}},
+        {"above": [1]},
+        {"above": [{"prompt_tokens": 9}]},
+        {"above": {}},
+        {"usd_each": ["web_search"]},
+    ],
+)
+def test_a_saved_row_without_prices_is_refused_by_its_number(
+    book: Book, change: dict[str, object], now: datetime
+) -> None:
+    good = rows(book, at=now, model="claude-opus-5-5")[0]
+    with pytest.raises(UsageError, match="row 2 has no prices"):
+        read_rows(json.dumps([good, {**good, **change}]), name="old.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, '{"a":', "\x00"])
+def test_no_saved_table_ends_in_a_traceback(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_rows(text, name="old.json")
+    assert len(refused.value.message) < 400
+
+
+def test_a_table_of_an_older_version_is_compared_in_what_it_tells(book: Book, now: datetime) -> None:
+    """Fields that did not exist then did not change."""
+    new = rows(book, at=now, model="claude-opus-5-5")
+    told = ("provider", "model", "speed", "geo", "tier", "usd_per_mtok")
+    old = [{name: row[name] for name in told} for row in new]
+    assert diff(read_rows(json.dumps(old), name="old.json"), new) == []
+    old[0]["usd_per_mtok"] = {**old[0]["usd_per_mtok"], "input": "9.000000000"}
+    (change,) = diff(old, new)
+    assert (change.field, change.before) == ("usd_per_mtok.input", "9.000000000")
+
+
+def test_a_card_by_itself_is_a_row_that_compares_with_its_own(book: Book, now: datetime) -> None:
+    card = book.card("anthropic", "claude-sonnet-4-5", at=now)
+    listed = next(row for row in rows(book, at=now, model="claude-sonnet-4-5") if is_standard(row))
+    assert diff([row_of(card, Modifiers())], [listed]) == []

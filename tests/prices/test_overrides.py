@@ -8,6 +8,7 @@ import pytest
 
 from crewcap.core.pricing import Modifiers
 from crewcap.errors import SettingsError
+from crewcap.prices import Book
 from crewcap.prices.overrides import Overrides, matches, parse, read, shipped
 from crewcap.prices.sheet import Price
 
@@ -151,3 +152,76 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_patterns_fit_whole_names() -> None:
     assert matches(("claude-opus-5*",), "claude-opus-5-5")
     assert not matches(("claude-opus-5",), "claude-opus-5-5")
+
+
+LINE = '[[price]]\nprovider = "p"\nmodel = "m"\nusd_per_mtok = { in = %s, out = "1" }\n'
+
+
+@pytest.mark.parametrize(
+    ("usd", "word"),
+    [
+        ('"-1"', "zero or more"),
+        ("-1", "zero or more"),
+        ("nan", "zero or more"),
+        ("inf", "zero or more"),
+        ('"NaN"', "zero or more"),
+        ('"sNaN"', "zero or more"),
+        ('"Infinity"', "zero or more"),
+        ('"5,00"', "not a number"),
+        ('"$5"', "not a number"),
+        ('""', "not a number"),
+        ("true", "not a number"),
+        ("[1]", "not a number"),
+        ("{ usd = 1 }", "not a number"),
+        ('"1e999999"', "more than"),
+        ('"1000001"', "more than"),
+        ('"0.0000000000001"', "decimals"),
+        ('"1e-400"', "decimals"),
+    ],
+)
+def test_a_wrong_price_is_one_line_with_its_place(usd: str, word: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse("\n\n" + LINE % usd, name="mine.toml")
+    assert "mine.toml, [[price]] 1 (line 3)" in refused.value.message
+    assert word in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a = {'[' * 100_000}",
+        f"a = {'9' * 5_000}",
+        "a = 2026-13-45",
+        "\x00",
+        "[[price]]\n[price]\n",
+        "price = 1",
+        "[[price]]\nprovider = 1",
+        "[checked]\non = 2026-11-22T10:00:00Z",
+    ],
+)
+def test_no_file_ends_in_a_traceback(text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse(text, name="mine.toml")
+    assert len(refused.value.message) < 400
+
+
+def test_a_file_of_any_size_is_not_read_to_its_end(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.toml"
+    with huge.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(SettingsError, match="larger than 2 MiB"):
+        read(str(huge))
+
+
+def test_the_longest_legal_prices_are_multiplied_exactly() -> None:
+    """Every factor that a file may name, at once: no rounding that nobody asked for, and no traceback."""
+    text = (
+        LINE % '"123456.123456789012"'
+        + '[[factor]]\nprovider = "p"\nmodels = ["*"]\nwhen = { geo = "us" }\ntokens = "999999.999999999999"\n'
+        + '[[discount]]\nprovider = "p"\npercent = "12.345678901234"\n'
+        + '[[alias]]\nmatch = "x"\nprovider = "p"\nuse = "p/m"\nfactor = "999999.999999999999"\n'
+    ).replace("12.345678901234", "12.345678901233")
+    book = Book(parse(text, name="mine.toml"))
+    card = book.card("p", "x", at=datetime(2026, 11, 22, tzinfo=UTC), modifiers=Modifiers(geo="us"))
+    assert card.rates.input > 10**20

@@ -11,7 +11,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.price_book import book_of, knows, overrides_option
-from crewcap.cli.screen import Screen, many, wrap
+from crewcap.cli.screen import Screen, wrap
 from crewcap.core.harmless import one_line
 from crewcap.core.pricing import Modifiers
 
@@ -151,7 +151,7 @@ def _words(
             yield from (f"{'':<{_MARGIN}}{line}" for line in next(open_).toml.splitlines())
     done = [each for each in unknown if each.is_priced_now]
     if done:
-        yield from _told("ok", f"{many(len(done), 'name')} that had no price have one now", columns)
+        yield from _told("ok", f"names that have a price by now: {len(done):,}", columns)
     for line in lines:
         yield from _told("line" if line.changes else "idle", _line(line), columns)
 

@@ -248,7 +248,7 @@ def matches(patterns: tuple[str, ...], *names: str) -> bool:
 
 
 def _price_line(table: Table) -> PriceLine:
-    source = table.take("source", _text, table.where)
+    source = table.take("source", _text, table.name)
     table.take("checked", _day, None)
     line = PriceLine(
         provider=table.need("provider", _text),

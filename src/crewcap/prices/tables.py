@@ -14,7 +14,7 @@ D = TypeVar("D")
 
 
 class Table:
-    """One table of a file; `where` names it in messages."""
+    """One table of a file; `where` names it in messages, `name` without the line on which it happens to stand."""
 
     def __init__(
         self, values: Any, *, where: str, line: int = 0, lines: Mapping[str, Sequence[int]] | None = None
@@ -24,7 +24,8 @@ class Table:
             raise SettingsError(f"{where} is not a table", help="write it as [name] or { key = value }")
         self._left: dict[str, Any] = dict(values)
         self._known: list[str] = []
-        self.where = where
+        self.name = where
+        self.where = f"{where} (line {line})" if line else where
         self.line = line
         self._lines = lines or {}
 
@@ -58,7 +59,7 @@ class Table:
             raise SettingsError(f"{self.where}: {key} is one table", help=f"write [[{key}]], each is a line of its own")
         lines = self._lines.get(key) or [0] * len(found)
         return [
-            Table(each, where=f"{self.where}, [[{key}]] {n}{f' (line {line})' if line else ''}", line=line)
+            Table(each, where=f"{self.where}, [[{key}]] {n}", line=line)
             for n, (each, line) in enumerate(zip(found, lines, strict=True), start=1)
         ]
 
