@@ -20,8 +20,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crewcap.workspaces.bubblewrap import _binary
-from crewcap.workspaces.prepared import PreparedTrees
+from crewcap.workspaces.project.prepared import PreparedTrees
+from crewcap.workspaces.sandbox.bubblewrap import _binary
 
 _TIMES = 3
 _BASE = ("--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib")

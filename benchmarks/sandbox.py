@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crewcap.workspaces import LADDER, SANDBOXES, Confined, Mount, Sandbox
-from crewcap.workspaces.bubblewrap import _binary
 from crewcap.workspaces.removal import remove_tree
-from crewcap.workspaces.uids import lease
-from crewcap.workspaces.watch import held_bytes
+from crewcap.workspaces.sandbox.bubblewrap import _binary
+from crewcap.workspaces.sandbox.uids import lease
+from crewcap.workspaces.sandbox.watch import held_bytes
 
 COMMAND = ("/bin/sh", "-c", "echo x; read line")
 BARE = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--die-with-parent", "--ro-bind", "/", "/")

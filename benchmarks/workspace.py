@@ -26,11 +26,11 @@ from pathlib import Path
 from benchmarks.report import FOLDER, Report, Table
 
 from crewcap import __version__
-from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.removal import remove_aside, set_aside
-from crewcap.workspaces.repositories import Base, Repository
-from crewcap.workspaces.supplies import Extent, Supply
-from crewcap.workspaces.uids import FIRST, give, is_root
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import Base, Repository
+from crewcap.workspaces.repository.supplies import Extent, Supply
+from crewcap.workspaces.sandbox.uids import FIRST, give, is_root
 
 FILES, ROUNDS = 20_000, 5
 BASIS = "git worktree add"

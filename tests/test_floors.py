@@ -41,14 +41,18 @@ ONLY_IN = {  # a library whose whole use is one part's affair
     "pydantic": ("settings",),
     "dbos": ("runner/engine",),
     "aiohttp": ("gateway", "simulator", "trackers", "web", "notify/webhook"),
-    "cryptography": ("workspaces/authority",),
+    "cryptography": ("workspaces/egress/authority",),
     "uvloop": ("gateway", "simulator", "web", "cli"),
     "opentelemetry": ("gateway/watching/telemetry",),
     "rich": ("cli",),
     "click": ("cli", "__main__"),
 }
 WITH_A_DEPENDENCY = {"yarl": "aiohttp", "multidict": "aiohttp"}  # its public face is made of them
-GIT = ("workspaces/git", "workspaces/harvest", "workspaces/leftovers")  # the last two say what it is told *inside*
+GIT = (
+    "workspaces/repository/git",
+    "workspaces/repository/harvest",
+    "workspaces/repository/leftovers",
+)  # the last two say what it is told *inside*
 HEAVY = ("pydantic", "aiohttp", "genai_prices", "rich", "sqlite3", "asyncio", "msgspec")
 
 

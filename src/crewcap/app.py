@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from crewcap.stores.sqlite_runs import SqliteRuns
     from crewcap.stores.sqlite_savings import SqliteCacheTurns
     from crewcap.stores.usage_index import UsageIndex
-    from crewcap.workspaces.authorship import Authorship
-    from crewcap.workspaces.mirrors import Mirrors
+    from crewcap.workspaces.repository.authorship import Authorship
+    from crewcap.workspaces.repository.mirrors import Mirrors
 
 
 def _ticks() -> float:
@@ -179,13 +179,13 @@ class App:
     @cached_property
     def mirrors(self) -> Mirrors:
         """Repositories, their trusted mirrors, and workspaces made from them."""
-        from crewcap.workspaces.mirrors import Mirrors  # noqa: PLC0415
+        from crewcap.workspaces.repository.mirrors import Mirrors  # noqa: PLC0415
 
         self.home.make()
         return Mirrors(self.home.mirrors, environ=self.environ, authorship=self._authorship)
 
     def _authorship(self) -> Authorship:
-        from crewcap.workspaces.authorship import Authorship  # noqa: PLC0415
+        from crewcap.workspaces.repository.authorship import Authorship  # noqa: PLC0415
 
         ours = self.settings.git
         return Authorship(name=ours.author, email=ours.email, sign_off=ours.sign_off, signing_key=ours.signing_key)

@@ -29,8 +29,8 @@ from crewcap.runner.ownership import myself
 from crewcap.stores import Settlement
 from crewcap.stores.sqlite import SqliteLedger
 from crewcap.stores.sqlite_runs import SqliteRuns
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.review import Returned
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.review import Returned
 
 MODEL = "claude-sonnet-5"
 NOBODY = (2**22 + 1, "1")  # no process has this number

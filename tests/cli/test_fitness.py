@@ -11,7 +11,7 @@ import pytest
 from tests.contracts.plain_user import become, python, run
 
 from crewcap.workspaces import LADDER, LIMIT_NAMES, SANDBOXES
-from crewcap.workspaces.uids import is_root
+from crewcap.workspaces.sandbox.uids import is_root
 
 pytestmark = pytest.mark.sandbox
 

@@ -10,8 +10,8 @@ from tests.workspaces.repos import make_repository
 from crewcap import config
 from crewcap.cli.grounds import name_of
 from crewcap.settings.models import Settings
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.repositories import parse_address
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import parse_address
 
 
 def settings(home: RunHome, **urls: str) -> Settings:

@@ -10,8 +10,8 @@ from tests.cli.run_home import RunHome
 
 from crewcap.cli.network_view import network_lines, size
 from crewcap.cli.screen import columns_of
-from crewcap.workspaces.egress_log import NAME, Connection, NetworkLog
-from crewcap.workspaces.egress_rules import NOT_LISTED
+from crewcap.workspaces.egress.log import NAME, Connection, NetworkLog
+from crewcap.workspaces.egress.rules import NOT_LISTED
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WENT = Connection(

@@ -17,9 +17,9 @@ from crewcap.runner.plan import Asked, make_plan
 from crewcap.runner.start import Order
 from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.trackers.prompts import Prompts
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.repositories import LeftOut
-from crewcap.workspaces.unconfined import Unconfined
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import LeftOut
+from crewcap.workspaces.sandbox.unconfined import Unconfined
 
 
 class Again:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from crewcap.settings import starter
-from crewcap.workspaces.ladder import probe_all
+from crewcap.workspaces.sandbox.ladder import probe_all
 
 Done = subprocess.CompletedProcess[str]
 Crewcap = Callable[..., Done]

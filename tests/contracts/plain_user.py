@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crewcap.workspaces.uids import closed_to
+from crewcap.workspaces.sandbox.uids import closed_to
 
 NOBODY = 65_534
 ROOT = Path(__file__).resolve().parent.parent.parent

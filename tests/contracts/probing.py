@@ -23,7 +23,7 @@ from typing import Any
 from tests.contracts.sandboxes import PYTHON, Ground, ground, missing
 
 from crewcap.workspaces import LADDER
-from crewcap.workspaces.uids import is_root
+from crewcap.workspaces.sandbox.uids import is_root
 
 OBEDIENT = Path(__file__).with_name("obedient.py")
 _KEYCTL, _ADD_KEY = ({"x86_64": (250, 248), "aarch64": (219, 217)}).get(os.uname().machine, (-1, -1))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crewcap.workspaces import SANDBOXES, Child, Confined, Layout, Limits, Mount, Rung, Sandbox
-from crewcap.workspaces.uids import is_root, lease
+from crewcap.workspaces.sandbox.uids import is_root, lease
 
 T = TypeVar("T")
 PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "python3"
@@ -253,7 +253,7 @@ while True: time.sleep(60)
 DRIVER = """
 import asyncio, sys
 from pathlib import Path
-from crewcap.workspaces import SANDBOXES, Confined, Mount
+from crewcap.workspaces import Confined, Mount, SANDBOXES
 rung, uid, python, workspace, home, inside, program = sys.argv[1:]
 async def main():
     command = Confined(argv=(python, "-I", "-c", program, "stay"), environ={}, cwd=inside, mounts=(

@@ -22,7 +22,7 @@ from tests.contracts.sandboxes import DRIVER, PYTHON, ZOO, Family, Ground, famil
 
 from crewcap.errors import UnsafeEnvironment
 from crewcap.workspaces import LADDER, Limits, Outlet, Rung
-from crewcap.workspaces.uids import is_root
+from crewcap.workspaces.sandbox.uids import is_root
 
 pytestmark = pytest.mark.sandbox
 CANARY = "sk-ant-fake-canary-5d41"

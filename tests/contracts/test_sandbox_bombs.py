@@ -18,7 +18,7 @@ from tests.contracts.sandboxes import Family, Ground, Outcome, family, ground, m
 
 from crewcap.workspaces import LADDER, Limits, Rung
 from crewcap.workspaces.removal import remove_tree
-from crewcap.workspaces.watch import held_bytes
+from crewcap.workspaces.sandbox.watch import held_bytes
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(60)]
 MIB = 1 << 20

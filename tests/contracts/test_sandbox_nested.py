@@ -11,7 +11,7 @@ from tests.contracts import plain_user
 from tests.contracts.sandboxes import Ground, ground, missing
 
 from crewcap.workspaces import Mount
-from crewcap.workspaces.uids import is_root
+from crewcap.workspaces.sandbox.uids import is_root
 
 pytestmark = pytest.mark.sandbox
 INSIDE = "/opt/inner"

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from tests.contracts.plain_user import become, python, run
 
-from crewcap.workspaces.uids import is_root
+from crewcap.workspaces.sandbox.uids import is_root
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(not is_root(), reason="only root can take rights away")]
 
 PROBE = """
 import json
-from crewcap.workspaces.ladder import probe_all
+from crewcap.workspaces.sandbox.ladder import probe_all
 print(json.dumps({one.rung: one.missing for one in probe_all()}))
 """
 # Refuses what Docker's own filter refuses: unshare, and a clone that would make a namespace; clone3 does not exist.

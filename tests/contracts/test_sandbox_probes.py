@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pytest
 from tests.contracts import plain_user
 
-from crewcap.workspaces.uids import is_root
+from crewcap.workspaces.sandbox.uids import is_root
 
 pytestmark = pytest.mark.sandbox
 Who = Literal["as we are", "as a plain user"]

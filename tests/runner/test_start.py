@@ -29,9 +29,9 @@ from crewcap.runner.moments import Moment
 from crewcap.runner.start import Order, adapter_of, carry_out, find_agent, guard_keys, write_down
 from crewcap.settings.models import Settings
 from crewcap.stores.run_rows import AlreadyOpen
-from crewcap.workspaces.bubblewrap import Bubblewrap
-from crewcap.workspaces.landlock import Landlock
-from crewcap.workspaces.unconfined import Unconfined
+from crewcap.workspaces.sandbox.bubblewrap import Bubblewrap
+from crewcap.workspaces.sandbox.landlock import Landlock
+from crewcap.workspaces.sandbox.unconfined import Unconfined
 
 FOUND = Found(path=sys.executable, version="2.1.330", origin="setting")
 NOBODY = GatewayHandle(url="", control=Path("/nonexistent/control.sock"), pid=0)

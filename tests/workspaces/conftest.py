@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.workspaces.repos import Trip, make_repository, set_out
 
-from crewcap.workspaces.mirrors import Mirrors
+from crewcap.workspaces.repository.mirrors import Mirrors
 
 
 @pytest.fixture

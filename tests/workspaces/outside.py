@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from crewcap.workspaces import Fittings
-from crewcap.workspaces.authority import Authority
-from crewcap.workspaces.egress import Allowed, Bounds, Outside, Registry, egress
-from crewcap.workspaces.egress_log import Connection, read_log
+from crewcap.workspaces.egress.authority import Authority
+from crewcap.workspaces.egress.log import Connection, read_log
+from crewcap.workspaces.egress.opening import Allowed, Bounds, Outside, Registry, egress
 
 NAMES = ("packages.test", "files.test", "other.test", "private.test")
 AUTHORITY = Authority.make(NAMES, now=datetime.now(UTC))

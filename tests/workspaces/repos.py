@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crewcap.workspaces.harvest import Harvest, harvest
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.repositories import Base, Repository
-from crewcap.workspaces.review import NoChange, Returned, Spurned
-from crewcap.workspaces.supplies import NOTHING_MORE, Extent, Supply
+from crewcap.workspaces.repository.harvest import Harvest, harvest
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import Base, Repository
+from crewcap.workspaces.repository.review import NoChange, Returned, Spurned
+from crewcap.workspaces.repository.supplies import NOTHING_MORE, Extent, Supply
 
 PLAIN = {
     "PATH": os.environ["PATH"],

@@ -14,7 +14,7 @@ import pytest
 from tests.workspaces.repos import PLAIN, git, make_repository
 
 from crewcap.errors import UnsafeEnvironment, UsageError
-from crewcap.workspaces.mirrors import Mirrors
+from crewcap.workspaces.repository.mirrors import Mirrors
 
 
 class _BackEnd(BaseHTTPRequestHandler):

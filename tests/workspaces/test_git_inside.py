@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from tests.contracts.sandboxes import Ground, ground, missing, within
 from tests.workspaces.repos import Said, Trip, add_submodule, git, make_repository, set_out
-from tests.workspaces.test_large_files import PICTURE, _store, pointer
+from tests.workspaces.repository.test_large_files import PICTURE, _store, pointer
 
 from crewcap.workspaces import Rung
-from crewcap.workspaces.harvest import harvest
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.review import Returned
-from crewcap.workspaces.supplies import Extent
+from crewcap.workspaces.repository.harvest import harvest
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.review import Returned
+from crewcap.workspaces.repository.supplies import Extent
 
 pytestmark = pytest.mark.sandbox
 

@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "shell": Entry("crewcap.cli.shell:shell", "A shell in a run's own sandbox, without a key.", "Runs"),
     "checkout": Entry("crewcap.cli.checkout:checkout", "A run's branch as a git worktree of your own.", "Runs"),
     "resume": Entry("crewcap.cli.resume:resume", "Go on with a run that waits.", "Runs"),
+    "watch": Entry("crewcap.cli.watch:watch", "Signs of a runaway: the rules, and a replay over past runs.", "Runs"),
     "stop": Entry("crewcap.cli.stop:stop", "Stop a run and keep its work.", "Runs"),
     "cost": Entry("crewcap.cli.cost:cost", "One number, explained.", "Money"),
     "report": Entry("crewcap.cli.report:report", "Spend by day, model, run, issue, team...", "Money"),

@@ -20,7 +20,7 @@ from crewcap.errors import CrewcapError
 
 if TYPE_CHECKING:
     from crewcap.settings.served import ProviderSettings
-    from crewcap.workspaces.ladder import Tried
+    from crewcap.workspaces.sandbox.ladder import Tried
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -78,7 +78,7 @@ def look_at_settings(call: Call) -> Iterator[Finding]:
 
 def look_at_git(call: Call) -> Iterator[Finding]:
     """The one program that every run needs."""
-    from crewcap.workspaces.git import Git  # noqa: PLC0415
+    from crewcap.workspaces.repository.git import Git  # noqa: PLC0415
 
     yield Finding(name="git", level="ok", text=Git(call.environ).run("version").text.removeprefix("git version "))
 
@@ -104,7 +104,7 @@ def look_at_state(call: Call) -> Iterator[Finding]:
 
 def look_at_sandbox(call: Call) -> Iterator[Finding]:
     """Every rung of the ladder from the top, really tried: what is missing, what opens it, what it gives up."""
-    from crewcap.workspaces.ladder import probe_all  # noqa: PLC0415
+    from crewcap.workspaces.sandbox.ladder import probe_all  # noqa: PLC0415
 
     wanted = call.app.settings.defaults.sandbox
     if wanted == "unconfined":
@@ -135,7 +135,7 @@ def _standing(rung: Tried, taken: str) -> str:
 def look_at_limits(call: Call) -> Iterator[Finding]:
     """Which limits of a run hold on this machine; none of those that do not is passed over."""
     from crewcap.workspaces import Limits  # noqa: PLC0415
-    from crewcap.workspaces.ladder import limits_here  # noqa: PLC0415
+    from crewcap.workspaces.sandbox.ladder import limits_here  # noqa: PLC0415
 
     defaults = call.app.settings.defaults
     limits = Limits(

@@ -11,7 +11,7 @@ from crewcap.runner.fitting import Grounds
 from crewcap.settings.models import RepoSettings, Settings
 from crewcap.settings.repository import FILE, merge
 from crewcap.workspaces import Sandbox
-from crewcap.workspaces.repositories import Base, Repository
+from crewcap.workspaces.repository.repositories import Base, Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,8 @@ from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
 QUIET_S = 30.0
 WIDEST = 100  # columns of a line of the story; more is hard to read
 _AT_ONCE = 3
+_IN_FULL = frozenset({"watch"})  # steps whose words are evidence
+_STEP = 24  # columns before the words of a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,9 @@ def step_lines(elapsed_s: float, name: str, text: str, columns: int) -> list[str
     """`  0:13  check before    41 passed, 1 failed`."""
     if columns < NARROW:
         return wrap(f"{duration(elapsed_s)} {name}: {text}", columns, indent=" ")
+    if name in _IN_FULL:
+        first, *rest = wrap(one_line(text), min(columns, WIDEST) - _STEP)
+        return [f"{_time(elapsed_s)}  {pad(name, 15)} {first}", *(f"{'':{_STEP}}{line}" for line in rest)]
     return [fit(f"{_time(elapsed_s)}  {pad(name, 15)} {one_line(text)}", min(columns, WIDEST))]
 
 

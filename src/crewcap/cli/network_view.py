@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from crewcap.cli.screen import fit, many
 from crewcap.core.harmless import one_line
-from crewcap.workspaces.egress_log import Connection, asked_and_refused, hosts_line
+from crewcap.workspaces.egress.log import Connection, asked_and_refused, hosts_line
 
 _LONGEST_HOST = 34
 

@@ -27,10 +27,10 @@ from crewcap.runner.setup import SetUp, set_up
 from crewcap.settings.models import RepoSettings
 from crewcap.settings.repository import FILE
 from crewcap.settings.starter import Project, guess
-from crewcap.workspaces.egress_log import asked_and_refused, hosts_line, read_log
-from crewcap.workspaces.ladder import choose
+from crewcap.workspaces.egress.log import asked_and_refused, hosts_line, read_log
 from crewcap.workspaces.removal import remove_tree
-from crewcap.workspaces.uids import lease
+from crewcap.workspaces.sandbox.ladder import choose
+from crewcap.workspaces.sandbox.uids import lease
 
 LIMIT_S = 1_800.0
 _BRANCH = "crewcap/doctor-1"

@@ -29,9 +29,9 @@ from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.trackers import Tracker
 from crewcap.trackers.files import Files
 from crewcap.trackers.prompts import Prompts
-from crewcap.workspaces.egress_log import NAME, read_log
-from crewcap.workspaces.ladder import choose
-from crewcap.workspaces.repositories import Base, LeftOut, Repository
+from crewcap.workspaces.egress.log import NAME, read_log
+from crewcap.workspaces.repository.repositories import Base, LeftOut, Repository
+from crewcap.workspaces.sandbox.ladder import choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

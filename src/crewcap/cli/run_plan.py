@@ -21,7 +21,7 @@ from crewcap.runner.reach import loosened
 from crewcap.settings.hosts import expand
 from crewcap.settings.values import show_size
 from crewcap.workspaces import Limits, Sandbox
-from crewcap.workspaces.ladder import choose
+from crewcap.workspaces.sandbox.ladder import choose
 
 
 def show_plan(call: Call, job: Job) -> None:

@@ -62,7 +62,7 @@ async def _visit(call: Call, run: Run, command: tuple[str, ...], *, network: boo
     from crewcap.cli.grounds import grounds_of, repository_of  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.runner.fitting import fit_out  # noqa: PLC0415
     from crewcap.runner.visit import visit  # noqa: PLC0415
-    from crewcap.workspaces.ladder import choose  # noqa: PLC0415
+    from crewcap.workspaces.sandbox.ladder import choose  # noqa: PLC0415
 
     found = repository_of(call, run)
     sandbox = choose(run.sandbox, state=call.home.root)  # type: ignore[arg-type]  # a rung, as it was stored
@@ -110,7 +110,7 @@ def _alone(run: Run, folder: Path) -> Iterator[None]:
 def _plot(call: Call, run: Run, found: Found) -> Iterator[Plot]:
     """The run's folders, with a user id of their own for as long as the visit lasts."""
     from crewcap.runner.fitting import OWNER, Plot  # noqa: PLC0415
-    from crewcap.workspaces.uids import lease  # noqa: PLC0415
+    from crewcap.workspaces.sandbox.uids import lease  # noqa: PLC0415
 
     leased = lease(call.home.root / "uids")
     try:

@@ -37,7 +37,7 @@ def show(call: Call, *, run: str, network: bool) -> None:
 def _show_network(call: Call, run: Run) -> None:
     from crewcap.cli.network_view import network_json, network_lines  # noqa: PLC0415  (only this option needs it)
     from crewcap.cli.screen import Screen  # noqa: PLC0415
-    from crewcap.workspaces.egress_log import NAME, read_log  # noqa: PLC0415
+    from crewcap.workspaces.egress.log import NAME, read_log  # noqa: PLC0415
 
     connections = read_log(call.home.run(run.id) / NAME)
     if call.as_json:

@@ -28,7 +28,7 @@ from crewcap.runner.plan import Asked
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Totals
 from crewcap.trackers.files import Files
-from crewcap.workspaces.ladder import strongest
+from crewcap.workspaces.sandbox.ladder import strongest
 
 _COLUMNS = 80
 _CAP = Money.usd("0.10")

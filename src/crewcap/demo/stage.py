@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crewcap.errors import UsageError
 from crewcap.home import Home
-from crewcap.workspaces.seed import make_repository
+from crewcap.workspaces.repository.seed import make_repository
 
 MODEL = "claude-sonnet-5-5"
 CHECK = "python3 -m unittest discover -s tests"

@@ -23,20 +23,20 @@ from crewcap.runner.process import Site
 from crewcap.runner.rooms import Phase, Rooms, closed
 from crewcap.settings.models import RepoSettings, Settings
 from crewcap.workspaces import Fittings, Limits, Sandbox
-from crewcap.workspaces.containers import wants_containers
-from crewcap.workspaces.egress import egress
-from crewcap.workspaces.egress_allowed import allowed_of
-from crewcap.workspaces.egress_log import NAME
-from crewcap.workspaces.egress_rules import Allowed
-from crewcap.workspaces.executables import find_needs
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.ports import Address, relayed
-from crewcap.workspaces.prepared import PreparedTrees
-from crewcap.workspaces.recipes import Recipe
-from crewcap.workspaces.repositories import Base, Repository
-from crewcap.workspaces.services import find_services
-from crewcap.workspaces.supplies import Extent, Supply
-from crewcap.workspaces.toolchains import find_toolchains
+from crewcap.workspaces.egress.allowed import allowed_of
+from crewcap.workspaces.egress.log import NAME
+from crewcap.workspaces.egress.opening import egress
+from crewcap.workspaces.egress.ports import Address, relayed
+from crewcap.workspaces.egress.rules import Allowed
+from crewcap.workspaces.project.containers import wants_containers
+from crewcap.workspaces.project.executables import find_needs
+from crewcap.workspaces.project.prepared import PreparedTrees
+from crewcap.workspaces.project.recipes import Recipe
+from crewcap.workspaces.project.services import find_services
+from crewcap.workspaces.project.toolchains import find_toolchains
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import Base, Repository
+from crewcap.workspaces.repository.supplies import Extent, Supply
 
 PASSABLE = 0o711  # where the agent is a user of its own it must be able to walk through, and to see nothing
 OWNER = "owner"  # who sits at the keyboard, as `core/trust` calls it

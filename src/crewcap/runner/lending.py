@@ -21,7 +21,7 @@ from crewcap.core.trust import may_write
 from crewcap.errors import CrewcapError, UnsafeEnvironment
 from crewcap.settings.models import RepoSettings
 from crewcap.workspaces import Fittings
-from crewcap.workspaces.include import Included, copy_included, values_in
+from crewcap.workspaces.project.include import Included, copy_included, values_in
 
 LENT_IN = frozenset({"check", "agent", "shell"})  # the phases in which secrets are there
 _NOTES = "included.json"  # in the run's folder: names alone, never a value

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crewcap.workspaces import Child, Confined, Fittings, Layout, Limits, Mount, Outlet, Sandbox
-from crewcap.workspaces.interpreter import search_path
+from crewcap.workspaces.sandbox.interpreter import search_path
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 32 << 20

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from crewcap.settings.hosts import named_lists
 from crewcap.settings.models import RepoSettings
-from crewcap.workspaces.egress_log import Connection
+from crewcap.workspaces.egress.log import Connection
 
 _MOST_HOSTS = 20
 

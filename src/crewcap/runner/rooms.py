@@ -21,7 +21,7 @@ from typing import Literal
 from crewcap.runner.lending import LENT_IN
 from crewcap.runner.process import Site
 from crewcap.workspaces import Fittings
-from crewcap.workspaces.services import or_without
+from crewcap.workspaces.project.services import or_without
 
 Phase = Literal["setup", "check", "agent", "shell"]
 Out = Callable[[Phase], AbstractAsyncContextManager[Fittings]]

@@ -1,7 +1,7 @@
 """The project's setup: what an earlier one made, lent again, else the command itself and what it made kept.
 
-A tree is lent where everything that setup depends on is the same (`workspaces/recipes`), and kept only where the run
-starts from the default branch: what somebody's branch makes of a setup is no other run's business.
+A tree is lent where everything that setup depends on is the same (`workspaces/project/recipes`), and kept only where
+the run starts from the default branch: what somebody's branch makes of a setup is no other run's business.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from crewcap.runner import checks, project
 from crewcap.runner.fitting import Fitted, prepared_trees, recipe_of
 from crewcap.runner.process import Outcome
-from crewcap.workspaces.egress_log import asked_and_refused, hosts_line, read_log
-from crewcap.workspaces.prepared import Kept, Lent, NotLent, look
-from crewcap.workspaces.uids import is_root
+from crewcap.workspaces.egress.log import asked_and_refused, hosts_line, read_log
+from crewcap.workspaces.project.prepared import Kept, Lent, NotLent, look
+from crewcap.workspaces.sandbox.uids import is_root
 
 if TYPE_CHECKING:
-    from crewcap.workspaces.prepared import PreparedTrees
+    from crewcap.workspaces.project.prepared import PreparedTrees
 
 _TAIL = 600  # letters of what a failed setup said
 

@@ -42,10 +42,10 @@ from crewcap.settings.models import Settings
 from crewcap.stores import Ledger, RunStore, Totals
 from crewcap.trackers.issue_text import slug
 from crewcap.workspaces import Sandbox
-from crewcap.workspaces.environs import readable_keys
-from crewcap.workspaces.mirrors import Mirrors
-from crewcap.workspaces.repositories import Base, Repository
-from crewcap.workspaces.uids import lease
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import Base, Repository
+from crewcap.workspaces.sandbox.environs import readable_keys
+from crewcap.workspaces.sandbox.uids import lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

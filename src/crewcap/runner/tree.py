@@ -12,14 +12,14 @@ from pathlib import Path
 from crewcap.core.runs import Run
 from crewcap.errors import CrewcapError
 from crewcap.runner.process import Outcome, Site
-from crewcap.workspaces.harvest import Harvest, Perform, harvest
-from crewcap.workspaces.large_home import bring_large
-from crewcap.workspaces.leftovers import leave_out
-from crewcap.workspaces.mirrors import Mirrors
 from crewcap.workspaces.removal import remove_aside, set_aside
-from crewcap.workspaces.repositories import Base, Repository
-from crewcap.workspaces.review import Returned, Spurned
-from crewcap.workspaces.supplies import NOTHING_MORE, Supply
+from crewcap.workspaces.repository.harvest import Harvest, Perform, harvest
+from crewcap.workspaces.repository.large_home import bring_large
+from crewcap.workspaces.repository.leftovers import leave_out
+from crewcap.workspaces.repository.mirrors import Mirrors
+from crewcap.workspaces.repository.repositories import Base, Repository
+from crewcap.workspaces.repository.review import Returned, Spurned
+from crewcap.workspaces.repository.supplies import NOTHING_MORE, Supply
 
 RULES = ("CLAUDE.md", "AGENTS.md")
 _GIT_S = 300.0

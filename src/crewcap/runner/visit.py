@@ -1,7 +1,8 @@
 """A person inside a run's sandbox: a terminal of its own there where there is one here, else plain streams.
 
-Nothing of our own terminal goes in: the program `workspaces/teletype` holds one inside, and we carry keys, sizes and
-what is said over pipes. Ctrl-C is a key like any other then; what ends a visit is the end of its command, or of us.
+Nothing of our own terminal goes in: the program `workspaces/sandbox/teletype` holds one inside, and we carry keys,
+sizes and what is said over pipes. Ctrl-C is a key like any other then; what ends a visit is the end of its command, or
+of us.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from importlib import resources
 
 from crewcap.runner.process import Site
 from crewcap.workspaces import Child
-from crewcap.workspaces.interpreter import python
-from crewcap.workspaces.teletype import HEAD, RESIZED, SIZE, TYPED
+from crewcap.workspaces.sandbox.interpreter import python
+from crewcap.workspaces.sandbox.teletype import HEAD, RESIZED, SIZE, TYPED
 
 _CHUNK = 1 << 16
 _MOST_OUTPUT = 1 << 40  # a person who watches is no flood

@@ -170,19 +170,19 @@ class Sandbox(Protocol):
 
 
 def _bubblewrap() -> Sandbox:
-    from crewcap.workspaces.bubblewrap import Bubblewrap  # noqa: PLC0415
+    from crewcap.workspaces.sandbox.bubblewrap import Bubblewrap  # noqa: PLC0415
 
     return Bubblewrap()
 
 
 def _landlock() -> Sandbox:
-    from crewcap.workspaces.landlock import Landlock  # noqa: PLC0415
+    from crewcap.workspaces.sandbox.landlock import Landlock  # noqa: PLC0415
 
     return Landlock()
 
 
 def _unconfined() -> Sandbox:
-    from crewcap.workspaces.unconfined import Unconfined  # noqa: PLC0415
+    from crewcap.workspaces.sandbox.unconfined import Unconfined  # noqa: PLC0415
 
     return Unconfined()
 

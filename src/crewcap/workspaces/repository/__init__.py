@@ -1,0 +1,1 @@
+"""A run's side of git: trusted mirrors, private clones, and how work comes home."""
