@@ -54,7 +54,7 @@ COMMANDS: dict[str, Entry] = {
     "usage": Entry("crewcap.cli.usage_commands:usage", "Past usage, from agents' own transcripts.", "Money"),
     "budget": Entry("crewcap.cli.budget:budget", "Set, unset and list budgets.", "Money"),
     "key": Entry("crewcap.cli.key:key", "Make, list and revoke virtual keys.", "Money"),
-    "price": Entry("crewcap.cli.price:price", "The price book: list, check, diff.", "Money"),
+    "price": Entry("crewcap.cli.price:price", "The price book: list, check, diff, reprice.", "Money"),
     "ledger": Entry("crewcap.cli.ledger:ledger", "Verify, reconcile and back up the books.", "Money"),
     "gateway": Entry("crewcap.cli.gateway:gateway", "The metering gateway alone.", "Serve"),
     "simulator": Entry("crewcap.cli.simulator:simulator", "A scripted provider on loopback.", "Serve"),
