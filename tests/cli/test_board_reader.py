@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
 
-from crewcap.cli.board_reader import BoardReader, Pace
+from crewcap.cli.board_reader import BoardReader
 from crewcap.cli.context import Call, make_call
 from crewcap.core.budget import ALL, Scope
 from crewcap.core.money import Money
@@ -129,14 +129,3 @@ def test_the_header_has_the_day_and_the_month_of_everything(home: RunHome, call:
         ("day", Money.usd("25")),
         ("month", Money.usd("900")),
     ]
-
-
-def test_the_pace_is_that_of_the_last_minutes() -> None:
-    """A run that was fast an hour ago and stands still is not fast."""
-    pace = Pace.since(0.0)
-    assert pace.note(60.0, Money.usd("1")) == Money.usd("1")
-    for minute in range(2, 30):
-        pace.note(minute * 60.0, Money.usd("10"))
-    assert pace.note(1_800.0, Money.usd("10")) == Money(0)
-    assert pace.note(1_860.0, Money.usd("11")) == Money.usd("0.20")
-    assert len(pace.samples) < 10

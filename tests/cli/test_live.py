@@ -10,13 +10,23 @@ import pytest
 from tests.cli.test_closing import PAUSED, RUN, closing
 
 from crewcap.cli.deeds import Deed
+from crewcap.cli.gauges import Gauges
 from crewcap.cli.live import LiveView, Now, deed_lines, quiet_line, status_lines, step_lines
 from crewcap.cli.opening import Opening
 from crewcap.cli.screen import Screen, columns_of
+from crewcap.core.estimate import Estimate
 from crewcap.core.money import Money
 from crewcap.core.runs import Acted, AgentEvent, Answered, Retried, RunState, Said
 from crewcap.runner.moments import Counted, Ended, Heard, Stepped
 
+GAUGES = Gauges(
+    state=RunState.RUNNING,
+    cached=91_000,
+    prompts=100_000,
+    context=38_000,
+    window=200_000,
+    expected=Estimate(basis="history", p10=Money.usd("0.25"), p50=Money.usd("0.40"), p90=Money.usd("0.90"), jobs=31),
+)
 WORKING = replace(RUN, state=RunState.RUNNING, verdict=None, created_at=datetime(2026, 11, 22, tzinfo=UTC))
 
 
@@ -137,15 +147,85 @@ def test_the_lines_below_the_story_tell_money_first() -> None:
         turns=4,
         recent=(done,),
         doing=(doing,),
+        worked_s=28,
+        per_minute=usd("0.14"),
+        gauges=GAUGES,
     )
     assert status_lines(now, 80) == [
         " fix-login.1  Login fails when the e-mail has capitals           shop    running",
-        " $0.16 of $3.00 [#...................]  5 %  + $0.11 held   $0.2341/min",
-        " turn 4 of 40   0:41 of 45m   claude-sonnet-5   1 agent",
+        " $0.16 of $3.00 [#...................]  5 %  + $0.11 held   $0.14/min",
+        " turn 4 of 40   0:28 of 45m   sonnet-5   cache 91 %   context 38k/200k   1 agent",
         "    edit   src/auth/login.py  +3 -1                               5 s     +$0.04",
-        "  > run    pytest tests/test_login.py                             0 s",
+        "  > run    pytest tests/test_login.py                             5 s",
+        " expected $0.40 (0.25-0.90), from 31 earlier runs",
         " Ctrl-C pauses and keeps everything; twice stops",
     ]
+
+
+def test_where_there_is_less_room_money_turns_and_the_cache_stay() -> None:
+    now = Now(run=WORKING, spent=usd("0.16"), turns=4, gauges=GAUGES, agents=3)
+    assert status_lines(now, 60)[2] == " turn 4 of 40   0:00 of 45m   cache 91 %   3 agents"
+    assert status_lines(replace(now, gauges=None), 60)[2] == " turn 4 of 40   0:00 of 45m   sonnet-5   3 agents"
+
+
+def test_a_timeout_is_told_of_only_while_it_runs() -> None:
+    """Setup and checks have limits of their own; the run's timeout is its agent's."""
+    setup = Now(run=replace(WORKING, state=RunState.PREPARING), elapsed_s=13)
+    assert status_lines(setup, 80)[2] == " turn 0 of 40   0:13   sonnet-5   1 agent"
+
+
+def test_a_run_that_is_dearer_than_its_like_is_said_to_be() -> None:
+    now = Now(run=WORKING, spent=usd("0.91"), turns=4, gauges=GAUGES)
+    assert " expected $0.40 (0.25-0.90), from 31 earlier runs; dearer by now than nine of ten" in status_lines(now, 80)
+
+
+def test_the_time_of_the_agent_is_counted_while_it_works() -> None:
+    """A run that is resumed goes on from what its agent worked before."""
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_terminal=True)
+    shown.opening = replace(shown.opening, run=replace(WORKING, state=RunState.PREPARING, agent_seconds=60))
+    shown.__post_init__()
+    shown.begin()
+    for seconds, moment in (
+        (20, Stepped(name="setup", text="done")),
+        (25, Counted(spent=usd("0"), held=usd("0.11"), turns=1)),
+        (55, Counted(spent=usd("0.06"), held=usd("0"), turns=1)),
+    ):
+        watch.now = 1_000.0 + seconds
+        paper.text = ""
+        shown.feed(moment)
+    assert "1:30 of 45m" in paper.text
+    assert "$0.12/min" in paper.text
+
+
+def test_what_the_books_say_is_shown_with_the_next_moment() -> None:
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_terminal=True)
+    shown.begin()
+    shown.know(replace(GAUGES, state=RunState.FINISHING))
+    shown.feed(Counted(spent=usd("0.06"), held=usd("0"), turns=3))
+    assert "    finishing\n" in paper.text
+    assert "cache 91 %   context 38k/200k" in paper.text
+
+
+def test_a_window_that_was_made_smaller_is_drawn_in_its_new_size_over_all_of_the_old() -> None:
+    """The terminal has broken the lines that were there: more rows are to be erased than were drawn."""
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_terminal=True)
+    shown.begin()
+    counted = Counted(spent=usd("0.06"), held=usd("0"), turns=3)
+    shown.feed(counted)
+    drawn = status_lines(Now(run=WORKING, spent=usd("0.06"), turns=3, worked_s=59), 80)
+    shown.measure = lambda: Screen(columns=40, rows=3, is_terminal=True)
+    paper.text = ""
+    shown.feed(counted)
+    assert paper.text.startswith(f"\x1b[{sum(-(-columns_of(line) // 40) for line in drawn)}F\x1b[J")
+    assert all(columns_of(line) <= 40 for line in paper.visible[1:])
+    shown.measure = lambda: Screen(columns=80, rows=3, is_terminal=True)
+    shown.feed(counted)
+    paper.text = ""
+    shown.feed(counted)
+    assert paper.text.startswith("\x1b[2F\x1b[J")
 
 
 def test_the_state_below_the_story_follows_the_run() -> None:
@@ -157,6 +237,7 @@ def test_the_state_below_the_story_follows_the_run() -> None:
     shown.begin()
     for moment, state in (
         (Stepped(name="workspace", text="14 files"), "preparing"),
+        (Counted(spent=usd("0"), held=usd("0"), turns=0), "preparing"),
         (Counted(spent=usd("0.06"), held=usd("0.11"), turns=3), "running"),
         (Stepped(name="check after", text="42 passed"), "finishing"),
         (Counted(spent=usd("0.06"), held=usd("0"), turns=3), "finishing"),

@@ -14,6 +14,7 @@ def test_ten_like_it_are_gone_by() -> None:
     past = [job(n) for n in range(1, 11)]
     found = estimate(past, workflow="run", model="claude-sonnet-5", repo="shop")
     assert (found.basis, found.p50, found.p90, found.jobs) == ("history", Money.usd(5), Money.usd(9), 10)
+    assert found.p10 == Money.usd(1)
     assert found.like == "runs in shop on claude-sonnet-5"
 
 

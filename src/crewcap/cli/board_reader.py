@@ -7,13 +7,13 @@ little of them can still change: a request that was in flight, a word about mone
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from crewcap.cli.board import Board, Row
 from crewcap.cli.context import Call
+from crewcap.cli.pace import Pace
 from crewcap.cli.past import zone_of
 from crewcap.cli.run_view import cost_of, is_cut_short, totals_of
 from crewcap.core.budget import ALL, Balance, Scope
@@ -25,31 +25,8 @@ from crewcap.core.runs import OPEN_STATES, Run, RunId, RunState, Verdict
 _SHOWN = timedelta(hours=12)  # how long ended runs stay on the board
 _LOOKED_THROUGH = 200  # of the newest runs, for those that ended lately
 _ALL_AGAIN_S = 10.0
-_PACE_S = 300.0  # what `/min` looks back on
-_BETWEEN_S = 5.0  # samples of it
 _TOLD = frozenset({"agent", "step", "check", "note"})
 _NO_SCOPES = ("all", "run", "issue", "repo", "key")  # kinds of budgets for which a run need not be looked up
-
-
-@dataclass(slots=True)
-class Pace:
-    """Money a minute over the last few minutes; of a run that is younger, since it started."""
-
-    samples: deque[tuple[float, int]]
-
-    @classmethod
-    def since(cls, started_s: float) -> Pace:
-        """Of a run that had cost nothing then."""
-        return cls(deque([(started_s, 0)]))
-
-    def note(self, at_s: float, cost: Money) -> Money:
-        """A cost that was seen; the pace by now."""
-        while len(self.samples) > 1 and self.samples[1][0] <= at_s - _PACE_S:
-            self.samples.popleft()
-        first_s, before = self.samples[0]
-        if at_s - self.samples[-1][0] >= _BETWEEN_S:
-            self.samples.append((at_s, cost.nano))
-        return Money(max(0, cost.nano - before) * 60 // max(1, round(at_s - first_s)))
 
 
 @dataclass(slots=True)

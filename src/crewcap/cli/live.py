@@ -1,7 +1,8 @@
 """A run while it works: a story that stays on the screen, and below it a few lines that are drawn anew.
 
 The story is the same text on a terminal and in a pipe. The lines below it exist on a terminal only; a pipe gets one
-line when nothing else was said for half a minute. Everything is fed from the run's moments; the view asks nobody.
+line when nothing else was said for half a minute. Everything is fed from the run's moments, and from gauges that
+whoever feeds it has read; the view itself asks nobody but the terminal for its size.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from crewcap.cli.closing import Closing, closing_lines, colour_of
 from crewcap.cli.deeds import Deed, Deeds
+from crewcap.cli.gauges import Gauges
 from crewcap.cli.opening import Opening, opening_lines
-from crewcap.cli.screen import NARROW, Screen, bar, columns_of, duration, fit, many, pad, percent, span, wrap
+from crewcap.cli.pace import Pace
+from crewcap.cli.screen import NARROW, Screen, bar, columns_of, count, duration, fit, many, pad, percent, span, wrap
+from crewcap.core.estimate import Estimate
 from crewcap.core.harmless import one_line
 from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import Acted, AgentEvent, Answered, Retried, Run, RunState
@@ -37,6 +41,9 @@ class Now:
     recent: tuple[Deed, ...] = ()
     doing: tuple[Deed, ...] = ()
     agents: int = 1
+    worked_s: float = 0.0  # of the agent: what its timeout counts
+    per_minute: Money = ZERO
+    gauges: Gauges | None = None
 
 
 def step_lines(elapsed_s: float, name: str, text: str, columns: int) -> list[str]:
@@ -71,11 +78,13 @@ def status_lines(now: Now, columns: int) -> list[str]:
     lines = [
         f" {pad(f'{run.name}  {title}', width - columns_of(where) - 2)} {where}",
         f" {_money(now)}",
-        f" {_pace(now)}",
+        f" {_progress(now, width - 1)}",
     ]
-    lines += [_deed_row(deed, width) for deed in (*now.recent, *now.doing[:_AT_ONCE])]
+    lines += [_deed_row(deed, width, now.elapsed_s) for deed in (*now.recent, *now.doing[:_AT_ONCE])]
     if now.held and not now.spent:
         lines.append(" held: promised to the request in flight; what it does not use comes back")
+    if now.gauges is not None and now.gauges.expected is not None:
+        lines.append(f" {_expected(now.gauges.expected, now.spent)}")
     return [*lines, " Ctrl-C pauses and keeps everything; twice stops"]
 
 
@@ -93,6 +102,8 @@ def _as_of(moment: Moment, run: Run) -> Run:
             return replace(run, state=RunState.FINISHING)
         case Stepped() if run.state == RunState.QUEUED:
             return replace(run, state=RunState.PREPARING)
+        case Counted(turns=0):  # it is counted from the beginning, and nothing was asked yet
+            return run
         case Heard() | Counted() if run.state != RunState.FINISHING:
             return replace(run, state=RunState.RUNNING)
     return run
@@ -105,21 +116,47 @@ def _time(seconds: float) -> str:
 def _money(now: Now) -> str:
     cap = now.run.cap
     held = f"  + {now.held.show()} held" if now.held else ""
-    pace = Money(now.spent.nano * 60 // max(1, round(now.elapsed_s)))
-    a_minute = f"   {pace.show()}/min" if now.spent and now.elapsed_s >= 10 else ""
+    a_minute = f"   {now.per_minute.show()}/min" if now.per_minute else ""
     return f"{now.spent.show()} of {cap.show()} {bar(now.spent, cap)}  {percent(now.spent, cap)}{held}{a_minute}"
 
 
-def _pace(now: Now) -> str:
-    run = now.run
-    time = f"{duration(now.elapsed_s)} of {span(run.timeout_s)}"
-    return f"turn {now.turns} of {run.max_turns}   {time}   {run.model}   {many(now.agents, 'agent')}"
+def _progress(now: Now, width: int) -> str:
+    """`turn 4 of 40   0:41 of 45m   sonnet-5   cache 91 %   context 38k/200k   1 agent`, or what fits of it."""
+    run, gauges = now.run, now.gauges
+    worked = f"{duration(now.worked_s)} of {span(run.timeout_s)}"
+    parts = {
+        "turn": f"turn {now.turns} of {run.max_turns}",
+        "time": worked if run.state == RunState.RUNNING else duration(now.elapsed_s),
+        "model": run.model.removeprefix("claude-"),
+        "cache": f"cache {percent(gauges.cached, gauges.prompts)}" if gauges and gauges.prompts else "",
+        "context": _context(gauges) if gauges and gauges.context else "",
+        "agents": many(now.agents, "agent"),
+    }
+    for missing in ("", "model", "agents" if now.agents == 1 else "", "context", "cache", "agents", "time"):
+        parts[missing] = ""
+        line = "   ".join(filter(None, parts.values()))
+        if columns_of(line) <= width:
+            break
+    return line
 
 
-def _deed_row(deed: Deed, width: int) -> str:
+def _context(gauges: Gauges) -> str:
+    window = f"/{count(gauges.window)}" if gauges.window else ""
+    return f"context {count(gauges.context)}{window}"
+
+
+def _expected(past: Estimate, spent: Money) -> str:
+    """`expected $0.40 (0.25-0.90), from 31 earlier runs`, and whether it has become dearer than most of them."""
+    low, high = (amount.show().removeprefix("$") for amount in (past.p10, past.p90))
+    dear = "; dearer by now than nine of ten" if spent > past.p90 else ""
+    return f"expected {past.p50.show()} ({low}-{high}), from {past.jobs} earlier runs{dear}"
+
+
+def _deed_row(deed: Deed, width: int, now_s: float) -> str:
     """`  > run    pytest tests/test_login.py             9 s`: with its cost once it is done."""
     cost = f"+{deed.cost.show()}" if deed.took_s is not None and deed.cost else ""
-    tail = f"{round(deed.took_s or 0):>4} s  {cost:>9}"
+    took_s = now_s - deed.began_s if deed.took_s is None else deed.took_s
+    tail = f"{round(max(0.0, took_s)):>4} s  {cost:>9}"
     mark = ">" if deed.took_s is None else " "
     room = max(10, width - columns_of(tail) - 12)
     return f"  {mark} {pad(deed.verb, 6)} {pad(fit(deed.words, room), room)} {tail}".rstrip()
@@ -133,24 +170,31 @@ class LiveView:
     write: Callable[[str], None]
     monotonic: Callable[[], float]
     opening: Opening
+    measure: Callable[[], Screen] | None = None  # the screen as it is now; a window is made smaller and larger
     _now: Now = field(init=False)
     _deeds: Deeds = field(init=False, default_factory=Deeds)
     _began: float = field(init=False, default=0.0)
     _spoke: float = field(init=False, default=0.0)
-    _drawn: int = field(init=False, default=0)  # lines below the story
+    _drawn: list[str] = field(init=False, default_factory=list)  # lines below the story
+    _pace: Pace | None = field(init=False, default=None)  # since its first request
     _is_gone: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._now = Now(run=self.opening.run)
+        self._now = Now(run=self.opening.run, worked_s=self.opening.run.agent_seconds)
 
     def begin(self) -> None:
         """Print the head; time runs from here."""
         self._began = self.monotonic()
         self._say(opening_lines(self.opening, self.screen.columns))
 
+    def know(self, gauges: Gauges) -> None:
+        """What the books say of the run; shown with the next moment."""
+        self._now = replace(self._now, gauges=gauges, run=replace(self._now.run, state=gauges.state))
+
     def feed(self, moment: Moment) -> None:
         """Tell what happened."""
-        self._now = replace(self._now, run=_as_of(moment, self._now.run), elapsed_s=self.monotonic() - self._began)
+        self._pass_time()
+        self._now = replace(self._now, run=_as_of(moment, self._now.run))
         match moment:
             case Stepped():
                 self._tell(self._deeds.flush())
@@ -158,7 +202,7 @@ class LiveView:
             case Heard():
                 self._hear(moment.event, turn=moment.turn, spent=moment.spent)
             case Counted():
-                self._now = replace(self._now, spent=moment.spent, held=moment.held, turns=moment.turns)
+                self._count(moment)
             case Ended():
                 self._tell(self._deeds.give_up())
                 self._now = replace(self._now, run=moment.run)
@@ -177,6 +221,20 @@ class LiveView:
     def last_deed(self) -> str:
         """What the agent did last, for the message of a pause."""
         return self._deeds.last
+
+    def _pass_time(self) -> None:
+        """The run's time, and the part of it that its agent worked."""
+        now, elapsed_s = self._now, self.monotonic() - self._began
+        worked_s = now.worked_s + (elapsed_s - now.elapsed_s if now.run.state == RunState.RUNNING else 0.0)
+        self._now = replace(now, elapsed_s=elapsed_s, worked_s=worked_s)
+
+    def _count(self, counted: Counted) -> None:
+        """Money and turns by the ledger; a run that is resumed has spent some before."""
+        self._now = replace(self._now, spent=counted.spent, held=counted.held, turns=counted.turns)
+        if self._pace is None and (counted.held or counted.spent):
+            self._pace = Pace.since(self._now.elapsed_s, counted.spent)
+        if self._pace is not None:
+            self._now = replace(self._now, per_minute=self._pace.note(self._now.elapsed_s, counted.spent))
 
     def _hear(self, event: AgentEvent, *, turn: int, spent: Money) -> None:
         cost, at_s = spent - self._now.spent, self._now.elapsed_s
@@ -201,12 +259,13 @@ class LiveView:
     def _draw(self) -> None:
         """The lines below the story; a pipe gets one when it is quiet for long."""
         if self.screen.is_terminal:
+            self.screen = self.measure() if self.measure is not None else self.screen
             deeds = self._deeds
             now = replace(self._now, recent=deeds.recent, doing=deeds.doing, agents=deeds.agents)
             lines = self.screen.lines(status_lines(now, self.screen.columns))
-            self._erase()
-            self._drawn = len(lines)
-            self._put("".join(f"{line}\n" for line in lines))
+            lines = lines[: max(1, self.screen.rows - 1)] if self.screen.rows else lines
+            erasure, self._drawn = self._erasure(), lines
+            self._put(erasure + "".join(f"{line}\n" for line in lines))
         elif self.monotonic() - self._spoke >= QUIET_S:
             self._tell(self._deeds.flush())
             self._say([quiet_line(self._now)])
@@ -218,9 +277,16 @@ class LiveView:
         self._put("".join(f"{line}\n" for line in self.screen.lines(lines)))
 
     def _erase(self) -> None:
-        if self._drawn:
-            self._put(f"\x1b[{self._drawn}F\x1b[J")
-            self._drawn = 0
+        if erasure := self._erasure():
+            self._put(erasure)
+
+    def _erasure(self) -> str:
+        """Up to where the lines below the story began; a terminal that became narrower has broken them."""
+        if not self._drawn:
+            return ""
+        rows = sum(max(1, -(-columns_of(line) // self.screen.columns)) for line in self._drawn)
+        self._drawn = []
+        return f"\x1b[{rows}F\x1b[J"
 
     def _put(self, text: str) -> None:
         """Write; when nobody reads any more the run goes on all the same."""

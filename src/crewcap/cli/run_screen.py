@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 from crewcap.cli.books import makeup_of
 from crewcap.cli.closing import Closing
 from crewcap.cli.context import Call
+from crewcap.cli.gauges import GaugeReader
 from crewcap.cli.live import LiveView
 from crewcap.cli.opening import Opening, lefts_of, walls
 from crewcap.cli.report_rows import makeup_line
@@ -22,7 +23,7 @@ from crewcap.core.budget import Scope
 from crewcap.core.money import Money
 from crewcap.core.runs import Run, Verdict
 from crewcap.runner.account import account
-from crewcap.runner.moments import Moment
+from crewcap.runner.moments import Counted, Moment
 from crewcap.runner.reach import loosened
 from crewcap.workspaces import Sandbox
 
@@ -39,6 +40,7 @@ class RunScreen:
 
     call: Call
     _view: LiveView | None = None
+    _gauges: GaugeReader | None = None
     _scopes: tuple[str, ...] = ()
 
     def begin(self, job: Job, run: Run, sandbox: Sandbox) -> None:
@@ -58,14 +60,20 @@ class RunScreen:
             ),
         )
         write = _say_nothing if self.call.quiet else _writer(self.call)
-        screen = Screen.of(sys.stderr if self.call.as_json else sys.stdout, self.call.environ)
-        self._view = LiveView(screen=screen, write=write, monotonic=time.monotonic, opening=opening)
+        screen = self._screen()
+        self._view = LiveView(
+            screen=screen, write=write, monotonic=time.monotonic, opening=opening, measure=self._screen
+        )
+        self._gauges = GaugeReader(self.call, run) if screen.is_terminal and not self.call.quiet else None
         self._view.begin()
 
     def feed(self, moment: Moment) -> None:
         """Something happened."""
-        if self._view is not None:
-            self._view.feed(moment)
+        if self._view is None:
+            return
+        if isinstance(moment, Counted) and self._gauges is not None:
+            self._view.know(self._gauges.read())
+        self._view.feed(moment)
 
     def close(self, run: Run) -> None:
         """The last block, or the object."""
@@ -85,6 +93,10 @@ class RunScreen:
             )
         if self.call.as_json:
             self.call.emit(as_json(self.call, run, totals))
+
+    def _screen(self) -> Screen:
+        """Where the story goes, as it is now."""
+        return Screen.of(sys.stderr if self.call.as_json else sys.stdout, self.call.environ)
 
 
 class Caching(TypedDict):

@@ -121,6 +121,7 @@ class Screen:
     """What the place can take that we write to."""
 
     columns: int = PIPED_COLUMNS
+    rows: int = 0  # 0 = there is no end to them
     is_terminal: bool = False  # redrawn, and people are looking
     has_colour: bool = False
     is_unicode: bool = True
@@ -133,6 +134,7 @@ class Screen:
         encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "").replace("_", "")
         return cls(
             columns=_width(stream, environ) if is_tty else _said(environ) or PIPED_COLUMNS,
+            rows=_height(stream) if is_tty else 0,
             is_terminal=is_tty and not dumb,
             has_colour=is_tty and not dumb and not environ.get("NO_COLOR"),
             is_unicode=encoding.startswith("utf"),
@@ -183,3 +185,10 @@ def _width(stream: TextIO, environ: Mapping[str, str]) -> int:
         return os.get_terminal_size(stream.fileno()).columns or PIPED_COLUMNS
     except (OSError, ValueError):
         return PIPED_COLUMNS
+
+
+def _height(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).lines
+    except (OSError, ValueError):
+        return 0

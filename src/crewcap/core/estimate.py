@@ -13,7 +13,7 @@ from typing import Literal
 
 from crewcap.core.calibration import PILOT
 from crewcap.core.history import Job, quantile
-from crewcap.core.money import Money
+from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import Issue
 
 _PATH = re.compile(
@@ -57,6 +57,7 @@ class Estimate:
     p90: Money
     jobs: int  # that it rests on
     like: str = ""  # which ones they were, in words
+    p10: Money = ZERO  # one of ten costs no more
 
 
 def estimate(past: Sequence[Job], *, workflow: str, model: str, repo: str) -> Estimate:
@@ -64,8 +65,8 @@ def estimate(past: Sequence[Job], *, workflow: str, model: str, repo: str) -> Es
     for like, alike in _alike(past, workflow=workflow, model=model, repo=repo):
         costs = [job.cost for job in alike if job.is_over]
         if len(costs) >= PILOT:
-            p50, p90 = quantile(costs, 50), quantile(costs, 90)
-            return Estimate(basis="history", p50=p50, p90=p90, jobs=len(costs), like=like)
+            p10, p50, p90 = (quantile(costs, percent) for percent in (10, 50, 90))
+            return Estimate(basis="history", p10=p10, p50=p50, p90=p90, jobs=len(costs), like=like)
     seen = sum(job.is_over and job.is_run for job in past)
     return Estimate(basis="published", p50=PUBLISHED[0].low, p90=PUBLISHED[0].high, jobs=seen)
 
