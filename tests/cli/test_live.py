@@ -168,6 +168,38 @@ def test_where_there_is_less_room_money_turns_and_the_cache_stay() -> None:
     assert status_lines(replace(now, gauges=None), 60)[2] == " turn 4 of 40   0:00 of 45m   sonnet-5   3 agents"
 
 
+def test_what_a_deed_cost_is_known_whenever_the_money_is_counted() -> None:
+    """The ledger is looked at twice a second; a request is paid before, while or after its call is heard of."""
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_terminal=True)
+    shown.begin()
+    shown.feed(Counted(spent=usd("0"), held=usd("0.11"), turns=1))
+    shown.feed(Counted(spent=usd("0.06"), held=usd("0"), turns=1))
+    shown.feed(heard(Acted(verb="edit", what="a.py", call="1"), 1, "0.06"))
+    shown.feed(heard(Answered(call="1"), 1, "0.06"))
+    shown.feed(heard(Acted(verb="run", what="pytest", call="2"), 2, "0.06"))
+    paper.text = ""
+    shown.feed(heard(Answered(call="2"), 2, "0.10"))
+    assert [line.split()[-1] for line in paper.visible if line.startswith("    ")] == ["+$0.06", "+$0.04"]
+
+
+def test_a_resumed_run_does_not_charge_its_past_to_its_first_deed() -> None:
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_terminal=True)
+    shown.begin()
+    shown.feed(Counted(spent=usd("2.97"), held=usd("0"), turns=31))
+    shown.feed(heard(Acted(verb="edit", what="a.py", call="1"), 32, "2.97"))
+    paper.text = ""
+    shown.feed(heard(Answered(call="1"), 32, "3.01"))
+    assert [line.split()[-1] for line in paper.visible if line.startswith("    ")] == ["+$0.04"]
+
+
+def test_on_sixty_columns_money_is_one_line() -> None:
+    now = Now(run=WORKING, spent=usd("0.1634"), held=usd("0.3181"), per_minute=usd("0.1416"), turns=4)
+    assert status_lines(now, 60)[1] == " $0.1634 of $3.00  5 %  + $0.3181 held   $0.1416/min"
+    assert status_lines(now, 66)[1] == " $0.1634 of $3.00 [#.........]  5 %  + $0.3181 held   $0.1416/min"
+
+
 def test_a_timeout_is_told_of_only_while_it_runs() -> None:
     """Setup and checks have limits of their own; the run's timeout is its agent's."""
     setup = Now(run=replace(WORKING, state=RunState.PREPARING), elapsed_s=13)
@@ -336,3 +368,13 @@ def test_what_it_did_last_is_known_for_the_message_of_a_pause() -> None:
     shown.feed(Ended(run=PAUSED))
     shown.close(closing(PAUSED))
     assert "paused at the cap" in paper.text
+
+
+def test_evidence_of_the_watch_is_told_in_full() -> None:
+    """Other steps are cut to one line; what paused a run is not."""
+    words = "paused: ran python3 -m unittest discover -s tests 8 times with the same answer, turns 10-17"
+    said = step_lines(13, "watch", words, 80)
+    assert said == [
+        "  0:13  watch           paused: ran python3 -m unittest discover -s tests 8",
+        "                        times with the same answer, turns 10-17",
+    ]

@@ -66,13 +66,13 @@ class Deeds:
         deed = Deed(verb=event.verb, what=event.what, turn=turn, agent=name, began_s=at_s, cost=cost)
         self._open[event.agent, event.call] = deed
 
-    def end(self, event: Answered, *, at_s: float, so_far: Money) -> tuple[Deed, ...]:
-        """A call has its answer; the deeds that can be told now."""
+    def end(self, event: Answered, *, at_s: float, so_far: Money, cost: Money = ZERO) -> tuple[Deed, ...]:
+        """A call has its answer; `cost` is what became known meanwhile. The deeds that can be told now."""
         begun = self._open.pop((event.agent, event.call), None)
         if begun is None:
             return ()
         what, took_s = _outcome(begun, event), at_s - begun.began_s
-        deed = replace(begun, what=what, took_s=took_s, so_far=so_far, is_error=event.is_error)
+        deed = replace(begun, what=what, took_s=took_s, so_far=so_far, cost=begun.cost + cost, is_error=event.is_error)
         self.recent = (*self.recent, deed)[-_RECENT:]
         if self._group is not None and _is_alike(self._group, deed):
             self._group = replace(self._group, what=f"{self._group.what}, {deed.what}", so_far=so_far)

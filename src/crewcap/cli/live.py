@@ -25,6 +25,7 @@ from crewcap.runner.moments import Counted, Ended, Heard, Moment, Stepped
 QUIET_S = 30.0
 WIDEST = 100  # columns of a line of the story; more is hard to read
 _AT_ONCE = 3
+_CELLS = 20
 _IN_FULL = frozenset({"watch"})  # steps whose words are evidence
 _STEP = 24  # columns before the words of a step
 
@@ -77,7 +78,7 @@ def status_lines(now: Now, columns: int) -> list[str]:
     title = fit(one_line(run.issue.title), max(0, width - columns_of(f" {run.name}    {where}")))
     lines = [
         f" {pad(f'{run.name}  {title}', width - columns_of(where) - 2)} {where}",
-        f" {_money(now)}",
+        f" {_money(now, width - 1)}",
         f" {_progress(now, width - 1)}",
     ]
     lines += [_deed_row(deed, width, now.elapsed_s) for deed in (*now.recent, *now.doing[:_AT_ONCE])]
@@ -113,11 +114,17 @@ def _time(seconds: float) -> str:
     return f"{duration(seconds):>6}"
 
 
-def _money(now: Now) -> str:
-    cap = now.run.cap
+def _money(now: Now, width: int) -> str:
+    """`$0.16 of $3.00 [#...................]  5 %  + $0.11 held   $0.14/min`, with a shorter bar or none."""
     held = f"  + {now.held.show()} held" if now.held else ""
     a_minute = f"   {now.per_minute.show()}/min" if now.per_minute else ""
-    return f"{now.spent.show()} of {cap.show()} {bar(now.spent, cap)}  {percent(now.spent, cap)}{held}{a_minute}"
+    for cells in (_CELLS, _CELLS // 2, 0):
+        gauge = f" {bar(now.spent, now.run.cap, cells)}" if cells else ""
+        share = percent(now.spent, now.run.cap)
+        line = f"{now.spent.show()} of {now.run.cap.show()}{gauge}  {share}{held}{a_minute}"
+        if columns_of(line) <= width:
+            break
+    return line
 
 
 def _progress(now: Now, width: int) -> str:
@@ -177,6 +184,7 @@ class LiveView:
     _spoke: float = field(init=False, default=0.0)
     _drawn: list[str] = field(init=False, default_factory=list)  # lines below the story
     _pace: Pace | None = field(init=False, default=None)  # since its first request
+    _charged: Money = field(init=False, default=ZERO)  # to deeds, so far
     _is_gone: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -233,21 +241,28 @@ class LiveView:
         self._now = replace(self._now, spent=counted.spent, held=counted.held, turns=counted.turns)
         if self._pace is None and (counted.held or counted.spent):
             self._pace = Pace.since(self._now.elapsed_s, counted.spent)
+            self._charged = counted.spent if self.opening.run.agent_seconds else ZERO
         if self._pace is not None:
             self._now = replace(self._now, per_minute=self._pace.note(self._now.elapsed_s, counted.spent))
 
     def _hear(self, event: AgentEvent, *, turn: int, spent: Money) -> None:
-        cost, at_s = spent - self._now.spent, self._now.elapsed_s
+        at_s = self._now.elapsed_s
         self._now = replace(self._now, turns=max(turn, self._now.turns), spent=max(spent, self._now.spent))
         match event:
             case Acted():
-                self._deeds.begin(event, turn=self._now.turns, at_s=at_s, cost=max(ZERO, cost))
+                self._deeds.begin(event, turn=self._now.turns, at_s=at_s, cost=ZERO)
             case Answered():
-                self._tell(self._deeds.end(event, at_s=at_s, so_far=self._now.spent))
+                cost = self._charge()
+                self._tell(self._deeds.end(event, at_s=at_s, so_far=self._now.spent, cost=cost))
             case Retried():
                 self._step("retry", f"number {event.attempt}, because of {event.reason}")
             case _:
                 pass
+
+    def _charge(self) -> Money:
+        """What was spent since the deed before: the request that asked for a deed is paid by the time of its answer."""
+        before, self._charged = self._charged, self._now.spent
+        return max(ZERO, self._now.spent - before)
 
     def _tell(self, deeds: Iterable[Deed]) -> None:
         for deed in deeds:
