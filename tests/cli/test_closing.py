@@ -14,7 +14,7 @@ from crewcap.cli.screen import columns_of
 from crewcap.core.budget import ALL, Balance, Scope
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
-from crewcap.core.runs import Check, Issue, Run, RunId, RunState, Verdict
+from crewcap.core.runs import Check, Issue, Remark, Run, RunId, RunState, Verdict
 from crewcap.stores import Totals
 
 RUN = Run(
@@ -200,3 +200,22 @@ def test_what_was_seen_of_the_caches_stands_below_how_often_they_were_hit() -> N
     row = next(number for number, line in enumerate(said) if line.strip().startswith("cache "))
     assert said[row + 1] == "            the cached prefix broke once"
     assert len(closing_lines(closing(), 80)) == len(said) - 1
+
+
+def test_a_run_that_the_watch_paused_says_why_and_what_was_noted_before() -> None:
+    note = Remark(rule="context", action="note", words="its context is 81 % full", turn=7)
+    pause = Remark(rule="repeats", action="pause", words="read a.py 8 times", turn=9)
+    run = replace(
+        PAUSED,
+        verdict=Verdict.RUNAWAY,
+        runaway=pause.words,
+        reason=f"paused by the watch: {pause.words}",
+        watched=(note, pause),
+    )
+    said = closing_lines(closing(run), 80)
+    assert said[0].startswith("paused by the watch   $0.2531 of $3.00")
+    assert "  why       read a.py 8 times" in said
+    assert "  watch     its context is 81 % full" in said
+    assert said[-1] == "  answer    crewcap resume fix-login.1   or   crewcap stop fix-login.1"
+    stopped = closing_lines(closing(replace(run, state=RunState.STOPPED)), 80)
+    assert stopped[0].startswith("stopped by the watch")

@@ -75,3 +75,10 @@ def test_other_ends_fail_with_a_reason(kind: str, verdict: Verdict) -> None:
     judged = judge(replace(GOOD, end=AgentEnd(kind=kind)))  # type: ignore[arg-type]  # parametrized literal
     assert (judged.verdict, judged.move) == (verdict, RunEvent.FAIL)
     assert judged.reason
+
+
+@pytest.mark.parametrize(("cut", "move"), [("paused", RunEvent.PAUSE), ("stopped", RunEvent.STOP)])
+def test_what_the_watch_ended_is_a_runaway_with_its_evidence(cut: Cut, move: RunEvent) -> None:
+    judged = judge(replace(GOOD, cut=cut, runaway="read a.py 8 times"))
+    assert (judged.verdict, judged.move) == (Verdict.RUNAWAY, move)
+    assert judged.reason == f"{cut} by the watch: read a.py 8 times"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from tests.e2e.bench import SCRIPTS
@@ -39,5 +40,20 @@ def test_an_agent_in_circles_is_paused_with_its_evidence_and_goes_on_when_told(b
     assert (ended.state, ended.verdict, ended.session) == (RunState.DONE, Verdict.FINISHED, run.session)
     assert machine.metered() == machine.charged()
     replayed = json.loads(machine.crewcap("watch", "replay", "--json").out)
-    found = [(each["rule"], each["action"], each["words"]) for each in replayed["findings"]]
-    assert found == [(remark.rule, remark.action, remark.words) for remark in run.watched]
+    assert [(each["rule"], each["action"]) for each in replayed["findings"]] == [
+        (remark.rule, remark.action) for remark in run.watched
+    ]
+    assert EVIDENCE.search(replayed["findings"][-1]["words"])
+
+
+@pytest.mark.parametrize(
+    ("script", "cap"),
+    [("fix-login", "1"), (SCRIPTS / "never-right.toml", "1"), (SCRIPTS / "working-runaway.toml", "2")],
+)
+def test_work_is_no_runaway(bench: Setting, script: Any, cap: str) -> None:
+    """One fix, three wrong ones, and eight agents that each write something in every turn: not even a note."""
+    machine = bench(script)
+    machine.crewcap("run", "-p", "Mend the login.", "--cap", cap)
+    run = machine.run()
+    assert run.turns > 2
+    assert (run.watched, run.runaway) == ((), "")

@@ -14,7 +14,7 @@ from crewcap.core.budget import HoldId, KeyId
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.report import Parts
-from crewcap.core.runs import Check, Issue, Run, RunId, RunState, Verdict
+from crewcap.core.runs import Check, Issue, Remark, Run, RunId, RunState, Verdict
 from crewcap.core.savings import CacheReport, CacheTurn
 from crewcap.runner.account import Account
 from crewcap.runner.report import code, markdown, text
@@ -239,3 +239,21 @@ def test_what_the_caches_lost_stands_where_the_money_went() -> None:
         "- the cached prefix broke 2 times (at system, character 1,204): 41,200 tokens were sent again, "
         "for $0.15 more than reading them\n"
     ) in said
+
+
+def test_what_the_watch_said_stands_in_the_report_and_why_it_paused_only_once() -> None:
+    note = Remark(rule="cache", action="note", words="3 prompts in a row @all", turn=4)
+    pause = Remark(rule="repeats", action="pause", words="read a.py 8 times", turn=9)
+    reason = f"paused by the watch: {pause.words}"
+    run = replace(RUN, state=RunState.WAITING, verdict=Verdict.RUNAWAY, reason=reason, watched=(note, pause))
+    said = markdown(run, account(), now=START)
+    assert said.startswith("**Paused by the watch**: ")
+    assert "- The watch: 3 prompts in a row &#64;all." in said
+    assert said.count("read a.py 8 times") == 1
+
+
+def test_evidence_of_the_watch_holds_no_secret() -> None:
+    leak = Remark(rule="repeats", action="note", words="ran echo hunter2-canary 3 times")
+    said = markdown(replace(RUN, watched=(leak,)), account(), now=START, secrets=["hunter2-canary"])
+    assert "The watch: ran echo" in said
+    assert "canary" not in said

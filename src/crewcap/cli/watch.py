@@ -88,9 +88,9 @@ def _replayed(call: Call, rules: Rules, since: str) -> Iterator[Replayed]:
     from crewcap.runner.replaying import events_of, replay  # noqa: PLC0415
     from crewcap.runner.signs import alike, entries_of, in_the_past  # noqa: PLC0415
 
+    begin = read_since(since, call.clock(), zone_of(call))
     if call.app.is_new:
         return
-    begin = read_since(since, call.clock(), zone_of(call))
     runs = call.app.runs.list(limit=_MOST_RUNS)
     known: dict[str, PastRun] = {}
     for run in sorted(runs, key=lambda each: each.created_at):

@@ -228,7 +228,7 @@ class Watch:
             reached=repeat.count,
             about=f"{call.agent} {call.likeness}",
             words=f"{_DID.get(call.verb, call.verb)} {call.what} {repeat.count} times with the same answer{who},"
-            f" {_turns(repeat.since, sign.turn)}",
+            f" {_turns(repeat.since, call.turn)}",
         )
 
     def _again(self, sign: Requested, prefix: _Prefix) -> Finding | None:
