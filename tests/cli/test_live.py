@@ -183,6 +183,21 @@ def test_what_a_deed_cost_is_known_whenever_the_money_is_counted() -> None:
     assert [line.split()[-1] for line in paper.visible if line.startswith("    ")] == ["+$0.06", "+$0.04"]
 
 
+def test_what_one_deed_was_charged_the_next_one_is_not() -> None:
+    """Also when the money was first counted between the two."""
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch, is_terminal=True)
+    shown.opening = replace(shown.opening, run=replace(WORKING, agent_seconds=0))
+    shown.begin()
+    shown.feed(heard(Acted(verb="edit", what="a.py", call="1"), 1, "0.06"))
+    shown.feed(heard(Answered(call="1"), 1, "0.06"))
+    shown.feed(Counted(spent=usd("0.06"), held=usd("0"), turns=1))
+    shown.feed(heard(Acted(verb="run", what="pytest", call="2"), 2, "0.06"))
+    paper.text = ""
+    shown.feed(heard(Answered(call="2"), 2, "0.10"))
+    assert [line.split()[-1] for line in paper.visible if line.startswith("    ")] == ["+$0.06", "+$0.04"]
+
+
 def test_a_resumed_run_does_not_charge_its_past_to_its_first_deed() -> None:
     paper, watch = Paper(), Watch()
     shown = view(paper, watch, is_terminal=True)

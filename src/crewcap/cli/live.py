@@ -241,7 +241,8 @@ class LiveView:
         self._now = replace(self._now, spent=counted.spent, held=counted.held, turns=counted.turns)
         if self._pace is None and (counted.held or counted.spent):
             self._pace = Pace.since(self._now.elapsed_s, counted.spent)
-            self._charged = counted.spent if self.opening.run.agent_seconds else ZERO
+            if self.opening.run.agent_seconds:
+                self._charged = counted.spent
         if self._pace is not None:
             self._now = replace(self._now, per_minute=self._pace.note(self._now.elapsed_s, counted.spent))
 
