@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from crewcap.cli.amounts import table
-from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.past import jobs_of, read_since, zone_of
 from crewcap.cli.screen import many
 from crewcap.core.calibration import PILOT, Replay, Suggestion, suggest
@@ -19,9 +19,12 @@ _EVERYTHING = "all runs"
 _CENT = 10_000_000
 
 
-@click.group()
-def cap() -> None:
+@click.group(epilog="Example: crewcap cap suggest --since 60d")
+@common
+@click.pass_context
+def cap(ctx: click.Context, /, **options: object) -> None:
     """Caps of runs, from what runs have cost."""
+    remember(ctx, options)
 
 
 @cap.command("suggest", epilog="Example: crewcap cap suggest --since 60d")

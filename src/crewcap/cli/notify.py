@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.core.notices import Notice
 from crewcap.errors import UsageError
 
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from crewcap.notify.notebook import Delivery
 
 
-@click.group()
-def notify() -> None:
+@click.group(epilog="Example: crewcap notify test")
+@common
+@click.pass_context
+def notify(ctx: click.Context, /, **options: object) -> None:
     """Who is told of waiting, failed and finished runs, and of budgets: [[notify]] in the settings."""
+    remember(ctx, options)
 
 
 @notify.command("test", epilog="Example: crewcap notify test")

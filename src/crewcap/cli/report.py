@@ -54,7 +54,14 @@ class Report:
 @click.argument("dimension", type=DimensionType(), default="day")
 @click.option("--by", "second", type=DimensionType(), help="A second dimension, within the first.")
 @click.option("--top", "number", type=click.IntRange(min=1), help="The dearest so many; all others are one row.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv", "md"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "md"]),
+    default="table",
+    show_default=True,
+    help="How rows are written.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="The same as --format csv.")
 @click.option("--plot", is_flag=True, help="As a plot, where there is one: by day, week, month or model.")
 @click.option("--html", "page", metavar="FILE", help="Write a page with the plot and the table, for a browser.")

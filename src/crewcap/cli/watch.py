@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewcap.cli.amounts import table
-from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.screen import Screen, many, wrap
 from crewcap.core.money import Money, total
 from crewcap.core.watch_rules import ACTIONS, MEANINGS, RULES, Action, RuleName, Rules
@@ -22,9 +22,12 @@ _MOST_RUNS = 1_000_000
 _MOST_SHOWN = 20
 
 
-@click.group()
-def watch() -> None:
+@click.group(epilog="Example: crewcap watch rules")
+@common
+@click.pass_context
+def watch(ctx: click.Context, /, **options: object) -> None:
     """The watch over runs: signs of a runaway, and what is done about them."""
+    remember(ctx, options)
 
 
 @watch.command("rules", epilog="Example: crewcap watch rules")
