@@ -206,6 +206,12 @@ def test_the_same_or_failing_request_again_and_again_is_noted(storm: list[Sign],
     assert said(Watch(), storm) == [("storm", "note", turn)]
 
 
+def test_at_a_cap_every_agent_is_refused_once_and_that_is_no_storm() -> None:
+    healthy = [request(turn, agent=f"a{turn % 8}") for turn in range(1, 17)]
+    assert said(Watch(), [*healthy, Refused(at=1, turn=16, count=9)]) == []
+    assert said(Watch(), [*healthy, Refused(at=1, turn=16, count=45)]) == [("storm", "note", 16)]
+
+
 def test_a_request_that_goes_through_ends_a_storm() -> None:
     signs = [request(turn, failed=turn % 4 != 0) for turn in range(1, 40)]
     assert said(Watch(), signs) == []

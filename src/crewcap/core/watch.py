@@ -120,12 +120,13 @@ class _Rate:
 
 
 @dataclass(slots=True)
-class _Prefix:
-    """The prompt cache of one conversation."""
+class _Talk:
+    """One conversation: the main one, or an agent's."""
 
     model: str = ""
     prompt: int = 0  # of its last request
     had_prefix: bool = False
+    storm: int = 0  # requests in a row that failed or came again
     cold: int = 0  # large requests in a row that the cache did not serve
 
 
@@ -142,11 +143,11 @@ class Watch:
     spent: Money = ZERO  # since the watch began
     _calls: _Calls = field(default_factory=_Calls)
     _rate: _Rate = field(default_factory=_Rate)
-    _prefixes: OrderedDict[str, _Prefix] = field(default_factory=OrderedDict)
+    _talks: OrderedDict[str, _Talk] = field(default_factory=OrderedDict)
     _told: dict[tuple[RuleName, str], int] = field(default_factory=dict)  # rule, subject -> level
     _notes: dict[RuleName, int] = field(default_factory=dict)
     _changed: int = 0  # turn of the last change that is known of
-    _storm: int = 0
+    _refused: int = 0  # requests in a row
     _over_cap: int = 0  # turns in a row
     _agents: set[str] = field(default_factory=set)
     _is_over: bool = False
@@ -170,8 +171,7 @@ class Watch:
             case Replied():
                 found = [self._reply(sign)]
             case Refused():
-                self._storm += sign.count
-                found = [self._stormy(sign, f"{self._storm} requests in a row were refused or failed")]
+                found = [self._refusals(sign)]
             case Peopled():
                 found = [self._fan_out(sign, max(sign.agents, len(self._agents))), self._depth(sign)]
             case Looked():
@@ -187,13 +187,13 @@ class Watch:
         self.spent += sign.cost
         if sign.agent and len(self._agents) < MOST_AGENTS:
             self._agents.add(sign.agent)
-        prefix = self._prefixes.setdefault(sign.agent, _Prefix())
-        self._prefixes.move_to_end(sign.agent)
-        while len(self._prefixes) > MOST_OPEN:
-            self._prefixes.popitem(last=False)
+        talk = self._talks.setdefault(sign.agent, _Talk())
+        self._talks.move_to_end(sign.agent)
+        while len(self._talks) > MOST_OPEN:
+            self._talks.popitem(last=False)
         return [
-            self._again(sign, prefix),
-            self._cache(sign, prefix),
+            self._again(sign, talk),
+            self._cache(sign, talk),
             self._fan_out(sign, len(self._agents)),
             self._context(sign),
             self._spend(sign),
@@ -231,38 +231,36 @@ class Watch:
             f" {_turns(repeat.since, call.turn)}",
         )
 
-    def _again(self, sign: Requested, prefix: _Prefix) -> Finding | None:
+    def _refusals(self, sign: Refused) -> Finding | None:
+        """At a cap each of its agents is refused once, and that is no storm."""
+        self._refused += sign.count
+        words = f"{self._refused} requests in a row were refused, up to turn {self.turn}"
+        return self._say("storm", sign, reached=self._refused // (1 + len(self._agents)), about="refused", words=words)
+
+    def _again(self, sign: Requested, talk: _Talk) -> Finding | None:
         """A request that failed, or is the one before it."""
-        is_same = sign.prompt >= _LARGE_ENOUGH and (sign.prompt, sign.model) == (prefix.prompt, prefix.model)
-        if not sign.failed and not is_same:
-            self._storm = 0
-            return None
-        self._storm += 1
-        if is_same:
-            words = f"{self._storm} requests in a row failed or came again, the last one with {sign.prompt:,} tokens"
-            return self._stormy(sign, words)
-        return self._stormy(sign, f"{self._storm} requests in a row were refused or failed")
+        is_same = sign.prompt >= _LARGE_ENOUGH and (sign.prompt, sign.model) == (talk.prompt, talk.model)
+        talk.storm = talk.storm + 1 if sign.failed or is_same else 0
+        self._refused = self._refused if sign.failed else 0
+        what = f"came again, the last one with {sign.prompt:,} tokens" if is_same else "failed"
+        words = f"{talk.storm} requests in a row {what}, up to turn {sign.turn}"
+        return self._say("storm", sign, reached=talk.storm, about=sign.agent, words=words)
 
-    def _stormy(self, sign: Sign, words: str) -> Finding | None:
-        return self._say("storm", sign, reached=self._storm, about="", words=f"{words}, up to turn {self.turn}")
-
-    def _cache(self, sign: Requested, prefix: _Prefix) -> Finding | None:
+    def _cache(self, sign: Requested, talk: _Talk) -> Finding | None:
         """Prompts that go on from one another and are paid for in full."""
         if not sign.prompt:
             return None
-        goes_on = prefix.model == sign.model and sign.prompt >= prefix.prompt > 0
+        goes_on = talk.model == sign.model and sign.prompt >= talk.prompt > 0
         hit = 100 * sign.cache_read // sign.prompt
-        if sign.prompt >= self.rules.prompt_floor and goes_on and prefix.had_prefix and hit < _COLLAPSED:
-            prefix.cold += 1
+        if sign.prompt >= self.rules.prompt_floor and goes_on and talk.had_prefix and hit < _COLLAPSED:
+            talk.cold += 1
         else:
-            prefix.cold = 0
-        prefix.had_prefix = (prefix.had_prefix and prefix.model == sign.model) or bool(
-            sign.cache_read or sign.cache_write
-        )
-        prefix.model, prefix.prompt = sign.model, sign.prompt
-        words = f"{prefix.cold} prompts in a row were not served from the cache, the last one of {sign.prompt:,} tokens"
+            talk.cold = 0
+        talk.had_prefix = (talk.had_prefix and talk.model == sign.model) or bool(sign.cache_read or sign.cache_write)
+        talk.model, talk.prompt = sign.model, sign.prompt
+        words = f"{talk.cold} prompts in a row were not served from the cache, the last one of {sign.prompt:,} tokens"
         return self._say(
-            "cache", sign, reached=prefix.cold, about=sign.agent, words=f"{words} ({hit} % hit), turn {sign.turn}"
+            "cache", sign, reached=talk.cold, about=sign.agent, words=f"{words} ({hit} % hit), turn {sign.turn}"
         )
 
     def _fan_out(self, sign: Sign, agents: int) -> Finding | None:

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ MOST_REMARKS = 50  # that a run keeps
 _ROUNDS_A_LOOK = 5  # rounds between two questions to the gateway
 _OVERLAP = timedelta(hours=1)  # requests end in another order than they began
 _SKEW = timedelta(minutes=5)  # between our clock and the one of the books
+_TICK_NS = 50_000_000  # the clock of files lags behind
 _MOST_RUNS = 500  # among which those are that a run is compared with
 _MOST_NAMES = 100_000  # of a workspace; a larger one has changed for all we know
 _NO_WORK = frozenset({".git", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "node_modules"})
@@ -56,6 +57,7 @@ class Watching:
     _looked_ns: int = field(default_factory=time.time_ns)
     _seen: dict[HoldId, datetime] = field(default_factory=dict)
     _rounds: int = 0
+    _is_broken: bool = False
 
     @classmethod
     @asynccontextmanager
@@ -88,21 +90,32 @@ class Watching:
     def hear(self, event: AgentEvent, *, turn: int) -> None:
         """The agent said or did something."""
         self._heard = time.monotonic()
-        if sign := of_event(event, at=self._now(), turn=turn):
-            self._feed([sign])
+        with self._harmless():
+            if sign := of_event(event, at=self._now(), turn=turn):
+                self._feed([sign])
 
     async def _follow(self) -> None:
         """Ask for what nobody tells, until the agent ends."""
-        try:
+        with self._harmless():
             others = alike(self.record.run, self.record.tools.runs.list(limit=_MOST_RUNS))
             self.watch.past = await asyncio.to_thread(past_of, self.record.tools.ledger, others)
-            while not self.cut:
-                await asyncio.sleep(POLL_S)
-                with contextlib.suppress(CrewcapError):  # the books are busy; the next round asks again
-                    await self._round()
+        while not (self.cut or self._is_broken):
+            await asyncio.sleep(POLL_S)
+            with self._harmless():
+                await self._round()
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Whatever goes wrong here ends no run: busy books are asked again, a defect of ours is told once."""
+        try:
+            yield
+        except CrewcapError:
+            log.warning("the watch could not ask", exc_info=True)
         except Exception:
             log.exception("the watch failed")
-            self.record.log("note", "the watch failed; the run goes on without it (see logs in the home)")
+            if not self._is_broken:
+                self._is_broken = True
+                self.record.log("note", "the watch failed, and the run goes on without it: a defect of ours")
 
     async def _round(self) -> None:
         """Everything that can be asked for."""
@@ -112,7 +125,7 @@ class Watching:
             seen = await self.record.tools.doors.fan_out(self.record.run.id)
             self._feed([Peopled(at=self._now(), turn=self.watch.turn, agents=seen.agents, depth=seen.depth)])
         if self.watch.wants_look:
-            looked_ns = time.time_ns()
+            looked_ns = time.time_ns() - _TICK_NS
             changed = await asyncio.to_thread(changed_since, self.record.tools.site.workspace, self._looked_ns)
             if changed:
                 self._looked_ns = looked_ns
@@ -121,7 +134,7 @@ class Watching:
 
     def _collect_last(self) -> None:
         """What ended since the last round; nothing is left to be ended by it."""
-        with contextlib.suppress(CrewcapError):
+        with self._harmless():
             self._feed(self._requests())
 
     def _requests(self) -> list[Sign]:
@@ -129,8 +142,8 @@ class Watching:
         totals, before = self.record.totals(), self.known
         if totals == before:
             return []
-        self.known = totals
         signs: list[Sign] = list(self._ended())
+        self.known = totals
         if refused := totals.refused - before.refused:
             signs.append(Refused(at=self._now(), turn=self.watch.turn, count=refused))
         return signs
