@@ -20,14 +20,14 @@ def assert_given_back(desk: Desk) -> None:
     assert desk.modes == desk.modes_before
 
 
-@pytest.mark.parametrize(("keys", "status"), [("q", 0), ("\x04", 0), ("\x1b", 0)])
-def test_a_key_ends_it_and_what_was_seen_last_stays(home: RunHome, keys: str, status: int) -> None:
+@pytest.mark.parametrize("keys", ["q", "\x04", "\x1b"], ids=["q", "Ctrl-D", "Escape"])
+def test_a_key_ends_it_and_what_was_seen_last_stays(home: RunHome, keys: str) -> None:
     home.add("fix-login", RunState.RUNNING, **driven())
     with at_a_terminal("--home", str(home.home.root), "runs", "--watch", home=home.folder) as desk:
         desk.wait_for("fix-login.1")
         assert desk.text.startswith(ENTERED)
         desk.type(keys)
-        assert desk.end() == status
+        assert desk.end() == 0
         assert_given_back(desk)
         assert "fix-login.1" in desk.text[desk.text.rindex(LEFT) :]
 
@@ -55,11 +55,12 @@ def test_another_size_is_drawn_at_once(home: RunHome) -> None:
         assert desk.end() == 0
 
 
-def test_other_keys_do_nothing(home: RunHome) -> None:
+@pytest.mark.parametrize("keys", ["x", "\x1b[A"], ids=["a letter", "an arrow"])
+def test_other_keys_do_nothing(home: RunHome, keys: str) -> None:
     home.add("fix-login", RunState.RUNNING, **driven())
     with at_a_terminal("--home", str(home.home.root), "runs", "--watch", home=home.folder) as desk:
         before = desk.wait_for("worst case")
-        desk.type("x")
+        desk.type(keys)
         desk.wait_for("worst case", after=before)
         desk.type("q")
         assert desk.end() == 0

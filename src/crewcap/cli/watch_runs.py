@@ -20,7 +20,8 @@ from crewcap.cli.screen import Screen
 
 TICK_S = 1.0
 SUMMARY_S = 30.0
-_QUIT = frozenset("qQ\x1b\x04")  # Escape and Ctrl-D mean it too
+_ESCAPE = "\x1b"
+_QUIT = frozenset("qQ\x04")  # Ctrl-D means it too
 _KEYS = "q quits"
 
 
@@ -39,7 +40,7 @@ def _draw(call: Call, reader: BoardReader, screen: Screen) -> int:
 
     with Terminal() as terminal:
         key = ""
-        while not terminal.ended_by and not _QUIT.intersection(key[:1]):
+        while not terminal.ended_by and not _quits(key):
             columns, rows = terminal.size
             board = reader.read()
             terminal.draw(board_lines(board, replace(screen, columns=columns), rows, keys=_KEYS))
@@ -50,6 +51,13 @@ def _draw(call: Call, reader: BoardReader, screen: Screen) -> int:
     for line in board_lines(board, replace(screen, columns=columns), rows):
         call.out(line)
     return 128 + terminal.ended_by if terminal.ended_by else 0
+
+
+def _quits(typed: str) -> bool:
+    """Whether somebody wants to leave; an arrow begins like Escape and goes on."""
+    if typed.startswith(_ESCAPE):
+        return typed == _ESCAPE
+    return bool(_QUIT.intersection(typed))
 
 
 def _tell(call: Call, reader: BoardReader) -> int:
