@@ -46,7 +46,7 @@ class Meaning:
 
 MEANINGS: Mapping[RuleName, Meaning] = {
     "spend": Meaning(
-        looks_for="money of five minutes, against the p99 of what earlier runs of this repository and model came to at most",
+        looks_for="money of five minutes, against the p99 of the most that earlier runs of its kind came to",
         unit="times that",
     ),
     "repeats": Meaning(looks_for="the same tool call with the same answer, and nothing new between", unit="times"),
