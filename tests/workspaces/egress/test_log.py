@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from crewcap.workspaces.egress.log import NetworkLog, asked_and_refused, hosts_line, read_log
 from crewcap.workspaces.egress import log as egress_log
+from crewcap.workspaces.egress.log import NetworkLog, asked_and_refused, hosts_line, read_log
 from crewcap.workspaces.egress.rules import NOT_LISTED
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
