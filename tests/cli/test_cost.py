@@ -118,3 +118,9 @@ def test_asking_makes_no_books(home: RunHome) -> None:
     assert home.json("cost", "--today")["cost_usd"] == "0.000000000"
     assert "  cost       $0.00   (0.000000000)" in home.out("cost", "--repo", "shop")
     assert not home.home.root.exists()
+
+
+def test_a_name_that_nothing_was_booked_on_is_said_beside_the_zero(books: RunHome) -> None:
+    status, out, err = books.call("cost", "--repo", "nosuch")
+    assert (status, "$0.00" in out) == (0, True)
+    assert "nothing was booked on repo:nosuch" in err

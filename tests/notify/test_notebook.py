@@ -94,6 +94,22 @@ def test_quiet_hours_only_delay_it(tmp_path: Path, hook: Hook) -> None:
     assert len(book.tell([], [addressee(hook)], now=NOW + timedelta(hours=8))) == 1
 
 
+def test_whoever_is_added_later_is_not_told_of_what_was_before(tmp_path: Path, hook: Hook) -> None:
+    book, late = notebook(tmp_path), addressee(hook)
+    assert book.tell([WAITS], [], now=NOW) == []
+    assert book.tell([WAITS], [late], now=NOW) == []
+
+
+def test_everybody_is_told_the_highest_percent_that_they_asked_for(tmp_path: Path, hook: Hook) -> None:
+    def listener(name: str, *percents: int) -> Addressee:
+        target = Target(kind="webhook", name=name, address=hook.address)
+        return Addressee(target=target, wishes=[Wish(kind="budget", percents=percents)])
+
+    notices = [Notice(once=f"budget/all/{n}", kind="budget", percent=n, text=f"{n} %", at=NOW) for n in (50, 80)]
+    done = notebook(tmp_path).tell(notices, [listener("both", 50, 80), listener("low", 50)], now=NOW)
+    assert sorted((each.target, each.notice.percent) for each in done) == [("both", 80), ("low", 50)]
+
+
 def test_who_did_not_ask_is_not_told(tmp_path: Path, hook: Hook) -> None:
     assert notebook(tmp_path).tell([WAITS], [addressee(hook, kind="failed")], now=NOW) == []
 

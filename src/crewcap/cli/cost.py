@@ -81,6 +81,8 @@ def cost(
         _show_course(books, asked, page)
         return
     answer = _answer(books, asked)
+    if not answer.whole.requests and (issue or repo):
+        call.note(f"note: nothing was booked on {asked.scope} in that time; crewcap report {'issue' if issue else 'repo'}")
     if call.as_json:
         call.emit(_object(asked, answer))
         return

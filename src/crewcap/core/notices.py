@@ -2,7 +2,7 @@
 
 A notice is told once. Its `once` names what happened, so whoever finds it again (another command, another process)
 knows that it was told. A budget's notices are told anew with each window, because the window is in the name; of
-several thresholds that were passed in one step only the highest is told.
+several thresholds that were passed in one step everybody is told the highest that they asked for.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Notice:
     at: datetime
     percent: int = 0  # of a budget
 
+    @property
+    def family(self) -> str:
+        """What it is about, whatever the percent."""
+        return self.once.rpartition("/")[0] if self.percent else self.once
+
 
 def parse_wish(text: str) -> Wish:
     """Read `waiting`, `budget` (at 50, 80 and 100 %), `budget 80%`; `ValueError` for anything else."""
@@ -83,34 +88,32 @@ def of_budgets(balances: Iterable[Balance], percents: Sequence[int], *, now: dat
     """Budgets that are used to one of these percents; what is only held may come back, and does not count."""
     for balance in balances:
         used = balance.spent + balance.uncertain
-        passed = [percent for percent in percents if balance.limit and 100 * used.nano >= percent * balance.limit.nano]
-        if passed:
-            highest = max(passed)
-            left = f", {balance.left_when_idle.show()} left"
-            yield Notice(
-                once=f"budget/{balance.scope}/{balance.window}/{balance.label}/{highest}",
-                kind="budget",
-                percent=highest,
-                text=f"{balance.scope} has used {highest} % of its {_budget(balance)}: {used.show()} spent{left}",
-                at=now,
-            )
+        for percent in percents:
+            if balance.limit and 100 * used.nano >= percent * balance.limit.nano:
+                left = f", {balance.left_when_idle.show()} left"
+                yield Notice(
+                    once=f"budget/{balance.scope}/{balance.window}/{balance.label}/{percent}",
+                    kind="budget",
+                    percent=percent,
+                    text=f"{balance.scope} has used {percent} % of its {_budget(balance)}: {used.show()} spent{left}",
+                    at=now,
+                )
 
 
 def of_forecast(
     balance: Balance, over: Sequence[tuple[int, Fraction]], *, crosses: date | None, now: datetime
 ) -> Iterator[Notice]:
     """A budget that will probably be used to a percent before its window ends: (percent, share of the draws)."""
-    likely = [percent for percent, share in over if share >= LIKELY]
-    if likely:
-        highest = max(likely)
-        when = f", about {crosses}" if crosses is not None and highest == _MOST_PERCENT else ""
-        yield Notice(
-            once=f"forecast/{balance.scope}/{balance.window}/{balance.label}/{highest}",
-            kind="forecast",
-            percent=highest,
-            text=f"{balance.scope} will probably use {highest} % of its {_budget(balance)}{when}: crewcap forecast",
-            at=now,
-        )
+    for percent, share in over:
+        if share >= LIKELY:
+            when = f", about {crosses}" if crosses is not None and percent == _MOST_PERCENT else ""
+            yield Notice(
+                once=f"forecast/{balance.scope}/{balance.window}/{balance.label}/{percent}",
+                kind="forecast",
+                percent=percent,
+                text=f"{balance.scope} will probably use {percent} % of its {_budget(balance)}{when}: crewcap forecast",
+                at=now,
+            )
 
 
 def is_quiet(quiet: str, now: datetime, zone: tzinfo) -> bool:

@@ -1,8 +1,8 @@
 """What was told to whom, so that nothing is told twice and nothing is lost.
 
 A file of lines, each either a notice or a word that it arrived somewhere. Whoever reads or writes it holds its lock.
-A notice stays due for a target until it arrived there or is a week old: a webhook that was down, or hours that were
-quiet, only delay it.
+A notice stays due for those who wanted it when it was written down, until it arrived or is a week old: a webhook that
+was down, or hours that were quiet, only delay it; whoever is added later is not told of what was before.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from crewcap.notify import Notifier, NotSent, Target
 
 KEPT = timedelta(days=62)  # longer than the longest window
 DUE = timedelta(days=7)
+AT_ONCE = timedelta(minutes=1)  # a test that did not arrive is no news later
 _FULL = 1 << 20
 
 
@@ -52,6 +53,7 @@ class _Page:
     """What the file says."""
 
     notices: dict[str, Notice] = field(default_factory=dict)
+    wanted: dict[str, frozenset[str]] = field(default_factory=dict)  # once -> targets
     arrived: set[tuple[str, str]] = field(default_factory=set)  # (once, target)
 
 
@@ -69,7 +71,8 @@ class Notebook:
             for notice in notices:
                 if notice.once not in page.notices:
                     page.notices[notice.once] = notice
-                    _append(file, {"notice": {**asdict(notice), "at": notice.at.isoformat()}})
+                    page.wanted[notice.once] = frozenset(each.target.name for each in addressees if each.wants(notice))
+                    _append(file, _line(notice, page.wanted[notice.once]))
             done = []
             for notice, addressee in _due(page, addressees, now):
                 done.append(self._send(notice, addressee.target))
@@ -112,11 +115,20 @@ def _due(page: _Page, addressees: Sequence[Addressee], now: datetime) -> list[tu
         (notice, addressee)
         for notice in page.notices.values()
         for addressee in addressees
-        if now - notice.at <= DUE
+        if now - notice.at <= (DUE if notice.kind != "test" else AT_ONCE)
         and not addressee.is_quiet
-        and addressee.wants(notice)
+        and addressee.target.name in page.wanted[notice.once]
         and (notice.once, addressee.target.name) not in page.arrived
+        and not _is_outdone(notice, addressee, page)
     ]
+
+
+def _is_outdone(notice: Notice, addressee: Addressee, page: _Page) -> bool:
+    """Whether the same addressee is told of more of the same: 80 % of a budget says that 50 % are used."""
+    return any(
+        other.family == notice.family and other.percent > notice.percent and addressee.wants(other)
+        for other in page.notices.values()
+    )
 
 
 def _read(file: int) -> _Page:
@@ -128,9 +140,14 @@ def _read(file: int) -> _Page:
             if "notice" in said:
                 notice = Notice(**{**said["notice"], "at": datetime.fromisoformat(said["notice"]["at"])})
                 page.notices[notice.once] = notice
+                page.wanted[notice.once] = frozenset(said["for"])
             else:
                 page.arrived.add((said["arrived"], said["at"]))
     return page
+
+
+def _line(notice: Notice, wanted: frozenset[str]) -> dict[str, object]:
+    return {"notice": {**asdict(notice), "at": notice.at.isoformat()}, "for": sorted(wanted)}
 
 
 def _append(file: int, said: Mapping[str, object]) -> None:
@@ -147,7 +164,7 @@ def _tidy(file: int, page: _Page, now: datetime) -> None:
     kept = {once: notice for once, notice in page.notices.items() if now - notice.at <= KEPT}
     os.ftruncate(file, 0)
     for notice in kept.values():
-        _append(file, {"notice": {**asdict(notice), "at": notice.at.isoformat()}})
+        _append(file, _line(notice, page.wanted[notice.once]))
     for once, target in sorted(page.arrived):
         if once in kept:
             _append(file, {"arrived": once, "at": target})
