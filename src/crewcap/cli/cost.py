@@ -82,7 +82,8 @@ def cost(
         return
     answer = _answer(books, asked)
     if not answer.whole.requests and (issue or repo):
-        call.note(f"note: nothing was booked on {asked.scope} in that time; crewcap report {'issue' if issue else 'repo'}")
+        known = "crewcap report issue" if issue else "crewcap report repo"
+        call.note(f"note: nothing was booked on {asked.scope} in that time; {known} shows what was")
     if call.as_json:
         call.emit(_object(asked, answer))
         return
