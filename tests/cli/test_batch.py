@@ -61,6 +61,11 @@ def test_a_summary_names_what_was_not_sent_and_stops_naming_at_some_point() -> N
     assert "and 15 more" in lines[-1]
 
 
+def test_a_batch_of_which_nothing_could_be_sent_was_refused_and_is_not_done() -> None:
+    refused = [item(n, "refused", why="no room") for n in range(2)]
+    assert next(summary(job("done", *refused))) == "batch audit: refused, 0 of 2 prompts answered"
+
+
 def test_progress_tells_what_is_settled_held_and_left() -> None:
     sent = item(1, "sent", held=usd("0.40"))
     assert progress(job("sending", sent), "") == "sending 1 prompt, $0.40 held"

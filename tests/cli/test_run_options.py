@@ -43,6 +43,12 @@ def test_a_task_is_an_issue_or_a_prompt_and_not_both() -> None:
     assert (issue.tracker, issue.key, issue.title, tracker.name) == ("prompt", "fix-the-sum", "Fix the sum", "prompt")
 
 
+def test_the_help_for_a_missing_task_names_the_command_that_lacks_it() -> None:
+    with pytest.raises(UsageError) as found:
+        read_issue(None, None, command="estimate")
+    assert found.value.help == 'crewcap estimate issues/fix.md, or crewcap estimate -p "..."'
+
+
 @pytest.mark.parametrize("reference", ["12", "#12", "acme/shop#12", "linear:ENG-12", "https://github.com/a/b/issues/1"])
 def test_issues_of_other_places_are_named_as_such(reference: str) -> None:
     with pytest.raises(UsageError, match="no tracker for it is connected"):

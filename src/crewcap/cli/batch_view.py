@@ -45,7 +45,7 @@ def _row(one: JobView) -> tuple[str, ...]:
     over = f"{one.over}/{one.sent}"
     held = one.sum("held").show()
     begun = f"{one.job.created_at:%Y-%m-%d %H:%M}"
-    return one.job.name, one.state, over, str(one.count("refused")), cost, held, one.job.cap.show(), begun
+    return one.job.name, _became(one), over, str(one.count("refused")), cost, held, one.job.cap.show(), begun
 
 
 def show_one(call: Call, name: str, *, items: bool) -> None:
@@ -66,7 +66,7 @@ def summary(one: JobView) -> Iterator[str]:
     cost, uncertain, held = one.sum("spent") + one.sum("uncertain"), one.sum("uncertain"), one.sum("held")
     beside = f", {uncertain.show()} of it uncertain" if uncertain else ""
     beside += f", {held.show()} held" if held else ""
-    yield f"batch {one.job.name}: {one.state}, {counted(one)}"
+    yield f"batch {one.job.name}: {_became(one)}, {counted(one)}"
     yield f"  cost      {cost.show()} of {one.job.cap.show()} {bar(cost, one.job.cap)}{beside}"
     if rest := one.rest:
         yield f"  the rest  probably {rest.show()}, as those that are settled (estimated)"
@@ -80,6 +80,12 @@ def summary(one: JobView) -> Iterator[str]:
         if found:
             first = f" ({found[0].prompt.id}: {found[0].why})" if found[0].why else ""
             yield f"  {kind:<9} {many(len(found), 'prompt')}{first}"
+
+
+def _became(one: JobView) -> str:
+    """Its state; a batch of which no prompt was ever sent is not done, it was refused."""
+    is_refused = one.state == "done" and one.items and one.count("refused") == len(one.items)
+    return "refused" if is_refused else one.state
 
 
 def counted(one: JobView) -> str:

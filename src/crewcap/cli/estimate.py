@@ -46,7 +46,7 @@ def estimate_(call: Call, *, issue: str | None, prompt: str | None, repo: str | 
 
     It names what in the issue's own words will make it dear. Nothing is started and nothing is spent.
     """
-    read, _ = read_issue(issue, prompt)
+    read, _ = read_issue(issue, prompt, command="estimate")
     from crewcap.cli.grounds import find_repository  # noqa: PLC0415  (heavy; not for --help)
 
     here = find_repository(call, repo, around=str(Path(read.source).parent) if read.source else ".")

@@ -80,7 +80,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def read_issue(reference: str | None, prompt: str | None) -> tuple[Issue, Tracker]:
+def read_issue(reference: str | None, prompt: str | None, *, command: str = "run") -> tuple[Issue, Tracker]:
     """The issue that is meant, and where it lives."""
     from crewcap.trackers.files import Files  # noqa: PLC0415  (one of three)
     from crewcap.trackers.prompts import Prompts, Stdin  # noqa: PLC0415
@@ -93,7 +93,8 @@ def read_issue(reference: str | None, prompt: str | None) -> tuple[Issue, Tracke
         return tracker.read(prompt), tracker
     if not reference:
         raise UsageError(
-            "name an issue, or say the task with -p", help='crewcap run issues/fix.md, or crewcap run -p "..."'
+            "name an issue, or say the task with -p",
+            help=f'crewcap {command} issues/fix.md, or crewcap {command} -p "..."',
         )
     if reference == "-":
         tracker = Stdin(sys.stdin.buffer)

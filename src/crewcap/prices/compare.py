@@ -20,6 +20,7 @@ from crewcap.prices.sheet import PICO_PER_TOKEN_AT_ONE_USD_PER_MTOK
 _KEY = ("provider", "model", "speed", "geo", "tier")
 _COMPARED = ("usd_per_mtok", "above", "usd_each", "context_window", "max_output", "image_tokens")
 
+_HOW_SAVED = "save a table in a new file, and name that: crewcap price list --json > prices.json"
 _PRICE = re.compile(r"\d{1,20}(?:\.\d{1,20})?\Z", re.ASCII)
 
 Row = Mapping[str, Any]  # one price of one model, in the words of `price list --json`
@@ -58,15 +59,12 @@ def read_rows(text: str, *, name: str) -> list[Row]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{name} is not JSON: {str(error)[:200]}", help=f"crewcap price list --json > {name}"
-        ) from error
+        raise UsageError(f"{name} is not JSON: {str(error)[:200]}", help=_HOW_SAVED) from error
     if not isinstance(found, list) or not all(isinstance(row, dict) and set(_KEY) <= set(row) for row in found):
-        raise UsageError(f"{name} is not a saved price table", help=f"crewcap price list --json > {name}")
+        raise UsageError(f"{name} is not a saved price table", help=_HOW_SAVED)
     for number, row in enumerate(found, start=1):
         if not _is_row(row):
-            help_ = f"crewcap price list --json > {name}"
-            raise UsageError(f"{name} is not a saved price table: row {number} has no prices", help=help_)
+            raise UsageError(f"{name} is not a saved price table: row {number} has no prices", help=_HOW_SAVED)
     return found
 
 
