@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -313,3 +314,29 @@ def test_npm_installs_a_package_of_the_project_and_a_global_one(inside: Ground, 
     subprocess.run(["chown", "-R", str(inside.uid), str(package)], check=True)
     done = _perform(inside, fitted, "npm install -g --offline --silent ./tool && tool && command -v tool")
     assert done.stdout.split()[-2:] == ["ran", f"{inside.layout.home}/.local/bin/tool"], done
+
+
+def test_a_folder_on_path_that_may_not_be_entered_is_passed_over_as_shells_do() -> None:
+    """`su` and `sudo` keep root's PATH, with /root/.cargo/bin on it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        machine = Machine(Path(folder))
+        machine.program("bin/node", "20.1.0")
+        closed = machine.program("closed/bin/node", "99.0.0").parent.parent
+        closed.chmod(0)
+        machine.path = [str(closed / "bin"), f"{folder}/bin"]
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                if os.geteuid() == 0:
+                    os.setgroups([])
+                    os.setresgid(65534, 65534, 65534)
+                    os.setresuid(65534, 65534, 65534)
+                found = machine.find({".nvmrc": "20.1.0", "rust-toolchain": "stable"}, CARGO_HOME=str(closed))
+                status = 0 if f"node 20.1.0 from {folder} (.nvmrc)" in found.said else 2
+            finally:
+                os._exit(status)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        closed.chmod(0o755)
+    assert ended == 0

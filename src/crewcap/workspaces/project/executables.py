@@ -7,6 +7,7 @@ and the program is started where it lies.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,7 +55,7 @@ def _near(executable: Path, real: Path) -> list[Path]:
 
 def _found(words: list[str], *, beside: list[Path], environ: Mapping[str, str]) -> Path | None:
     if words[0].startswith("/"):
-        return Path(words[0]) if Path(words[0]).exists() else None
+        return Path(words[0]) if os.access(words[0], os.X_OK) else None
     path = ":".join([*map(str, beside), environ.get("PATH", ""), "/usr/local/bin:/usr/bin:/bin"])
     found = shutil.which(words[0], path=path)
     return Path(found) if found else None

@@ -1,11 +1,13 @@
 """Which toolchains this machine has: in the folders of version managers, and on the user's PATH.
 
 Nothing is changed and no manager is asked: their folders say what is there. Only a program that lies in none of them
-is asked for its version.
+is asked for its version. A folder that the user may not enter (`su` keeps root's PATH) is passed over, as shells do;
+`os.access` says so where `Path.is_file` raises.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -101,7 +103,7 @@ def usual(tool: str, here: tuple[Installed, ...], *, user_home: Path, environ: M
         return chosen
     for folder in environ.get("PATH", "").split(":"):
         program = Path(folder, _PROGRAM.get(tool, tool))
-        if program.is_file() and (
+        if _is_there(program) and (
             found := next((one for one in here if one.programs == program.resolve().parent), None)
         ):
             return found
@@ -149,7 +151,7 @@ def _versions(manager: _Manager, folder: Path) -> Iterator[Installed]:
         named = re.fullmatch(manager.pattern, entry.name)
         real = entry.resolve() / manager.inner
         programs = _programs(manager.tool, real, manager.programs)
-        if named and not entry.is_symlink() and programs:
+        if named and programs and not entry.is_symlink():
             version = _version(manager.tool, named[1], programs)
             yield Installed(
                 tool=manager.tool, version=version, name=entry.name, origin=manager.name, folder=real, programs=programs
@@ -162,7 +164,12 @@ def _programs(tool: str, folder: Path, below: str) -> Path | None:
     places = (folder / below, folder / "go" / "bin") if tool == "go" else (folder / below,)
     known = tool in {*_PROGRAM, "node", "go", "ruby", "java"}
     return next(
-        (place for place in places if any((place / name).exists() for name in names) or (not known and place.is_dir())),
+        (
+            place
+            for place in places
+            if any(os.access(place / name, os.F_OK) for name in names)
+            or (not known and os.access(place, os.X_OK) and place.is_dir())
+        ),
         None,
     )
 
@@ -187,7 +194,7 @@ def _on_path(tool: str, user_home: Path, environ: Mapping[str, str]) -> Iterator
         real = program.resolve()
         if (
             real.parent.name == "shims"
-            or not program.is_file()
+            or not _is_there(program)
             or any(real.is_relative_to(root) for root in (*roots, user_home / ".cargo"))
         ):
             continue
@@ -202,6 +209,10 @@ def _on_path(tool: str, user_home: Path, environ: Mapping[str, str]) -> Iterator
                 folder=whole,
                 programs=program.parent if is_system else real.parent,
             )
+
+
+def _is_there(program: Path) -> bool:
+    return os.access(program, os.X_OK) and program.is_file()
 
 
 def _default_name(tool: str, user_home: Path, environ: Mapping[str, str]) -> str:

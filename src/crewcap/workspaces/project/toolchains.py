@@ -132,7 +132,7 @@ class _Machine:
     def _cargo(self) -> Fittings:
         """Programs that the user installed with cargo; beside them lie cargo's credentials."""
         programs = Path(self.environ.get("CARGO_HOME") or self.user_home / ".cargo") / "bin"
-        return Fittings(mounts=shown(programs), path=(str(programs),)) if programs.is_dir() else Fittings()
+        return Fittings(mounts=shown(programs), path=(str(programs),)) if os.access(programs, os.X_OK) else Fittings()
 
     def _program_said(self, want: Want, program: Path) -> str:
         version = program_version(program.resolve()) if not _is_script(program) else ""
@@ -187,20 +187,23 @@ def _named(text: str, user_home: Path, forbidden: Sequence[Path]) -> Path:
     if not path.is_absolute():
         raise SettingsError(f"tools: {text!r} is no absolute path", help='write it like "~/.nvm" or "/opt/go"')
     refuse_secret(path, user_home=user_home, forbidden=forbidden, said=text)
-    if not path.exists():
-        raise SettingsError(f"tools: {text} is not on this machine", help="install it, or take it out of tools")
+    if not os.access(path, os.R_OK):
+        raise SettingsError(
+            f"tools: {text} is not on this machine, or not yours to read", help="install it, or take it out of tools"
+        )
     return path
 
 
 def _shown(path: Path) -> Fittings:
     """A folder of `tools`, and its programs on $PATH."""
     folders = (path.parent,) if path.is_file() else (path / "bin", path / "shims", path)
-    has_programs = [folder for folder in folders if folder.is_dir() and _has_programs(folder)]
+    enterable = [folder for folder in folders if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir()]
+    has_programs = [folder for folder in enterable if _has_programs(folder)]
     return Fittings(mounts=shown(path), path=tuple(map(str, has_programs)), said=(f"{path} is shown inside (tools)",))
 
 
 def _has_programs(folder: Path) -> bool:
-    return any(entry.is_file() and os.access(entry, os.X_OK) for entry in folder.iterdir())
+    return any(os.access(entry, os.X_OK) and entry.is_file() for entry in folder.iterdir())
 
 
 def _is_script(program: Path) -> bool:
