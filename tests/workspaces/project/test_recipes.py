@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from crewcap.workspaces.project.recipes import Recipe, copies_the_project, is_input, name_of
+from crewcap.workspaces.project.recipes import Recipe, copies_the_project, is_input, name_of, only_installs
 
 BASE = Recipe(
     repository="shop-1a2b",
@@ -81,6 +81,41 @@ def test_a_setup_that_copies_the_project_depends_on_all_of_it() -> None:
 )
 def test_what_copies_the_project_is_known_by_its_words(setup: str, copies: bool) -> None:  # noqa: FBT001  (a parameter)
     assert copies_the_project(setup) is copies
+
+
+@pytest.mark.parametrize("setup", ["make setup", "sh scripts/setup.sh", "npm ci && ./bin/migrate", "just install"])
+def test_a_setup_that_is_no_known_install_depends_on_all_of_the_commit(setup: str) -> None:
+    """A script reads what it likes: the migrations of an older commit would be there instead of this one's."""
+    ours = replace(BASE, setup=setup)
+    assert name_of(ours) != name_of(replace(ours, tracked={**ours.tracked, "migrations/3.sql": "100644 blob new"}))
+
+
+@pytest.mark.parametrize(
+    ("setup", "installs"),
+    [
+        ("npm ci", True),
+        ("npm --no-audit ci 2>&1 > npm.log", True),
+        ("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt", True),
+        ("cd web && CI=1 pnpm install; cd .. && uv sync --frozen", True),
+        (". .venv/bin/activate && pip install -e '.[dev]'", True),
+        ("npm ci && npx playwright install chromium", True),
+        ("poetry install", True),
+        ("yarn", True),
+        ("cargo fetch && go mod download && bundle install", True),
+        ("", True),
+        ("pip install .", False),
+        ("npm ci && npm run build", False),
+        ("go build -o bin/app", False),
+        ("python3 manage.py migrate", False),
+        ("uv sync && uv run manage.py migrate", False),
+        ("npm ci && make assets", False),
+        ("bash -c 'npm ci'", False),
+        ("npm ci `cat flags`", False),
+        ("npm ci $(cat flags)", False),
+    ],
+)
+def test_an_install_is_known_by_the_words_of_each_command(setup: str, installs: bool) -> None:  # noqa: FBT001  (a parameter)
+    assert only_installs(setup) is installs
 
 
 @pytest.mark.parametrize(

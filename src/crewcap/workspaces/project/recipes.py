@@ -3,8 +3,9 @@
 The rule. A setup reads lock files and manifests (by their names, at any depth), whatever files its own command line
 names, submodules, the toolchains, the hosts it may reach; and it bakes the paths of workspace and home into what it
 makes. All of that goes into the name. It also could read any other file of the project, and no table of names knows
-that, so a setup that by its words *copies the project itself* (`pip install .`, `npm run build`) depends on the whole
-tree of the commit. What compares times or contents (make, cargo, go, gradle) does not: a later run's sources are newer.
+that. So only a setup that is nothing but installs of known package managers (`npm ci`, `uv sync`, `_INSTALLS`) shares
+its tree among commits; any other (`make setup`, a script, `pip install .`, `npm run build`) depends on the whole tree
+of the commit. Cargo and go compare for themselves what they build: a later run's sources are newer.
 """
 
 from __future__ import annotations
@@ -44,13 +45,50 @@ INPUTS = (
 _EXACT = frozenset(name for name in INPUTS if not set(name) & set("*?["))
 _PATTERNS = tuple(name for name in INPUTS if name not in _EXACT)
 
-# A setup that copies the project's sources: its result is as old as they were.
+# A package manager's word that copies or builds the project's sources: its result is as old as they were.
 _BUILDS = re.compile(
     r"\b(?:npm|pnpm|yarn|bun)\s+(?:-\S+\s+)*(?:run\s+)?(?:build|compile|generate|prepare)\b|\btsc\b"
     r"|--no-editable\b|\bpython3?\s+(?:-m\s+build\b|setup\.py\s+(?:build|install))"
 )
 _NOT_COPIED = frozenset({"-e", "--editable", "-r", "--requirement", "-c", "--constraint"})
 _SEPARATORS = frozenset({"&&", "||", ";", "|", "&"})
+
+# Programs, and the first words after them with which they read manifests and lock files alone.
+_INSTALLS: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("pip", "pip3"), frozenset({"install", "download", "config"})),
+    "uv": frozenset({"sync", "venv", "pip", "python", "tool", "lock"}),
+    "poetry": frozenset({"install", "config", "env", "lock", "self"}),
+    "pdm": frozenset({"install", "sync", "config"}),
+    "pipenv": frozenset({"install", "sync"}),
+    "pixi": frozenset({"install"}),
+    **dict.fromkeys(("conda", "mamba", "micromamba"), frozenset({"env", "create", "install", "config"})),
+    "npm": frozenset({"ci", "clean-install", "install", "i", "config", "set"}),
+    "pnpm": frozenset({"install", "i", "fetch", "config"}),
+    "yarn": frozenset({"", "install", "config"}),
+    "bun": frozenset({"install", "i"}),
+    "deno": frozenset({"install"}),
+    "corepack": frozenset({"enable", "prepare", "install"}),
+    "playwright": frozenset({"install", "install-deps"}),
+    "cargo": frozenset({"fetch", "build", "check", "test", "clippy"}),
+    "rustup": frozenset({"toolchain", "component", "target", "default", "show"}),
+    "go": frozenset({"mod", "get", "build", "vet", "version", "env"}),
+    "bundle": frozenset({"", "install", "config"}),
+    "gem": frozenset({"install"}),
+    "composer": frozenset({"install", "config"}),
+    "mix": frozenset({"deps.get", "local.hex", "local.rebar"}),
+    "mvn": frozenset({"dependency:go-offline", "dependency:resolve"}),
+    "dotnet": frozenset({"restore"}),
+    **dict.fromkeys(("dart", "flutter"), frozenset({"pub"})),
+    "git": frozenset({"submodule", "lfs", "config", "fetch", "version", "--version"}),
+    "pre-commit": frozenset({"install", "install-hooks"}),
+    **dict.fromkeys(("apt", "apt-get", "apk"), frozenset({"update", "install", "add"})),
+}
+_MODULES = frozenset({"pip", "venv", "virtualenv", "ensurepip"})  # after `python -m`
+_OF_THE_SHELL = frozenset(
+    {"cd", "set", "export", "unset", "mkdir", "echo", "printf", "true", ":", "test", "[", "touch", "rm", "chmod"}
+    | {"sleep", "umask", "ulimit", "virtualenv", "exit", "type", "which", "pwd", "hash"}
+)
+_IN_FRONT = frozenset({"exec", "command", "env", "time", "nice", "npx", "sudo"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +132,15 @@ def copies_the_project(setup: str) -> bool:
     return bool(_BUILDS.search(setup)) or any(_installs_here(words) for words in _commands(setup))
 
 
+def only_installs(setup: str) -> bool:
+    """Whether each command of a setup is known to read no more of the project than lock files and manifests."""
+    if "`" in setup or "<<" in setup or copies_the_project(setup):
+        return False
+    return all(_is_install(words) for words in _commands(re.sub(r"\d*[<>]&\d", " ", setup)))
+
+
 def _inputs(recipe: Recipe) -> list[tuple[str, str]]:
-    if copies_the_project(recipe.setup):
+    if not only_installs(recipe.setup):
         return list(recipe.tracked.items())
     named = _named(recipe.setup)
     return [
@@ -123,6 +168,22 @@ def _commands(setup: str) -> list[list[str]]:
         else:
             found[-1].append(word)
     return found
+
+
+def _is_install(words: list[str]) -> bool:
+    """One command, with what stands in front of it put aside: variables, `exec`, `npx`."""
+    while words and (words[0] in _IN_FRONT or re.match(r"[A-Za-z_]\w*=", words[0])):
+        words = words[1:]
+    if not words or words[0] in _OF_THE_SHELL:
+        return True
+    program, after = PurePosixPath(words[0]).name, words[1:]
+    if words[0] in {".", "source"}:
+        return any(word.endswith("bin/activate") for word in after)
+    if re.fullmatch(r"python[\d.]*", program):
+        return len(after) > 1 and after[0] == "-m" and after[1] in _MODULES
+    first = next((word for word in after if not word.startswith("-")), "")
+    builds_a_program = program == "go" and "-o" in after
+    return not builds_a_program and (first or (after or [""])[-1]) in _INSTALLS.get(program, frozenset())
 
 
 def _installs_here(words: list[str]) -> bool:
