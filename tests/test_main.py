@@ -15,6 +15,8 @@ from crewcap import errors
 from crewcap.__main__ import call
 from crewcap.cli.complaints import complaint
 from crewcap.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
     CrewcapError,
     InternalError,
     LedgerError,
@@ -30,6 +32,8 @@ TREE = {
     SettingsError: ("settings", 2, 400),
     MoneyRefused: ("budget_exhausted", 3, 402),
     UnsafeEnvironment: ("unsafe_environment", 4, 503),
+    CommandNotFound: ("unsafe_environment", 127, 503),
+    CommandNotExecutable: ("unsafe_environment", 126, 503),
     LedgerError: ("ledger", 5, 503),
     InternalError: ("internal", 1, 500),
 }

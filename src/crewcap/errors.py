@@ -5,6 +5,8 @@
     │   └── SettingsError           2   400   a settings file says what it may not, or what nothing understands
     ├── MoneyRefused                3   402   a budget said no; nothing was sent
     ├── UnsafeEnvironment           4   503   this machine or this repository is not fit for the work
+    │   ├── CommandNotFound       127   503   a command is not in the sandbox
+    │   └── CommandNotExecutable  126   503   it is, and cannot be executed there
     ├── LedgerError                 5   503   the books are missing, foreign, damaged or not to be trusted
     └── InternalError               1   500   a defect of ours
 
@@ -59,6 +61,18 @@ class UnsafeEnvironment(CrewcapError):
     code = "unsafe_environment"
     exit_status = 4
     http_status = 503
+
+
+class CommandNotFound(UnsafeEnvironment):
+    """The command is not in the sandbox; the status is a shell's."""
+
+    exit_status = 127
+
+
+class CommandNotExecutable(UnsafeEnvironment):
+    """The command is in the sandbox and is nothing that can be executed there; the status is a shell's."""
+
+    exit_status = 126
 
 
 class LedgerError(CrewcapError):

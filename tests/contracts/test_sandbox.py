@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.sandboxes import DRIVER, PYTHON, ZOO, Family, Ground, family, ground, missing, within
 
-from crewcap.errors import UnsafeEnvironment
+from crewcap.errors import CommandNotExecutable, CommandNotFound, UnsafeEnvironment
 from crewcap.workspaces import LADDER, Limits, Outlet, Rung
 from crewcap.workspaces.sandbox.uids import is_root
 
@@ -126,8 +126,10 @@ class TestACommand:
         assert within(look) == []
 
     def test_what_cannot_be_started_is_said(self, any_rung: Ground) -> None:
-        with pytest.raises(UnsafeEnvironment, match="cannot start no-such-agent in the sandbox"):
+        with pytest.raises(CommandNotFound, match=r"^no-such-agent: not found in the sandbox$"):
             any_rung.plain("no-such-agent")
+        with pytest.raises(CommandNotExecutable, match=r"^/etc/passwd: cannot be started in the sandbox: Permission"):
+            any_rung.plain("/etc/passwd")
 
     def test_a_folder_that_is_not_there_is_said(self, any_rung: Ground) -> None:
         command = any_rung.command("true")

@@ -83,6 +83,12 @@ def test_the_projects_own_check_runs_in_there_as_it_did_in_the_run(machine: Benc
     assert (done.status, "Ran 3 tests" in done.err) == (0, True)
 
 
+def test_a_command_that_is_not_in_there_is_said_in_one_line_and_the_status_is_a_shells(machine: Bench) -> None:
+    missing, no_program = piped(machine, "--", "nosuchcmd"), piped(machine, "--", "./src/login.py")
+    assert (missing.status, missing.err) == (127, "error: nosuchcmd: not found in the sandbox\n")
+    assert (no_program.status, no_program.err.count("\n")) == (126, 1)
+
+
 def test_at_a_terminal_there_is_a_real_one_inside(machine: Bench) -> None:
     """Job control, Ctrl-C, a name, the size, and the prompt says where one is."""
     with at_a_terminal(machine, rows=30, columns=100) as terminal:

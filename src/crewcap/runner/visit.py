@@ -46,7 +46,7 @@ async def visit(site: Site, argv: tuple[str, ...], *, environ: Mapping[str, str]
 
 
 def _program() -> str:
-    return resources.files("crewcap.workspaces").joinpath("teletype.py").read_text(encoding="utf-8")
+    return resources.files("crewcap.workspaces.sandbox").joinpath("teletype.py").read_text(encoding="utf-8")
 
 
 async def _carry(child: Child, *, terminal: bool) -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crewcap.errors import CrewcapError, UnsafeEnvironment
+from crewcap.errors import CommandNotExecutable, CommandNotFound, CrewcapError, UnsafeEnvironment
 from crewcap.workspaces import Confined, Rung
 from crewcap.workspaces.sandbox.cgroups import Cage, make_cage
 from crewcap.workspaces.sandbox.limits import Counted, names_enforced, process_limits, tasks_in_namespace, tasks_of
@@ -34,6 +34,7 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_S = 30.0
 _GONE_S = 10.0
 _ADDRESS_BYTES = 100  # unix socket addresses end at 107
+_OF_THE_COMMAND = {b"N": CommandNotFound, b"X": CommandNotExecutable}  # the launcher's letters
 _SIGNALLED = range(129, 193)  # 128 + a signal's number, as bubblewrap and shells report it
 
 
@@ -220,6 +221,9 @@ async def begin(command: Confined, plan: Plan) -> ConfinedChild:
             await _shake_hands(child, ours)
     except (TimeoutError, OSError) as error:
         raise await _not_started(child, plan, str(error) or f"no answer in {_START_S:.0f} s") from None
+    except (CommandNotFound, CommandNotExecutable):
+        await _said_at_the_end(child)
+        raise
     except BaseException:
         if child is not None:
             child.end_all()
@@ -274,6 +278,8 @@ async def _shake_hands(child: ConfinedChild, control: socket.socket) -> None:
         word = await loop.sock_recv(control, 1)
         if word == b"":
             return
+        if wrong := _OF_THE_COMMAND.get(word):
+            raise wrong((await loop.sock_recv(control, 4_096)).decode("utf-8", "replace"))
     reason = await loop.sock_recv(control, 4_096) if word == b"E" else b""
     raise OSError(reason.decode("utf-8", "replace") or "it ended before it could start the command")
 
@@ -288,17 +294,22 @@ async def _hear(control: socket.socket) -> tuple[bytes, int]:
 
 async def _not_started(child: ConfinedChild | None, plan: Plan, reason: str) -> CrewcapError:
     """The error for a start that did not become a command, with what the outer process said."""
+    words = await _said_at_the_end(child)
+    return UnsafeEnvironment(
+        f"the {plan.rung} sandbox did not start: {reason}" + (f" ({words})" if words else ""),
+        help="`crewcap doctor` tries every kind of sandbox here and says what each one needs",
+    )
+
+
+async def _said_at_the_end(child: ConfinedChild | None) -> str:
+    """End what was started, and see it gone; what it said."""
     said = b""
     if child is not None:
         child.end_all()
         with contextlib.suppress(TimeoutError):
             said = await asyncio.wait_for(child.stderr.read(2_000), _GONE_S)
             await asyncio.wait_for(child.wait(), _GONE_S)
-    words = said.decode("utf-8", "replace").strip()
-    return UnsafeEnvironment(
-        f"the {plan.rung} sandbox did not start: {reason}" + (f" ({words})" if words else ""),
-        help="`crewcap doctor` tries every kind of sandbox here and says what each one needs",
-    )
+    return said.decode("utf-8", "replace").strip()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ descriptor FD, so that no argument and no variable of an agent ever stands in a 
 2. It says `R` to the process that started it and waits for `G`. A parent that died meanwhile cannot answer, so
    nothing ever starts without an owner: `die-with-parent` alone loses that race for the first five milliseconds.
 3. It lowers limits, gives up its user, its capabilities and the right to gain new ones, and executes the command.
-   The parent reads the end of the control stream as "started", or `E` and a sentence as "could not".
+   The parent reads the end of the control stream as "started", or a letter and a sentence as "could not": `E`; `N` and
+   `X` where only the command is to blame, which was not found or is no program.
 
 Where there is no process namespace (`supervise`), it forks first: the child does all of the above, the parent stays as
 a subreaper, to which every orphan of the run falls, and leaves none alive when the command ends or its own parent dies.
@@ -34,7 +35,7 @@ import time
 from typing import Any, NoReturn
 
 REFUSED = 97  # something here did not work; the reason went to the parent
-NOT_FOUND = 127
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell ends for a command like that
 _ANSWER_S = 10.0
 _HUNT_S = 0.003
 _NICE = 5  # whoever sits at the machine comes first
@@ -52,6 +53,14 @@ Order = dict[str, Any]
 
 class _Refusal(Exception):
     """One sentence for the parent."""
+
+
+class _NoCommand(Exception):
+    """All is well but the command itself; a sentence about it."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 def main() -> NoReturn:
@@ -88,8 +97,11 @@ def _become(order: Order) -> NoReturn:
         _make_files(order["files"])
         _enter_folder(order["cwd"])
         _reset_signals()
-        status = NOT_FOUND
         _execute(order["argv"], order["environ"])
+    except _NoCommand as error:
+        status = error.status
+        with contextlib.suppress(OSError):
+            control.sendall((b"N" if status == NOT_FOUND else b"X") + str(error).encode("utf-8", "replace"))
     except (_Refusal, OSError) as error:
         with contextlib.suppress(OSError):
             control.sendall(b"E" + str(error).encode("utf-8", "replace"))
@@ -216,7 +228,15 @@ def _execute(argv: list[str], environ: dict[str, str]) -> None:
     try:
         os.execvpe(argv[0], argv, environ)  # noqa: S606  (there is no shell anywhere)
     except OSError as error:
-        raise _Refusal(f"cannot start {argv[0]} in the sandbox: {error.strerror}") from None
+        if not _is_there(argv[0], environ):
+            raise _NoCommand(NOT_FOUND, f"{argv[0]}: not found in the sandbox") from None
+        raise _NoCommand(NOT_EXECUTABLE, f"{argv[0]}: cannot be started in the sandbox: {error.strerror}") from None
+
+
+def _is_there(name: str, environ: dict[str, str]) -> bool:
+    """Whether a file of this name can be seen; a folder in PATH that may not be entered says nothing about it."""
+    folders = [""] if "/" in name else os.get_exec_path(environ)
+    return any(os.path.exists(os.path.join(folder, name)) for folder in folders)  # noqa: PTH110, PTH118  (as above)
 
 
 # --- Landlock, and a filter of calls, where there is no network namespace ------------------------------------------

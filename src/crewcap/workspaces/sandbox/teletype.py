@@ -23,7 +23,7 @@ import sys
 import termios
 from typing import NoReturn
 
-NOT_FOUND = 127
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
 HEAD = struct.Struct("!cI")
 SIZE = struct.Struct("!HH")
 TYPED, RESIZED = b"d", b"w"
@@ -60,9 +60,15 @@ def _become(argv: list[str], terminal: int) -> NoReturn:
     _sit_down(terminal)
     try:
         os.execvp(argv[0], argv)  # noqa: S606  (there is no shell but the one that was asked for)
+    except (FileNotFoundError, NotADirectoryError):
+        _give_up(argv[0], "not found in the sandbox", NOT_FOUND)
     except OSError as error:
-        os.write(2, f"{argv[0]}: {error.strerror}\n".encode("utf-8", "replace"))
-    os._exit(NOT_FOUND)
+        _give_up(argv[0], f"cannot be started in the sandbox: {error.strerror}", NOT_EXECUTABLE)
+
+
+def _give_up(name: str, why: str, status: int) -> NoReturn:
+    os.write(2, f"{name}: {why}\n".encode("utf-8", "replace"))
+    os._exit(status)
 
 
 def _sit_down(terminal: int) -> None:
