@@ -96,6 +96,17 @@ def test_a_program_is_metered_and_its_cost_is_one_line(shell: Shell) -> None:
     ledger.close()
 
 
+def test_it_is_booked_to_who_started_it_and_a_scope_that_names_a_user_wins(shell: Shell) -> None:
+    config = shell.home.root.parent / "config.toml"
+    config.write_text(config.read_text() + '[defaults]\nuser = "ana"\n[teams]\ncore = ["ana"]\n')
+    for words in ((), ("--scope", "user:bo")):
+        assert shell.run(*words, "--", sys.executable, "-c", "").returncode == 0
+    ledger = shell.ledger()
+    scopes = {key.scopes[1:] for key in ledger.keys()}  # noqa: SIM118  (a ledger is no mapping)
+    ledger.close()
+    assert scopes == {("user:ana", "team:core", "all"), ("user:bo", "all")}
+
+
 def test_the_cap_stops_a_program_that_goes_on_asking(shell: Shell) -> None:
     ended = shell.run("--cap", "0.02", "--", sys.executable, "-c", ASK, "100")
     assert ended.returncode == 1

@@ -202,6 +202,14 @@ issue_cap = 6.00
     assert desk.plan(replace(ISSUE, author="mallory")).user == "unknown"
 
 
+def test_an_issue_that_nobody_signed_is_of_who_started_it_here(desk: Desk) -> None:
+    desk.settings('[users]\nana = ["local:adev"]\n[teams]\ncore = ["ana"]\n')
+    plan = desk.plan(replace(ISSUE, author=""), login="adev")
+    assert (plan.user, plan.teams) == ("ana", ("core",))
+    assert desk.plan(replace(ISSUE, author=""), login="stranger").user == "unknown"
+    assert desk.plan(replace(ISSUE, author="mallory"), login="adev").user == "unknown"
+
+
 def test_a_route_can_depend_on_what_is_left(desk: Desk) -> None:
     desk.settings('[[routes]]\nmatch = { left_below = 5.00 }\nmodel = "haiku"\n')
     assert desk.plan().route.model.startswith("claude-sonnet-")

@@ -62,6 +62,7 @@ def estimate_(call: Call, *, issue: str | None, prompt: str | None, repo: str | 
 
 def _plan(call: Call, here: Found, issue: Issue, model: str) -> Plan:
     """What a run of it would be, as `crewcap run` decides it."""
+    from crewcap.runner.person import login_here  # noqa: PLC0415
     from crewcap.runner.plan import Asked, apart, make_plan  # noqa: PLC0415
 
     return make_plan(
@@ -71,7 +72,7 @@ def _plan(call: Call, here: Found, issue: Issue, model: str) -> Plan:
         issue=apart(issue, here.name, call.app.runs),
         repo=here.name,
         repo_path=str(here.repository.local or here.repository.address),
-        asked=Asked(model=model),
+        asked=Asked(model=model, login=login_here()),
         now=call.clock(),
     )
 

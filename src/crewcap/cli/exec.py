@@ -195,12 +195,16 @@ async def _say_cost(call: Call, gateway: GatewayHandle, key: VirtualKey, cap: Mo
 
 
 def _make_key(call: Call, scopes: tuple[str, ...], models: tuple[str, ...]) -> tuple[VirtualKey, str]:
+    from crewcap.runner.person import login_here, person_here  # noqa: PLC0415  (heavy; not for --help)
+
     secret = PREFIX + secrets.token_urlsafe(32)
     id_ = KeyId(secrets.token_hex(6))
     key = VirtualKey(
         id=id_,
         hash=hash_key(secret),
-        scopes=scopes_of_key(call, id_, scopes),
+        scopes=scopes_of_key(
+            call, id_, scopes, otherwise=person_here(call.app.settings, call.app.ledger, login_here())
+        ),
         created_at=call.clock(),
         models=tuple(full_model(call, name) for name in models),
         label="exec",

@@ -21,12 +21,19 @@ def known_scope(call: Call, text: str, what: str) -> Scope:
     return Scope(f"run:{runs[0].id}") if len(runs) == 1 else scope
 
 
-def scopes_of_key(call: Call, id_: KeyId, texts: Sequence[str], user: str = "") -> tuple[Scope, ...]:
-    """What was named, what that belongs to, the user, and the teams behind users and repositories."""
+def scopes_of_key(
+    call: Call, id_: KeyId, texts: Sequence[str], user: str = "", *, otherwise: str = ""
+) -> tuple[Scope, ...]:
+    """What was named, what that belongs to, the user, and the teams behind users and repositories.
+
+    `otherwise` is the user where nothing that was named tells of one.
+    """
     settings = call.app.settings
     named = [_given(call, text) for text in texts]
     given = [*named, *([read_scope(f"user:{user}", "--user")] if user else [])]
     given += [above for scope in named for above in _ancestors(call, scope, has_user=bool(user))]
+    if otherwise and not any(scope.startswith("user:") for scope in given):
+        given.append(Scope(f"user:{otherwise}"))
     users = [scope.removeprefix("user:") for scope in given if scope.startswith("user:")]
     repos = [scope.removeprefix("repo:") for scope in given if scope.startswith("repo:")]
     of_users = [team for name in users for team in settings.team_of(name)]

@@ -64,6 +64,7 @@ def exit_status(run: Run) -> int:
 
 def _asked(options: dict[str, Any]) -> Any:
     """The options as what a person asked for."""
+    from crewcap.runner.person import login_here  # noqa: PLC0415
     from crewcap.runner.plan import Asked  # noqa: PLC0415
 
     return Asked(
@@ -74,4 +75,5 @@ def _asked(options: dict[str, Any]) -> Any:
         max_turns=options["max_turns"] or 0,
         timeout_s=options["timeout"] or 0,
         sandbox=options["sandbox"] or "",
+        login=login_here(),
     )

@@ -20,6 +20,7 @@ from crewcap.runner.account import account
 from crewcap.runner.fitting import OWNER
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
+from crewcap.runner.person import login_here
 from crewcap.runner.plan import Asked, Plan, apart, make_plan
 from crewcap.runner.reach import contacted, loosened
 from crewcap.runner.report import markdown
@@ -120,6 +121,7 @@ def prepare_again(call: Call, run: Run) -> Job:
         max_turns=run.max_turns,
         timeout_s=run.timeout_s,
         sandbox=run.sandbox,
+        login=login_here(),
     )
     tracker: Tracker = Files(Path.cwd()) if run.issue.tracker == "files" else Prompts()
     job = prepare(call, replace(run.issue, cap=None), tracker, asked, repo=run.repo_path)

@@ -17,6 +17,7 @@ from crewcap.core.routing import Occasion, Route, bind_cap, choose, insist
 from crewcap.core.runs import Issue, Run
 from crewcap.errors import MoneyRefused, UsageError
 from crewcap.runner.access import scopes_of
+from crewcap.runner.person import person_here
 from crewcap.settings.models import RepoSettings, Settings
 from crewcap.stores import Ledger, RunStore
 from crewcap.trackers.issue_text import slug
@@ -36,6 +37,7 @@ class Asked:
     max_turns: int = 0
     timeout_s: int = 0
     sandbox: str = ""
+    login: str = ""  # whom the system knows at the keyboard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ def make_plan(
 ) -> Plan:
     """Choose everything; `MoneyRefused` where a budget has nothing left, `UsageError` for what does not exist."""
     project = settings.repos.get(repo, RepoSettings())
-    user = _user(settings, issue)
+    user = _user(settings, issue) if issue.author else person_here(settings, ledger, asked.login)
     teams = tuple(dict.fromkeys((*settings.team_of(user), *([project.team] if project.team else []))))
     issue_cap = min(settings.defaults.issue_cap, project.issue_cap or settings.defaults.issue_cap)
     balances = _balances(ledger, scopes_of(issue, run="", repo=repo, user=user, teams=teams), issue, issue_cap)

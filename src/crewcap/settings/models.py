@@ -78,6 +78,7 @@ Source = Annotated[KeySource, PlainValidator(values.read_source), WithJsonSchema
 ModelName = Annotated[str, PlainValidator(values.read_model), WithJsonSchema(_TEXT)]
 Text = Annotated[str, PlainValidator(values.read_text), WithJsonSchema(_TEXT)]
 Texts = Annotated[tuple[str, ...], PlainValidator(values.read_texts), WithJsonSchema(_TEXTS)]
+UserName = Annotated[str, PlainValidator(values.read_user), WithJsonSchema({**_TEXT, "examples": ["ana"]})]
 Wishes = Annotated[tuple[str, ...], PlainValidator(values.read_wishes), WithJsonSchema(_TEXTS)]
 InnerPaths = Annotated[tuple[str, ...], PlainValidator(values.read_inner_paths), WithJsonSchema(_TEXTS)]
 Hosts = Annotated[tuple[str, ...], PlainValidator(read_hosts), WithJsonSchema(_TEXTS)]
@@ -115,6 +116,11 @@ class ProviderFile(Part):
 class Defaults(Part):
     """What holds for a run when no route says otherwise."""
 
+    user: UserName = Field(
+        "",
+        description="Whose money a run or exec from the keyboard is; empty = who has `local:LOGIN` in [users], else "
+        "the login, unless people are named or user:unknown is limited: then unknown.",
+    )
     agent: Text = Field("claude", description="The agent's command line.")
     model: ModelName = Field("sonnet", description="Resolved once; the full id is kept on the run.")
     subagent_model: ModelName = Field("", description="Model of subagents; empty = the main model.")
@@ -350,7 +356,9 @@ class SettingsFile(Part):
     defaults: Defaults = Field(default_factory=Defaults, description="What holds when no route says otherwise.")
     budgets: BudgetsFile = Field(default_factory=BudgetsFile, description="Money and limits by scope.")
     teams: dict[str, Texts] = Field(default_factory=dict, description="Team -> users.")
-    users: dict[str, Texts] = Field(default_factory=dict, description='User -> names elsewhere: "github:ana-dev".')
+    users: dict[str, Texts] = Field(
+        default_factory=dict, description='User -> names elsewhere: "github:ana-dev", "local:ana".'
+    )
     repos: dict[str, RepoSettings] = Field(default_factory=dict, description="Repositories by name.")
     routes: tuple[RouteFile, ...] = Field((), description="Which agent, model and cap; the first match wins.")
     registries: dict[str, RegistryFile] = Field(default_factory=dict, description="Package hosts with a credential.")

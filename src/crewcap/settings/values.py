@@ -329,6 +329,17 @@ def read_text(value: Any) -> str:
     return value
 
 
+def read_user(value: Any) -> str:
+    """A user's name, as it stands in the scope `user:NAME`."""
+    wrong = Wrong(f"{quoted(value)} is not a user's name", 'write it as "ana"')
+    if not isinstance(value, str) or "@" in value:
+        raise wrong
+    try:
+        return read_scope(f"user:{value}").removeprefix("user:")
+    except Wrong:
+        raise wrong from None
+
+
 def read_texts(value: Any) -> tuple[str, ...]:
     """A list of texts; one text alone is a list of one."""
     items = [value] if isinstance(value, str) else value
