@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.cli.run_home import RunHome, driven
+from tests.cli.run_home import RunHome, cut_short, driven
 
 from crewcap.core.runs import RunState, Verdict
 
@@ -45,3 +45,12 @@ def test_more_money_is_an_amount(home: RunHome, amount: str, says: str) -> None:
     status, said = home.refused("resume", "--add", amount)
     assert status == 2
     assert says in said
+
+
+def test_a_run_that_was_cut_short_is_not_refused_for_its_state(home: RunHome) -> None:
+    """Only for its money; the whole way stands in tests/e2e/test_kills."""
+    run = home.add(state=RunState.RUNNING, **cut_short())
+    for _ in range(3):
+        home.spend(run, "1.10")
+    assert home.refused("resume") == (3, "fix-login.1 would have nothing to spend")
+    assert home.json("show")["resume"] == "crewcap resume fix-login.1"

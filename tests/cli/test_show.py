@@ -96,7 +96,7 @@ def test_a_run_that_was_cut_short_is_not_called_live(home: RunHome) -> None:
     home.add(state=RunState.RUNNING, **cut_short())
     lines = home.out("show").splitlines()
     assert lines[-2] == "  running   cut short: the process that drove it is gone"
-    assert lines[-1] == "  next      the same crewcap run again goes on with it; crewcap stop fix-login.1"
+    assert lines[-1] == "  next      crewcap resume fix-login.1   or   crewcap stop fix-login.1"
 
 
 @pytest.mark.parametrize(

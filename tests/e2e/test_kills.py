@@ -69,6 +69,18 @@ def test_while_the_work_is_checked(bench: Setting) -> None:
     assert machine.steps() == ["read", "edit", "test", "done"]
 
 
+def test_resume_goes_on_with_it_too(bench: Setting) -> None:
+    """Whoever reads `cut short` need not know which command it was."""
+    machine = bench(SCRIPTS / "slow-edit.toml")
+    going = machine.start("run", ISSUE)
+    machine.wait_for_answer(2)
+    _kill(machine, going)
+    done = machine.crewcap("resume", "fix-login.1")
+    assert done.status == 0, done.err
+    assert machine.run().state == RunState.DONE
+    assert machine.verify() == ()
+
+
 def test_with_a_gateway_that_lives_on(bench: Setting) -> None:
     """The dead driver's door at it is replaced."""
     machine = bench(SCRIPTS / "slow-edit.toml")

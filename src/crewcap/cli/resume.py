@@ -1,4 +1,4 @@
-"""`crewcap resume`: a run that waits goes on in its own session, with more money or with a word."""
+"""`crewcap resume`: a run that waits, or that was cut short, goes on in its own session, with more money or a word."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_options import Cap
-from crewcap.cli.run_view import cost_of, find_one, totals_of
+from crewcap.cli.run_view import cost_of, find_one, is_cut_short, totals_of
 from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
 from crewcap.errors import MoneyRefused, UsageError
@@ -22,7 +22,7 @@ from crewcap.errors import MoneyRefused, UsageError
 @common
 @with_call
 def resume(call: Call, *, run: str, add: Money | None, message: str) -> None:
-    """Go on with a run that waits: the same session, the same workspace, a new key.
+    """Go on with a run that waits or was cut short: the same session, the same workspace, a new key.
 
     The agent's context is sent again and, after a pause of more than five minutes, paid for again.
     """
@@ -36,8 +36,8 @@ def resume(call: Call, *, run: str, add: Money | None, message: str) -> None:
 
 
 def _raised(call: Call, run: Run, add: Money) -> Run:
-    """The run with its new cap; refused where it does not wait, or nothing would be left to spend."""
-    if run.state != RunState.WAITING:
+    """The run with its new cap; refused where somebody drives it, it is over, or nothing would be left to spend."""
+    if run.state != RunState.WAITING and not is_cut_short(run):
         raise UsageError(f"{run.name} does not wait: it is {run.state}", help=f"crewcap show {run.name}")
     left = run.cap + add - cost_of(totals_of(call, run))
     if run.verdict == Verdict.BUDGET_EXHAUSTED and not add:
@@ -51,7 +51,11 @@ def _raised(call: Call, run: Run, add: Money) -> Run:
 
 
 def _going_on(call: Call, run: Run) -> Run:
-    """The run as it is stored from now on; its last end is history."""
+    """The run as it is stored from now on; its last end is history. One that was cut short goes on where it was."""
+    if run.state != RunState.WAITING:
+        call.app.runs.save(run)
+        call.app.runs.log(run.id, "state", f"resumed while {run.state}, where it was cut short")
+        return run
     again = replace(
         run, state=move(run.state, RunEvent.RESUME), verdict=None, reason="", end=None, cut="", fixes=0, ended_at=None
     )

@@ -104,7 +104,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "repo": run.repo,
         "workspace": str(call.home.run(run.id) / "workspace"),
         "session": run.session,
-        "resume": f"crewcap resume {run.name}" if run.state == "waiting" else None,
+        "resume": f"crewcap resume {run.name}" if run.state == "waiting" or is_cut_short(run) else None,
         "watch": [asdict(remark) for remark in run.watched],
         "created_at": run.created_at.isoformat(),
         "ended_at": run.ended_at.isoformat() if run.ended_at else None,

@@ -57,7 +57,7 @@ def _lines(call: Call, run: Run) -> list[str]:
     columns = Screen.of(sys.stdout, call.environ).columns
     head = opening_lines(Opening(run=run, agent=f"{run.agent} {run.agent_version}"), columns)
     if is_cut_short(run):
-        again = f"the same crewcap run again goes on with it; crewcap stop {run.name}"
+        again = f"crewcap resume {run.name}   or   crewcap stop {run.name}"
         return [*head, f"  {run.state}   cut short: the process that drove it is gone", f"  next      {again}"]
     if run.state in OPEN_STATES - {RunState.WAITING}:
         return [*head, f"  {run.state}   {run.reason}".rstrip(), f"  next      crewcap logs -f {run.name}"]
