@@ -173,6 +173,23 @@ def test_a_setup_without_an_end_is_ended(shop: Shop) -> None:
     play(shop, act, fixes(), setup="echo waiting; sleep 60", options={"setup_s": 0.2})
 
 
+@pytest.mark.parametrize(
+    ("commands", "where"),
+    [
+        ({"setup": "echo waiting; sleep 60"}, "in its setup `echo waiting; sleep 60`"),
+        ({"check": "echo waiting; sleep 60"}, "before its agent began, with its check"),
+    ],
+)
+def test_setup_and_first_check_are_part_of_the_time_of_a_run(shop: Shop, commands: dict[str, str], where: str) -> None:
+    async def act(rig: Rig) -> None:
+        run = await rig.drive()
+        assert ends(run) == (RunState.FAILED, Verdict.TIMED_OUT)
+        assert run.reason == f"its time, 1 s, was up {where}; nothing was spent"
+        assert (rig.agent.orders, shop.ledger.keys()) == ([], ())
+
+    play(shop, act, fixes(), timeout_s=1, **commands)
+
+
 def test_a_check_without_an_end_is_red_and_its_last_words_are_kept(shop: Shop) -> None:
     """Whoever made it hang sees where."""
 
@@ -237,7 +254,7 @@ def test_an_agent_whose_time_is_up_is_ended_and_its_work_is_kept(shop: Shop) -> 
         )
         assert run.cut == "timeout"
 
-    play(shop, act, [["write", "adder.py", WRONG], READY, ["hang"]], timeout_s=0)
+    play(shop, act, [["write", "adder.py", WRONG], READY, ["hang"]], timeout_s=3)
 
 
 def test_an_agent_without_a_sign_of_life_is_ended(shop: Shop) -> None:

@@ -25,6 +25,7 @@ async def finish(record: Record) -> None:
     for note in kept.notes:
         record.tell("work", note)
     if kept.commits:
+        record.keep(withheld=await _spilled(record))
         record.keep(check_after=await _check_after(record))
     record.keep(cut=record.run.cut or record.asked())
     judgement = judge(_evidence(record))
@@ -42,7 +43,7 @@ async def finish(record: Record) -> None:
 async def _check_after(record: Record) -> Check:
     """The check of the work; who interrupts does not wait for it, and the run says that it was not checked."""
     if record.run.cut not in {"paused", "stopped"} and not record.asked():
-        record.checking = asyncio.create_task(checked(record, "check after"))
+        record.checking = asyncio.create_task(checked(record, "check after", limit_s=record.tools.check_s))
         try:
             return await record.checking
         except asyncio.CancelledError:
@@ -56,8 +57,8 @@ async def _check_after(record: Record) -> Check:
 
 async def _publish(record: Record) -> None:
     """The branch goes into the user's own repository; where it cannot, it is still in the mirror, and we say so."""
-    if reason := await _spilled(record):
-        record.tell("branch", reason)
+    if record.run.withheld:
+        record.tell("branch", record.run.withheld)
         return
     if reason := await record.tools.tree.publish(record.run):
         record.tell("branch", f"{record.run.branch} is in the mirror only: {reason}")

@@ -28,20 +28,24 @@ async def prepare(record: Record) -> None:
     record.report()
     if not await _set_up(record):
         return
-    before = await checked(record, "check before")
+    before = await checked(record, "check before", limit_s=min(tools.check_s, record.left_s))
+    record.prepared_s += before.seconds
     record.keep(check_before=before)
+    if not record.left_s:
+        _out_of_time(record, "before its agent began, with its check")
+        return
     if left := await tools.tree.leave_out(tools.site):
         record.log("note", f"made by setup and check, and no part of the work: {', '.join(left[:_SHOWN])}")
     record.move(RunEvent.START)
 
 
-async def checked(record: Record, name: str) -> Check:
+async def checked(record: Record, name: str, *, limit_s: float) -> Check:
     """Run the project's own check, and say what it said; `not_run` is said aloud too."""
     command = prompt.check_of(record.plan)
     if not command:
         record.tell(name, "not checked: no check is set for this repository")
         return Check(result="not_run")
-    check = await project.check(record.tools.rooms, command, limit_s=record.tools.check_s)
+    check = await project.check(record.tools.rooms, command, limit_s=limit_s)
     record.tell(name, check.summary)
     return check
 
@@ -51,15 +55,25 @@ async def _set_up(record: Record) -> bool:
     command = record.plan.project.setup
     if not command:
         return True
-    done = await set_up(record.tools.fitted, included=record.lent.names, limit_s=record.tools.setup_s)
+    limit_s = min(record.tools.setup_s, record.left_s)
+    done = await set_up(record.tools.fitted, included=record.lent.names, limit_s=limit_s)
+    record.prepared_s += done.seconds
     record.tell("setup", done.told)
     for note in done.notes:
         record.log("note", f"setup: {note}")
-    if not done.failed:
+    if not done.failed and record.left_s:
         return True
     record.log("note", f"setup said: {done.tail}")
     if done.asked:
         record.tell("setup", done.asked)
+    if not record.left_s:
+        _out_of_time(record, f"in its setup `{command}`")
+        return False
     reason = f"setup `{command}` failed ({done.failed}): {done.asked or done.tail[-200:]}"
     record.move(RunEvent.FAIL, verdict=Verdict.SETUP_FAILED, reason=reason)
     return False
+
+
+def _out_of_time(record: Record, where: str) -> None:
+    reason = f"its time, {record.run.timeout_s} s, was up {where}; nothing was spent"
+    record.move(RunEvent.FAIL, verdict=Verdict.TIMED_OUT, reason=reason)

@@ -74,12 +74,18 @@ class Record:
     interrupts: int = 0
     hurry: asyncio.Event = field(default_factory=asyncio.Event)  # set when nobody wants to wait any longer
     checking: asyncio.Task[Check] | None = None  # what an interruption gives up at once
+    prepared_s: float = 0.0  # what setup and the first check took of the run's time
     lent: Lent = field(default_factory=Lent)  # what it was given beside its repository, and the filter that knows it
 
     def keep(self, **changes: Any) -> None:
         """Store what is known now."""
         self.run = replace(self.run, **{name: scrubbed(value, self.lent.scrubber) for name, value in changes.items()})
         self.tools.runs.save(self.run)
+
+    @property
+    def left_s(self) -> float:
+        """What is left of the run's time; the check of its work, which may have cost all of it, has time of its own."""
+        return max(0.0, self.run.timeout_s - self.run.agent_seconds - self.prepared_s)
 
     def move(self, event: RunEvent, **changes: Any) -> None:
         """Move the run by its table, store it, and say so."""

@@ -17,6 +17,7 @@ from crewcap.runner.fitting import Fitted, prepared_trees, recipe_of
 from crewcap.runner.process import Outcome
 from crewcap.workspaces.egress.log import asked_and_refused, hosts_line, read_log
 from crewcap.workspaces.project.prepared import Kept, Lent, NotLent, look
+from crewcap.workspaces.project.recipes import only_installs
 from crewcap.workspaces.sandbox.uids import is_root
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class SetUp:
         if self.failed:
             return f"{self.command}: {self.failed}"
         if self.reused:
-            return f"{self.command}: reused, lock file unchanged ({_time(self.seconds)})"
+            same = "lock file" if only_installs(self.command) else "commit"
+            return f"{self.command}: reused, {same} unchanged ({_time(self.seconds)})"
         return f"{self.command}: done in {_time(self.seconds)}{', kept' if self.kept else ''}"
 
     @property

@@ -95,9 +95,7 @@ async def _start(record: Record, access: Access, *, words: str, resume: bool) ->
             gateway=door.outlet,
             transcript=tools.folder / "agent.jsonl",
             scrubber=record.lent.scrubber,
-            patience=Patience(
-                total_s=max(0, run.timeout_s - run.agent_seconds), silent_s=tools.silent_s, hurry=record.hurry
-            ),
+            patience=Patience(total_s=record.left_s, silent_s=tools.silent_s, hurry=record.hurry),
             company=Company(
                 began=listener.began,
                 hear=listener.hear,
