@@ -13,10 +13,11 @@ from tests.contracts.clocks import Clocks
 
 from crewcap import config
 from crewcap.core.budget import Scope
+from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.home import Home
 from crewcap.runner.person import login_here, person_here
-from crewcap.stores import CountLimit, Limit, RateLimit
+from crewcap.stores import Limit
 from crewcap.stores.sqlite import SqliteLedger
 
 UNKNOWN = Scope("user:unknown")
