@@ -40,3 +40,12 @@ def test_a_branch_that_people_deleted_comes_back_from_the_mirror(home: RunHome) 
 def test_a_run_without_work_says_why(home: RunHome) -> None:
     home.add(state=RunState.STOPPED)
     assert home.refused("checkout") == (2, "fix-login.1 has no work to check out (stopped)")
+
+
+def test_a_branch_that_holds_a_secret_stays_out_of_the_repository_until_that_is_asked_for(home: RunHome) -> None:
+    home.finished(withheld="its commits hold the value of a secret (STRIPE)")
+    said = "fix-login.1 is not put into your repository: its commits hold the value of a secret (STRIPE)"
+    assert home.refused("checkout") == (2, said)
+    assert not (home.folder / "fix-login-1").exists()
+    home.out("checkout", "fix-login.1", "--with-secrets")
+    assert (home.folder / "fix-login-1").is_dir()

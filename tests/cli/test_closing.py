@@ -108,6 +108,15 @@ def test_the_last_block_of_a_run_that_went_well() -> None:
     ]
 
 
+def test_a_branch_that_holds_a_secret_is_not_proposed_for_checkout() -> None:
+    said = closing_lines(closing(replace(RUN, withheld="its commits hold the value of a secret (STRIPE)")), 80)
+    assert said[1:3] == [
+        "  branch    crewcap/fix-login-1   1 commit, 2 files, +14 -1  (not published)",
+        "  withheld  its commits hold the value of a secret (STRIPE)",
+    ]
+    assert said[-1] == "  next      crewcap diff fix-login.1"
+
+
 def test_at_the_cap_it_says_what_is_kept_how_it_stands_and_what_to_answer() -> None:
     said = closing_lines(closing(PAUSED, spent=Money.usd("2.97"), requests=31, refused=1, last="edit src/a.py"), 80)
     assert said == [

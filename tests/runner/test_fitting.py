@@ -81,6 +81,7 @@ def test_a_branch_that_holds_a_secret_stays_in_the_mirror(shop: Shop) -> None:
     async def act(rig: Rig) -> None:
         run = await rig.drive()
         assert run.commits == 1
+        assert run.withheld.startswith("its commits hold the value of a secret (SHOP_TOKEN)")
         assert "branch: its commits hold the value of a secret (SHOP_TOKEN); the branch stays" in "\n".join(rig.steps())
 
     play(shop, act, finished(["write", "leak.txt", SECRET]), secrets=SECRETS)

@@ -14,15 +14,21 @@ from crewcap.errors import UsageError
 @click.command(epilog="Example: crewcap checkout fix-login.1 ../look")
 @click.argument("run", default="")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--with-secrets", is_flag=True, help="Also a branch that holds a secret or a lent file.")
 @common
 @with_call
-def checkout(call: Call, *, run: str, folder: Path | None) -> None:
+def checkout(call: Call, *, run: str, folder: Path | None, with_secrets: bool) -> None:
     """Put a run's branch into FOLDER (by default ./RUN) as a linked git worktree of your repository."""
     found = find_one(call, run)
     if not found.commits:
         raise UsageError(
             f"{found.name} has no work to check out ({found.reason or found.state})",
             help=f"crewcap logs {found.name} tells why",
+        )
+    if found.withheld and not with_secrets:
+        raise UsageError(
+            f"{found.name} is not put into your repository: {found.withheld}",
+            help=f"crewcap diff {found.name} shows it without them; crewcap checkout {found.name} --with-secrets",
         )
     where = (folder or Path(found.name.replace(".", "-"))).absolute()
     made = call.app.mirrors.checkout(call.app.mirrors.repository(found.repo_path), found.branch, where)

@@ -87,7 +87,9 @@ def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
         yield "why", one_line(run.reason, limit=400)
     yield from _watched(run)
     if run.commits:
-        yield "branch", f"{run.branch}   {_work(run)}  (not checked out)"
+        yield "branch", f"{run.branch}   {_work(run)}  ({'not published' if run.withheld else 'not checked out'})"
+    if run.commits and run.withheld:
+        yield "withheld", one_line(run.withheld, limit=400)
     if run.check_after.result != "passed" and run.commits:
         yield "check", _check(run.check_after, run.check_before)
     if usage.prompt or usage.output:
@@ -131,9 +133,9 @@ def _watched(run: Run) -> Iterator[tuple[str, str]]:
 
 def _next(run: Run, columns: int) -> Iterator[tuple[str, str]]:
     """Commands to go on with, two beside each other where there is room."""
-    looks = (
-        [f"crewcap diff {run.name}", f"crewcap checkout {run.name}"] if run.commits else [f"crewcap logs {run.name}"]
-    )
+    looks = [f"crewcap diff {run.name}"] if run.commits else [f"crewcap logs {run.name}"]
+    if run.commits and not run.withheld:
+        looks.append(f"crewcap checkout {run.name}")
     row = _GAP.join(looks)
     if columns_of(row) + _INDENT <= columns:
         yield "next", row

@@ -91,6 +91,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "base": run.base or None,
         "commit": run.commit or None,
         "commits": run.commits,
+        "withheld": run.withheld or None,
         "check": {"before": asdict(run.check_before), "after": asdict(run.check_after)},
         "api_seconds": api_seconds(call, run),
         "agent_seconds": run.agent_seconds,

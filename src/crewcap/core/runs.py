@@ -205,6 +205,9 @@ class Run:
     frozen: str = ""  # why the provider's key was out of order when the agent ended, if it was
     agents: str = ""  # what its agents did, in a sentence of the gateway's; empty = it had none
     merge: str = ""  # whether the branch that it started from moved meanwhile, in a sentence; empty = it did not
+    withheld: str = (
+        ""  # why its branch stays in the mirror: what was lent to the run stands in it; empty = it may leave
+    )
     wrap_up: str = ""  # how it was told to wrap up when its money ran out; empty = it was not
     refused_before: int = 0  # requests that were refused before this start of the agent
     watched: tuple[Remark, ...] = ()  # what the watch noted, each with its evidence

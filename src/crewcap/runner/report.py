@@ -227,6 +227,8 @@ def _told(told: str, reach: Sequence[str]) -> Iterator[str]:
 def _last(run: Run, account: Account) -> str:
     """Where to look next, and how exact all of this is."""
     look = f"`crewcap diff {run.name}`, `crewcap checkout {run.name}`" if run.commits else f"`crewcap show {run.name}`"
+    if run.commits and run.withheld:
+        look = f"Not published: {text(run.withheld)}. `crewcap diff {run.name}`"
     if run.state == RunState.WAITING:
         more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
         look = f"`crewcap resume {run.name}{more}`, `crewcap stop {run.name}`"
