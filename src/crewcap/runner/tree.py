@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from crewcap.core.harmless import one_line
 from crewcap.core.runs import Run
 from crewcap.errors import CrewcapError
 from crewcap.runner.process import Outcome, Site
@@ -19,6 +20,7 @@ from crewcap.workspaces.repository.leftovers import leave_out
 from crewcap.workspaces.repository.mirrors import Mirrors
 from crewcap.workspaces.repository.repositories import Base, Repository
 from crewcap.workspaces.repository.review import Returned, Spurned
+from crewcap.workspaces.repository.strays import Strays
 from crewcap.workspaces.repository.supplies import NOTHING_MORE, Supply
 
 RULES = ("CLAUDE.md", "AGENTS.md")
@@ -192,7 +194,19 @@ def _seen(brought: Harvest) -> tuple[str, ...]:
     inside = (f"what it did inside the submodule {folder} was not taken" for folder in brought.work_inside)
     planted = ", ".join(brought.planted[:_FEW]) + (", ..." if len(brought.planted) > _FEW else "")
     names = f"its repository names commands, which stayed in the sandbox: {planted}"
-    return (*inside, *((names,) if brought.planted else ()))
+    return (*inside, *((names,) if brought.planted else ()), *_stayed(brought.strays))
+
+
+def _stayed(strays: Strays) -> Iterator[str]:
+    """What does not come home, since git has no way to take it."""
+    if strays.repositories:
+        yield f"files in repositories of their own were not taken: {_few(strays.repositories)}"
+    if strays.specials:
+        yield f"pipes, sockets and devices were not taken: {_few(strays.specials)}"
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(one_line(name, limit=80) for name in names[:_FEW]) + (", ..." if len(names) > _FEW else "")
 
 
 def _kept(taken: Returned, brought: Harvest, large: tuple[str, ...]) -> Kept:

@@ -16,6 +16,7 @@ from typing import Protocol
 from crewcap.workspaces.repository import large_files
 from crewcap.workspaces.repository.authorship import Authorship
 from crewcap.workspaces.repository.plants import planted_hooks, planted_settings
+from crewcap.workspaces.repository.strays import Strays, find_strays
 from crewcap.workspaces.repository.supplies import NOTHING_MORE, Supply, seen_inside
 
 ENVIRON: Mapping[str, str] = {
@@ -70,6 +71,7 @@ class Harvest:
     salvaged: bool = False  # the agent's repository was broken; its files were taken on top of the base commit
     work_inside: tuple[str, ...] = ()  # submodules that the agent worked in; nothing of that is taken
     planted: tuple[str, ...] = ()  # settings and hooks of its repository that run commands; they stayed inside
+    strays: Strays = Strays()  # noqa: RUF009  (frozen)
 
 
 async def harvest(
@@ -95,18 +97,19 @@ async def harvest(
 
     inside = await _work_inside(run, supply)
     planted = await _planted(run)
+    but = (*(module.path for module in supply.modules), *without)
+    strays = await find_strays(run, but=(*but, *(folder for _, folder in supply.placed())))
     if supply.extent.paths:
         await _keep_the_rest(run, ("git", *always))
     bundle = await _gather(run, ("git", *always), base=base, message=message, but=without)
     if bundle is not None:
-        return Harvest(bundle, work_inside=inside, planted=planted)
+        return Harvest(bundle, work_inside=inside, planted=planted, strays=strays)
     git = ("git", f"--git-dir={spare}", "--work-tree=.", *always)
     for argv in _fresh_repository(git, spare, base=base, supply=supply):
         await run(*argv)
-    but = (*(module.path for module in supply.modules), *without)
     bundle = await _gather(run, git, base=base, message=message, but=but)
     await run("rm", "-rf", spare)
-    return Harvest(bundle or b"", salvaged=True, work_inside=inside, planted=planted)
+    return Harvest(bundle or b"", salvaged=True, work_inside=inside, planted=planted, strays=strays)
 
 
 async def _planted(run: Callable[..., Awaitable[Said]]) -> tuple[str, ...]:

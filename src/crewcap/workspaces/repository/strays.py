@@ -1,0 +1,54 @@
+"""What a run made and git passes over without a word: it does not come home, so it is named.
+
+That are repositories inside the run's own, of which git takes a pointer or nothing, and whatever is neither file,
+folder nor link. What the project ignores is none of its work, nor is what setup left (`leftovers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+_MOST = 100
+_FIND = (
+    "find . -path ./.git -prune -o -name node_modules -prune -o -name .git -print0 -prune"
+    f" -o ! -type f ! -type d ! -type l -print0 | head -z -n {_MOST}"
+)
+_IGNORED = ("git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "check-ignore", "--no-index", "--")
+
+
+class _Said(Protocol):
+    @property
+    def stdout(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """Names of what stayed behind."""
+
+    repositories: tuple[str, ...] = ()
+    specials: tuple[str, ...] = ()  # pipes, sockets, devices
+
+
+async def find_strays(run: Callable[..., Awaitable[_Said]], *, but: Collection[str]) -> Strays:
+    """Look inside, where git may be run; `but` = submodules and lent files, of which others speak."""
+    found = [name.removeprefix("./") for name in _names(await run("/bin/sh", "-c", _FIND))]
+    nested = [name.removesuffix("/.git") for name in found if name.endswith("/.git")]
+    outermost = [name for name in nested if not any(name.startswith(f"{other}/") for other in nested)]
+    special = [
+        name
+        for name in found
+        if not name.endswith("/.git") and not any(name.startswith(f"{other}/") for other in nested)
+    ]
+    seen = [name for name in (*outermost, *special) if name not in but]
+    said = (await run(*_IGNORED, *seen)).stdout if seen else b""
+    ignored = set(said.decode("utf-8", "surrogateescape").splitlines())
+    return Strays(
+        repositories=tuple(sorted({*outermost} - ignored - {*but})),
+        specials=tuple(sorted({*special} - ignored - {*but})),
+    )
+
+
+def _names(said: _Said) -> list[str]:
+    return [name for name in said.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
