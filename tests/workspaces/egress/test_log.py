@@ -53,6 +53,13 @@ def test_what_was_asked_for_and_is_on_no_list_can_be_pasted(path: Path) -> None:
     assert hosts_line(path) == 'hosts = ["python", "files.example.org", "api.example.org"]'
 
 
+def test_a_host_that_belongs_to_a_list_is_proposed_as_the_list(path: Path) -> None:
+    with opened(path) as log:
+        log.refused("registry.npmjs.org", 443, NOT_LISTED)
+        log.refused("files.example.org", 443, NOT_LISTED)
+    assert hosts_line(path) == 'hosts = ["python", "npm", "files.example.org"]'
+
+
 def test_nothing_was_asked_for_where_there_is_no_log(path: Path) -> None:
     assert (read_log(path), asked_and_refused(path), hosts_line(path)) == ((), (), "")
 

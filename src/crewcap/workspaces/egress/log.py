@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from crewcap.core.hostnames import is_name
+from crewcap.settings.hosts import named_lists
 from crewcap.workspaces.egress.rules import NOT_LISTED
 
 NAME = "network.jsonl"  # in a run's folder
@@ -125,7 +126,12 @@ def hosts_line(log: Path | Iterable[Connection]) -> str:
     connections = read_log(log) if isinstance(log, Path) else tuple(log)
     missing = asked_and_refused(connections)
     allowed = connections[-1].hosts if connections else ()
-    return f"hosts = {json.dumps([*allowed, *missing])}" if missing else ""
+    return f"hosts = {json.dumps([*allowed, *dict.fromkeys(map(_as_listed, missing))])}" if missing else ""
+
+
+def _as_listed(host: str) -> str:
+    """The list that it belongs to: who needs one host of a kind of packages soon needs the others."""
+    return next((name for name, hosts in named_lists().items() if host in hosts), host)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
