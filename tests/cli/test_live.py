@@ -393,3 +393,16 @@ def test_evidence_of_the_watch_is_told_in_full() -> None:
         "  0:13  watch           paused: ran python3 -m unittest discover -s tests 8",
         "                        times with the same answer, turns 10-17",
     ]
+
+
+def test_what_became_of_a_long_command_is_not_cut_off() -> None:
+    command = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"
+    assert step_lines(13, "setup", f"{command}: done in 12 s, kept", 80) == [
+        "  0:13  setup           python3 -m venv .venv && .venv/bi...: done in 12 s, kept",
+    ]
+    assert step_lines(13, "setup", f"{command}: {'x' * 90}", 80)[0].endswith("...")
+
+
+def test_why_a_branch_is_not_published_is_told_in_full() -> None:
+    words = "its commits hold the value of a secret (STRIPE); the branch stays in crewcap's own mirror"
+    assert " ".join(" ".join(step_lines(13, "branch", words, 80)).split()) == f"0:13 branch {words}"

@@ -26,7 +26,8 @@ QUIET_S = 30.0
 WIDEST = 100  # columns of a line of the story; more is hard to read
 _AT_ONCE = 3
 _CELLS = 20
-_IN_FULL = frozenset({"watch"})  # steps whose words are evidence
+_IN_FULL = frozenset({"watch", "branch", "sandbox"})  # steps whose words are evidence, or a warning
+_LEAST = 16  # columns of a command that are worth showing before what became of it
 _STEP = 24  # columns before the words of a step
 
 
@@ -54,7 +55,15 @@ def step_lines(elapsed_s: float, name: str, text: str, columns: int) -> list[str
     if name in _IN_FULL:
         first, *rest = wrap(one_line(text), min(columns, WIDEST) - _STEP)
         return [f"{_time(elapsed_s)}  {pad(name, 15)} {first}", *(f"{'':{_STEP}}{line}" for line in rest)]
-    return [fit(f"{_time(elapsed_s)}  {pad(name, 15)} {one_line(text)}", min(columns, WIDEST))]
+    head = f"{_time(elapsed_s)}  {pad(name, 15)} "
+    return [head + _with_its_end(one_line(text), min(columns, WIDEST) - columns_of(head))]
+
+
+def _with_its_end(text: str, room: int) -> str:
+    """A long `command: what became of it` loses the end of the command, not what became of it."""
+    command, colon, outcome = text.rpartition(": ")
+    left = room - columns_of(f"{colon}{outcome}")
+    return f"{fit(command, left)}{colon}{outcome}" if colon and left >= _LEAST else fit(text, room)
 
 
 def deed_lines(deed: Deed, columns: int) -> list[str]:
