@@ -80,10 +80,16 @@ def test_people_read_how_it_began_and_how_it_ended(home: RunHome) -> None:
     home.spend(home.finished(title="Fix \x1b[31mthe login"), "0.10")
     lines = home.out("show").splitlines()
     assert lines[0] == "fix-login.1   Fix the login"
-    assert lines[1] == f"  agent     claude 2.1.330, {MODEL}   (default; no route matched)"
+    assert lines[1] == f"  agent     Claude Code 2.1.330, {MODEL}   (default; no route matched)"
     assert "done   $0.10 of $3.00 [#...................]   1 turn   2:00" in lines
     assert any(line.startswith("  branch    crewcap/fix-the-sum-1   1 commit, 1 file, +1 -1") for line in lines)
     assert "  next      crewcap diff fix-login.1     crewcap checkout fix-login.1" in lines
+
+
+def test_the_head_names_the_hosts_that_setup_may_reach(home: RunHome) -> None:
+    home.finished()
+    home.config.write_text(f'[repos.shop]\nurl = "{home.user}"\nhosts = ["python"]\n')
+    assert "  sandbox   bubblewrap; network: model gateway; python hosts in setup only" in home.out("show").splitlines()
 
 
 def test_a_live_run_says_where_its_story_is(home: RunHome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,10 @@ from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import as_json, find_one, is_cut_short, totals_of, wall_seconds
 from crewcap.core.budget import Scope
 from crewcap.core.runs import OPEN_STATES, Run, RunState
+from crewcap.errors import CrewcapError
+
+if TYPE_CHECKING:
+    from crewcap.cli.opening import Opening
 
 
 @click.command(epilog="Example: crewcap show fix-login.1 --json")
@@ -50,12 +55,12 @@ def _show_network(call: Call, run: Run) -> None:
 def _lines(call: Call, run: Run) -> list[str]:
     """How it began, and how it ended or stands."""
     from crewcap.cli.closing import Closing, closing_lines  # noqa: PLC0415  (the screen's parts)
-    from crewcap.cli.opening import Opening, opening_lines  # noqa: PLC0415
+    from crewcap.cli.opening import opening_lines  # noqa: PLC0415
     from crewcap.cli.run_screen import caching  # noqa: PLC0415
     from crewcap.cli.screen import Screen  # noqa: PLC0415
 
     columns = Screen.of(sys.stdout, call.environ).columns
-    head = opening_lines(Opening(run=run, agent=f"{run.agent} {run.agent_version}"), columns)
+    head = opening_lines(_opening(call, run), columns)
     if is_cut_short(run):
         again = f"crewcap resume {run.name}   or   crewcap stop {run.name}"
         return [*head, f"  {run.state}   cut short: the process that drove it is gone", f"  next      {again}"]
@@ -65,3 +70,17 @@ def _lines(call: Call, run: Run) -> list[str]:
     wall_s = wall_seconds(run, call.clock())
     closing = Closing(run=run, totals=totals, wall_s=wall_s, **caching(call, run))
     return [*head, "", *closing_lines(closing, columns)]
+
+
+def _opening(call: Call, run: Run) -> Opening:
+    """The head as the run itself had it; where its repository is gone, without the hosts that setup may reach."""
+    from crewcap.agents import AGENTS  # noqa: PLC0415  (only here)
+    from crewcap.cli.grounds import repository_of  # noqa: PLC0415
+    from crewcap.cli.opening import Opening, walls  # noqa: PLC0415
+
+    title = AGENTS[run.agent]().title if run.agent in AGENTS else run.agent
+    try:
+        project = repository_of(call, run).project
+    except CrewcapError:
+        project = None
+    return Opening(run=run, agent=f"{title} {run.agent_version}", sandbox=walls(run.sandbox, project))
