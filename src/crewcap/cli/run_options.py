@@ -63,7 +63,7 @@ _OPTIONS = (
     click.option("--model", default="", help="sonnet, opus, haiku, or a full id."),
     click.option("--effort", type=click.Choice(["low", "medium", "high", "xhigh", "max"]), help="How hard it thinks."),
     click.option("--max-turns", type=click.IntRange(1, 10_000), help="Requests in all, subagents included."),
-    click.option("--timeout", type=Duration(), help="Wall clock: 45m."),
+    click.option("--timeout", type=Duration(), help="Wall clock of setup, first check and agent: 45m."),
     click.option(
         "--sandbox",
         type=click.Choice(["auto", "bubblewrap", "landlock", "unconfined"]),

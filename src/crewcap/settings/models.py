@@ -96,6 +96,9 @@ Effort = Literal["", "low", "medium", "high", "xhigh", "max"]
 SandboxChoice = Literal["auto", "bubblewrap", "landlock", "unconfined"]
 
 
+_TIMEOUT = "Wall clock of a run's setup, first check and agent; the check of its work has 30 minutes of its own."
+
+
 class Part(BaseModel):
     """A table of the file."""
 
@@ -132,7 +135,7 @@ class Defaults(Part):
     max_agents: Count | None = Field(None, description="Subagents that a run may have in all; none said = no limit.")
     max_depth: Count | None = Field(None, description="How deep subagents may be nested: 1 = they start none.")
     max_concurrent: Count | None = Field(None, description="Requests of a run at the same time; more of them wait.")
-    timeout_s: Duration = Field(2_700, alias="timeout", description="Wall clock of one run.")
+    timeout_s: Duration = Field(2_700, alias="timeout", description=_TIMEOUT)
     no_progress_s: Duration = Field(900, alias="no_progress", description="A run without any sign of life is stopped.")
     sandbox: SandboxChoice = Field("auto", description="auto = bubblewrap or Landlock, never weaker.")
     memory_bytes: Size = Field(8 << 30, alias="memory", description="The most that a run may use of it.")
@@ -172,7 +175,7 @@ class RouteFile(Part):
     max_agents: Count | None = Field(None, description="Subagents that a run may have in all.")
     max_depth: Count | None = Field(None, description="How deep subagents may be nested: 1 = they start none.")
     max_concurrent: Count | None = Field(None, description="Requests of a run at the same time; more of them wait.")
-    timeout_s: Duration | None = Field(None, alias="timeout", description="Wall clock of one run.")
+    timeout_s: Duration | None = Field(None, alias="timeout", description=_TIMEOUT)
     max_output: Count | None = Field(None, description="Output limit of one answer, in tokens.")
     check: Text | None = Field(None, description="Instead of the repository's own check.")
 
