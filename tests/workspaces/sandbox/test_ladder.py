@@ -57,7 +57,7 @@ def test_auto_never_takes_the_one_without_a_wall() -> None:
 
 
 def test_what_was_asked_for_is_not_replaced() -> None:
-    with pytest.raises(UnsafeEnvironment):
+    with pytest.raises(UnsafeEnvironment, match="the bubblewrap sandbox cannot be had here: no"):
         choose("bubblewrap", sandboxes=_machine(bubblewrap="no"))
     assert choose("unconfined", sandboxes=_machine()).rung == "unconfined"
 
@@ -88,4 +88,8 @@ def test_as_root_landlock_needs_a_state_directory_that_another_user_can_reach() 
         with pytest.raises(UnsafeEnvironment, match=f"may not pass through {folder}"):
             choose("auto", state=state, sandboxes=no_bubblewrap)
         Path(folder).chmod(0o711)
+        for made in (state, state / "mirrors"):
+            with pytest.raises(UnsafeEnvironment, match="install -d -m 711"):
+                choose("auto", state=state, sandboxes=no_bubblewrap)
+            made.mkdir(mode=0o711)
         assert choose("auto", state=state, sandboxes=no_bubblewrap).rung == "landlock"

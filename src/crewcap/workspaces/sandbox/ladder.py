@@ -16,6 +16,7 @@ from crewcap.workspaces.sandbox.uids import FIRST, closed_to, is_root
 
 Wanted = Literal["auto"] | Rung
 _BY_ITSELF: tuple[Rung, ...] = ("bubblewrap", "landlock")
+_ANOTHER = "as root the agent is another user, who may not pass through"
 Table = Mapping[Rung, Callable[[], Sandbox]]
 
 
@@ -43,6 +44,11 @@ def choose(wanted: Wanted, *, state: Path | None = None, sandboxes: Table = SAND
         reasons[rung] = _missing(sandbox, state)
         if not reasons[rung]:
             return sandbox
+    if wanted != "auto":
+        raise UnsafeEnvironment(
+            f"the {wanted} sandbox cannot be had here: {reasons[wanted]}",
+            help="crewcap doctor tries every kind of sandbox; `--sandbox auto` takes the strongest that works",
+        )
     raise UnsafeEnvironment(
         "no sandbox can be had here. " + ". ".join(f"{rung}: {reason}" for rung, reason in reasons.items()),
         help="open one of these; or accept that nothing is protected, with `--sandbox unconfined`",
@@ -86,7 +92,10 @@ def _missing(sandbox: Sandbox, state: Path | None) -> str:
 def _closed(state: Path) -> str:
     """Landlock keeps real paths, and as root the agent is another user, who must be able to walk there."""
     existing = next(path for path in (state, *state.parents) if path.exists())
-    closed = closed_to(FIRST, existing / "below")
-    return (
-        f"as root the agent is another user, who may not pass through {closed}: `chmod o+x {closed}`" if closed else ""
-    )
+    if existing != state and (closed := closed_to(FIRST, existing / "below")):
+        return f"{_ANOTHER} {closed}: `chmod o+x {closed}`"
+    mirrors = state / "mirrors"
+    if not mirrors.exists():  # both would be made for their owner alone
+        return f"{_ANOTHER} {mirrors}: `install -d -m 711 {state} {mirrors}`"
+    closed = closed_to(FIRST, mirrors / "below")
+    return f"{_ANOTHER} {closed}: `chmod o+x {closed}`" if closed else ""
