@@ -52,7 +52,8 @@ GIT = (
     "workspaces/repository/git",
     "workspaces/repository/harvest",
     "workspaces/repository/leftovers",
-)  # the last two say what it is told *inside*
+    "workspaces/repository/strays",
+)  # all but the first say what it is told *inside*
 HEAVY = ("pydantic", "aiohttp", "genai_prices", "rich", "sqlite3", "asyncio", "msgspec")
 
 

@@ -127,19 +127,21 @@ def _lent(lent: Lent) -> Iterator[Finding]:
 
 async def _commands(fitted: Fitted, lent: Lent, wanted: _Wanted) -> AsyncIterator[Finding]:
     """Setup must work; a check may be red, for that may be what an issue is about."""
-    commands = wanted.project
+    commands, anew = wanted.project, ""
     if commands.setup:
         done = await set_up(fitted, included=lent.names, limit_s=LIMIT_S)
         for finding in _set_up(done, fitted):
             yield finding
         if done.failed:
             return
+        if done.reused:
+            anew = f"; its setup was reused: `rm -r {fitted.grounds.home.prepared}` has every setup made anew"
     if not commands.check:
         help_ = f'check = "make test" in {FILE}, or under [repos.NAME]; crewcap init --repo guesses one'
         yield Finding(name="check", level="warn", text="none is set, so no run's work will be checked", help=help_)
         return
     check = await project.check(fitted.rooms, commands.check, limit_s=LIMIT_S)
-    yield _checked(commands.check, check)
+    yield _checked(commands.check, check, anew=anew)
     if wanted.guessed and check.result == "passed":
         yield Finding(name="settings", level="warn", text=f"works with these lines in {FILE}\n{_lines(commands)}")
 
@@ -178,13 +180,13 @@ def _hosts(fitted: Fitted, *, is_fatal: bool) -> Iterator[Finding]:
     yield from (Finding(name="hosts", level="warn", text=f"refused {text}") for text in sorted(others))
 
 
-def _checked(command: str, check: Check) -> Finding:
+def _checked(command: str, check: Check, *, anew: str) -> Finding:
     facts = {"seconds": check.seconds, "summary": check.summary}
     if check.result == "passed":
         text = f"{command}: {check.summary}, {check.seconds:.1f} s"
         return Finding(name="check", level="ok", text=text, facts=facts)
     text = f"{command}: {check.summary}\n{_last_lines(check.tail)}".strip()
-    help_ = "runs start from here; `crewcap run` says so and goes on"
+    help_ = f"runs start from here; `crewcap run` says so and goes on{anew}"
     return Finding(name="check", level="warn", text=text, help=help_, facts=facts)
 
 
