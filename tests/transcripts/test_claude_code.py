@@ -184,6 +184,45 @@ def test_a_clock_that_is_wrong_is_taken_at_its_word(desk: Desk, year: str) -> No
     assert desk.whole().messages == 1
 
 
+@pytest.mark.parametrize("colon", [": ", " :", " \t: "])
+def test_another_writers_spaces_around_a_colon_hide_nothing(colon: str) -> None:
+    assert one(line(30).replace(":{", f"{colon}{{")).output == 30
+
+
+def test_the_word_usage_as_a_value_is_no_bill() -> None:
+    told, sink, _ = told_by("claude", '{"type":"usage","usage":null,"x":"usage"}\n' + line())
+    assert (len(told), sink.problems) == (1, {})
+
+
+PROGRESS = {"type": "progress", "sessionId": "one", "timestamp": "2026-11-20T10:00:00.000Z"}
+
+
+def copied(original: str) -> str:
+    """A progress line that echoes a message without its request's id."""
+    echo = {name: said for name, said in json.loads(original).items() if name not in {"requestId", "sessionId"}}
+    return json.dumps({**PROGRESS, "data": {"message": echo}}, separators=(",", ":")) + "\n"
+
+
+@pytest.mark.parametrize("lines", [[copied(line(90)), line(30)], [line(30), copied(line(90))]])
+def test_a_copy_without_its_requests_id_is_the_same_message(desk: Desk, lines: list[str]) -> None:
+    desk.write("a.jsonl", "".join(lines))
+    desk.write("b.jsonl", copied(line(40)))
+    for _ in range(2):
+        desk.run()
+        assert (desk.whole().messages, desk.whole().usage.output) == (1, 90)
+    desk.write("c.jsonl", copied(line(50)))
+    desk.run()
+    assert (desk.whole().messages, desk.whole().usage.output) == (1, 90)
+
+
+def test_a_copy_that_could_be_of_two_requests_or_is_of_another_session_stays_a_message(desk: Desk) -> None:
+    desk.write("a.jsonl", line(30) + line(31, requestId="req_2") + copied(line(30)))
+    elsewhere = line(5, message={"id": "msg_2"}, sessionId="two", timestamp="2026-11-19T10:00:00Z")
+    desk.write("b.jsonl", elsewhere + copied(line(5)).replace("msg_1", "msg_2"))
+    desk.run()
+    assert desk.whole().messages == 5
+
+
 def test_a_torn_line_is_told_and_the_next_one_is_read() -> None:
     told, sink, _ = told_by("claude", line()[:-60] + "\n" + line(message={"id": "msg_2"}))
     assert (len(told), sink.problems) == (1, {"torn: no JSON": 1})

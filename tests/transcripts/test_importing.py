@@ -10,7 +10,7 @@ import pytest
 from crewcap.core.money import Money
 from crewcap.core.transcripts import Told
 from crewcap.transcripts import reader
-from crewcap.transcripts.importing import places, read_here
+from crewcap.transcripts.importing import NO_LINES, TORN_END, places, read_here
 
 from .conftest import Desk
 from .test_claude_code import line
@@ -41,15 +41,28 @@ def test_of_a_file_that_has_grown_only_the_rest_is_read(desk: Desk) -> None:
     assert (outcome.bytes_read, desk.whole().messages) == (len(message(2)), 2)
 
 
-def test_a_line_that_is_still_being_written_counts_once_and_is_told_only_if_it_stays_torn(desk: Desk) -> None:
+def test_a_line_that_is_still_being_written_is_told_until_it_is_whole_and_counts_once(desk: Desk) -> None:
     whole = message(2)
     path = desk.write("a.jsonl", message(1) + whole[:-80])
-    assert (desk.run().skipped, desk.whole().messages) == ({}, 1)
+    for _ in range(2):
+        assert (desk.run().skipped, desk.whole().messages) == ({TORN_END: 1}, 1)
     path.write_text(message(1) + whole[:-1])  # an agent that does not end its last line
     assert (desk.run().skipped, desk.whole().messages) == ({}, 2)
     path.write_text(message(1) + whole + message(3))
-    desk.run()
-    assert desk.whole().messages == 3
+    assert (desk.run().skipped, desk.whole().messages) == ({}, 3)
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF\0\1\n" * 100, b"\0" * 5_000, b"a plain text\n"])
+def test_a_file_without_lines_of_json_is_told(desk: Desk, content: bytes) -> None:
+    desk.write("a.jsonl", content)
+    for _ in range(2):
+        assert desk.run().skipped == {NO_LINES: 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\n" + message(1).encode()])
+def test_a_file_with_nothing_at_its_beginning_is_in_no_doubt(desk: Desk, content: bytes) -> None:
+    desk.write("a.jsonl", content)
+    assert desk.run().skipped == {}
 
 
 def test_a_file_that_has_shrunk_is_read_whole_and_what_it_told_stays_counted(desk: Desk) -> None:

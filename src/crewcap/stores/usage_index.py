@@ -85,6 +85,7 @@ class UsageIndex:
                     files.append(self._put_mark(mark))
                     rows += [self._row(files[-1], mark.agent, told, repo_of, cost_of) for told in messages]
                 self._db.executemany(q.PUT_MESSAGE, rows)
+                self._join_copies()
                 self._db.execute(q.DROP_ANSWERS)
         except sqlite3.Error as error:
             self._forget_names()
@@ -93,6 +94,13 @@ class UsageIndex:
             self._forget_names()
             raise
         return tuple(files)
+
+    def _join_copies(self) -> None:
+        """A copy without its request's id comes to the message that it is of; one that is read again does so again."""
+        for bare, told in self._db.execute(q.COPIES).fetchall():
+            row = self._db.execute(q.MESSAGE, (bare,)).fetchone()
+            self._db.execute(q.PUT_MESSAGE, (told, *row))
+            self._db.execute(q.DROP_MESSAGE, (bare,))
 
     # --- what it cost
 

@@ -33,6 +33,22 @@ ON CONFLICT (key) DO UPDATE SET
 WHERE excluded.at < message.at OR {_FULLER}
 """  # noqa: S608  (names of columns, all written above)
 
+# A copy of a message may lack its request's id, and then has a key of its own, `claude:ID:`. It is the message whose
+# key goes on from there, where there is just one, and that of its session or of its time. The order of the join is said
+# because the other one would compare every message with every other.
+COPIES = """
+SELECT bare.key, min(told.key) FROM message AS bare
+CROSS JOIN message AS told ON told.key > bare.key AND told.key < substr(bare.key, 1, length(bare.key) - 1) || ';'
+WHERE bare.key GLOB 'claude:*:'
+GROUP BY bare.key HAVING count(*) = 1 AND max(bare.session = told.session OR bare.at = told.at)
+"""
+MESSAGE = """
+SELECT file, at, session, place, kind, input, cache_read, write_5m, write_1h, output, thinking, searches, is_sub, parts,
+    nano
+FROM message WHERE key = ?
+"""
+DROP_MESSAGE = "DELETE FROM message WHERE key = ?"
+
 # Names that messages refer to.
 SESSIONS = "SELECT agent, name, id FROM session"
 PUT_SESSION = "INSERT INTO session (agent, name) VALUES (?, ?) RETURNING id"

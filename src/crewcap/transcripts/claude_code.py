@@ -6,8 +6,9 @@ which they were first written and (in newer versions) the session that asked. Pr
 one level deeper. A tool's result may carry a `usage` of its own, which is a sum and no bill. Answers that the agent
 made up itself are by the model `<synthetic>`.
 
-Inside a JSON string a quote is escaped, so `"usage":{` can only be a real key: lines without it are never looked at,
-and quoted transcripts do not count. The rest are decoded as a whole, of which only a few fields are kept.
+Inside a JSON string a quote is escaped, so `"usage":{` can only be a real key (other writers put spaces around the
+colon): lines without it are never looked at, and quoted transcripts do not count. The rest are decoded as a whole, of
+which only a few fields are kept.
 
 What does not fit (a figure that is no whole number, several samplings in one answer) goes the long way, through the
 meter that reads the provider's own answers: what it says at least is counted, and the doubt is told.
@@ -16,6 +17,7 @@ meter that reads the provider's own answers: what it says at least is counted, a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +34,8 @@ from crewcap.wire.anthropic_meter import WholeMeter
 AGENT = "claude"
 PROVIDER = "anthropic"
 SYNTHETIC = "<synthetic>"
-NEEDLE = b'"usage":{'
+NEEDLE = b'"usage"'
+_OPENED = re.compile(rb"[ \t]*:[ \t]*\{")
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=lenient.MOST_TOKENS)] | None
 
@@ -135,7 +138,7 @@ class ClaudeCode:
         find, rfind, view = buffer.find, buffer.rfind, memoryview(buffer)
         kept: dict[str, _Line] = {}
         done = block.start
-        at = find(NEEDLE, done, end)
+        at = _next(buffer, done, end)
         while at >= 0:
             head = max(done, rfind(b"\n", done, at) + 1)
             done = find(b"\n", at, end)
@@ -145,9 +148,19 @@ class ClaudeCode:
                 _keep(_decode(view[head:done]), kept)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 _take_odd(bytes(view[head:done]), state, into)
-            at = find(NEEDLE, done, end)
+            at = _next(buffer, done, end)
         for key, line in kept.items():
             _tell(key, line, state, into)
+
+
+def _next(buffer: bytearray, at: int, end: int) -> int:
+    """Where the next `usage` that is an object begins, or -1."""
+    while (at := buffer.find(NEEDLE, at, end)) >= 0:
+        after = at + len(NEEDLE)
+        if buffer[after : after + 2] == b":{" or _OPENED.match(buffer, after, end):
+            return at
+        at = after
+    return -1
 
 
 def _keep(line: _Line, kept: dict[str, _Line]) -> None:

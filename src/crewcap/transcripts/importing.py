@@ -8,12 +8,15 @@ nothing, so every doubt is answered by reading again.
 from __future__ import annotations
 
 import gc
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from crewcap.core.money import Money
 from crewcap.core.transcripts import Mark, Told
@@ -24,7 +27,10 @@ from crewcap.transcripts.walk import Found, Walk
 
 _MOST_MESSAGES = 50_000  # held before they are written
 _MOST_FILES = 2_000
+_LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{|\Z)")  # a byte order mark is no one's fault
 _NOTHING = Block(bytearray(), 0, 0)
+TORN_END = "torn at its end: a last line that is not counted before it is whole"
+NO_LINES = "no lines of JSON: a file that is called like a transcript and is none"
 
 
 class Index(Protocol):
@@ -142,7 +148,7 @@ class Importer:
         manner = found.reader.manner(found.path)
         goes_on = before is not None and _is_of(before, found) and manner != "whole"
         start = before if before is not None and goes_on else _fresh(found)
-        sink = Sink(problems=Counter(start.problems))
+        sink = Sink(problems=Counter({why: number for why, number in start.problems.items() if why != TORN_END}))
         state: State = {**start.state, "path": found.path, "mtime_ms": found.mtime_ns // 1_000_000}
         place = Place()
         if manner == "itself":
@@ -162,15 +168,31 @@ class Importer:
 
     @staticmethod
     def _take(tail: Tail, found: Found, state: State, sink: Sink) -> State:
-        """Hand the file over; what is said of a last line without an end is forgotten, it will be read again."""
-        for block in tail.whole() if found.reader.manner(found.path) == "whole" else tail.blocks():
+        """Hand the file over; of a last line without an end only that is kept, because it will be read again."""
+        has_lines = found.reader.manner(found.path) == "lines"
+        is_first = has_lines and not tail.goes_on
+        for block in tail.blocks() if has_lines else tail.whole():
+            if is_first and not _LINE.match(block.buffer, block.start, block.end):
+                sink.problems[NO_LINES] = 1
+            is_first = False
             before = (dict(state), Counter(sink.problems)) if tail.is_torn else None
             found.reader.read(block, state, sink)
             if before is not None:
                 state, sink.problems = before
+                if NO_LINES not in sink.problems and not _is_whole(block):
+                    sink.problems[TORN_END] = 1
         if tail.problem:
             sink.problems[tail.problem] += 1
         return state
+
+
+def _is_whole(block: Block) -> bool:
+    """Whether a last line without an end is all there, or nothing at all."""
+    line = bytes(block.buffer[block.start : block.end]).strip()
+    try:
+        return not line or bool(msgspec.json.decode(line, type=msgspec.Raw))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 @contextmanager

@@ -63,6 +63,7 @@ class Tail:
             self.close()
             raise
         self._offset = since.offset
+        self.goes_on = since.offset > 0  # its beginning was read before
 
     def blocks(self) -> Iterator[Block]:
         """Whole lines from the place on, then what is left without an end; nothing that is written meanwhile."""
