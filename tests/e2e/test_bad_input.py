@@ -151,7 +151,7 @@ def test_a_budget_of_nothing_stops_what_would_spend_before_it_starts(own_desk: D
 @pytest.mark.parametrize(
     ("words", "says", "help_"),
     [
-        (("stauts",), "there is no command 'stauts'", "did you mean `crewcap status`?"),
+        (("statuss",), "there is no command 'statuss'", "did you mean `crewcap status`?"),
         (("run", "--capp", "3"), "no such option '--capp'", "did you mean '--cap'?"),
         (("budget", "sett"), "no such command 'sett'", "did you mean"),
         (("runs", "issues/x.md"), "`crewcap runs` lists runs", "did you mean `crewcap run issues/x.md`?"),
@@ -301,11 +301,6 @@ def _unborn(desk: Desk, folder: Path) -> None:
     desk.git(folder, "checkout", "--quiet", "--orphan", "new")
 
 
-def _shallow(desk: Desk, folder: Path) -> None:
-    desk.commit(desk.shop)
-    desk.git(desk.shop, "clone", "--quiet", "--depth", "1", f"file://{desk.shop}", str(folder))
-
-
 def _damaged(desk: Desk, folder: Path) -> None:
     desk.git(desk.shop, "clone", "--quiet", "--no-hardlinks", ".", str(folder))
     shutil.rmtree(folder / ".git" / "objects")
@@ -325,7 +320,6 @@ def _lost(desk: Desk, folder: Path) -> None:
         (_nothing, 2, "is not in a git repository", "git init"),
         (_empty, 2, "has no commit yet", "commit something"),
         (_unborn, 2, "has no commit yet", "commit something"),
-        (_shallow, 2, "is a shallow clone, without its history", "git fetch --unshallow"),
         (_damaged, 4, "cannot be read", "fsck"),
         (_lost, 2, "is not in a git repository", "git init"),
     ],
@@ -354,9 +348,9 @@ def test_without_any_sandbox_a_run_is_refused_and_nothing_weaker_is_taken(own_de
     (own_desk.root / "bin").mkdir()
     (own_desk.root / "bin" / "git").symlink_to(str(shutil.which("git")))
     environ = {"PYTHONPATH": str(own_desk.root / "seam"), "PATH": str(own_desk.root / "bin")}
-    for words in (("run", "-p", "x"), ("run", "-p", "x", "--sandbox", "bubblewrap")):
+    for words, way in ((("run", "-p", "x"), "unconfined"), (("run", "-p", "x", "--sandbox", "bubblewrap"), "auto")):
         said = own_desk.crewcap(*words, cwd=own_desk.shop, environ=environ)
-        said.refuses(4, "bubblewrap: no bwrap was found: install it with `pip install", "--sandbox unconfined")
+        said.refuses(4, "no bwrap was found: install it with `pip install", f"--sandbox {way}")
     assert own_desk.crewcap("runs", "--json").json == []
 
 
