@@ -318,6 +318,9 @@ def test_what_a_connection_carried_is_in_the_log(tmp_path: Path) -> None:
                 environ = {**way.fittings.environ, "CURL_CA_BUNDLE": str(_bundle(tmp_path))}
                 ended = await perform("curl", "-sS", "https://packages.test/big", environ=environ, cwd=tmp_path)
                 assert len(ended.stdout) == 300_000
+                async with asyncio.timeout(30):
+                    while not way.log[0].is_over:  # noqa: ASYNC110  (a file; the proxy hears of the end a moment later)
+                        await asyncio.sleep(0.01)
         (line,) = way.log
         assert (line.host, line.port, line.verdict, line.reason, line.is_over) == (
             "packages.test",
