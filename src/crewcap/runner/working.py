@@ -84,8 +84,8 @@ async def _start(record: Record, access: Access, *, words: str, resume: bool) ->
     tools, run = record.tools, record.run
     async with (
         tools.rooms.opened("agent") as site,
+        Watching.over(record, key=access.key_id) as watching,  # its last look comes when every request is settled
         tools.doors.opened(run.id, access.key_id, site, hurry=record.hurry, fan_out=record.plan.route.fan_out) as door,
-        Watching.over(record, key=access.key_id) as watching,
     ):
         listener = _Listener(record, watching)
         end, cut = await work(
