@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +20,6 @@ from crewcap.core.pricing import UnknownPrice, Usage
 
 if TYPE_CHECKING:
     from crewcap.cli.grounds import Found
-    from crewcap.core.runs import Issue
     from crewcap.runner.plan import Plan
 
 
@@ -47,10 +45,12 @@ def estimate_(call: Call, *, issue: str | None, prompt: str | None, repo: str | 
     It names what in the issue's own words will make it dear. Nothing is started and nothing is spent.
     """
     read, _ = read_issue(issue, prompt, command="estimate")
-    from crewcap.cli.grounds import find_repository  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.cli.grounds import find_around, plan_for  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.runner.person import login_here  # noqa: PLC0415
+    from crewcap.runner.plan import Asked  # noqa: PLC0415
 
-    here = find_repository(call, repo, around=str(Path(read.source).parent) if read.source else ".")
-    plan = _plan(call, here, read, model)
+    here = find_around(call, read, repo)
+    plan = plan_for(call, here, read, Asked(model=model, login=login_here()))
     found = estimate(jobs_of(call), workflow=NO_WORKFLOW, model=plan.route.model, repo=plan.repo)
     size = _size(call, here, plan.route.model)
     if call.as_json:
@@ -58,23 +58,6 @@ def estimate_(call: Call, *, issue: str | None, prompt: str | None, repo: str | 
         return
     for line in _words(plan, found, size):
         call.out(line)
-
-
-def _plan(call: Call, here: Found, issue: Issue, model: str) -> Plan:
-    """What a run of it would be, as `crewcap run` decides it."""
-    from crewcap.runner.person import login_here  # noqa: PLC0415
-    from crewcap.runner.plan import Asked, apart, make_plan  # noqa: PLC0415
-
-    return make_plan(
-        here.settings,
-        call.app.book,
-        call.app.ledger,
-        issue=apart(issue, here.name, call.app.runs),
-        repo=here.name,
-        repo_path=str(here.repository.local or here.repository.address),
-        asked=Asked(model=model, login=login_here()),
-        now=call.clock(),
-    )
 
 
 def _size(call: Call, here: Found, model: str) -> Size:

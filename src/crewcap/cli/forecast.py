@@ -120,6 +120,12 @@ def outlook_of(call: Call, *, days: int = 60) -> Outlook:
     return _look(call, past, zone_of(call))
 
 
+def month_fan(call: Call, *, days: int = 60) -> Fan | None:
+    """Where this month may end, for a plot; None where nothing was paid for yet."""
+    past = _under_todays_cap(call, jobs_of(call, since=call.clock() - timedelta(days=days)))
+    return _draw(call, ALL, "month", call.clock(), zone_of(call), past)[2] if past else None
+
+
 def _look(call: Call, past: Sequence[Job], zone: tzinfo) -> Outlook:
     """Draw the month, and each budget's own window."""
     now = call.clock()

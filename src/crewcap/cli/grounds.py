@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crewcap.cli.context import Call
-from crewcap.core.runs import Run
+from crewcap.core.runs import Issue, Run
 from crewcap.runner.fitting import Grounds
+from crewcap.runner.plan import Asked, Plan, apart, make_plan
 from crewcap.settings.models import RepoSettings, Settings
 from crewcap.settings.repository import FILE, merge
 from crewcap.workspaces import Sandbox
@@ -39,6 +40,25 @@ def find_repository(call: Call, repo: str | None, *, around: str = ".") -> Found
     base = mirrors.update(repository)
     name = repo if known and repo else name_of(settings, repository)
     return _with_its_own(call, name, repository, base)
+
+
+def find_around(call: Call, issue: Issue, repo: str | None) -> Found:
+    """The repository that was named, else the one around the issue's file, else here."""
+    return find_repository(call, repo, around=str(Path(issue.source).parent) if issue.source else ".")
+
+
+def plan_for(call: Call, found: Found, issue: Issue, asked: Asked) -> Plan:
+    """What a run of this issue would be."""
+    return make_plan(
+        found.settings,
+        call.app.book,
+        call.app.ledger,
+        issue=apart(issue, found.name, call.app.runs),
+        repo=found.name,
+        repo_path=str(found.repository.local or found.repository.address),
+        asked=asked,
+        now=call.clock(),
+    )
 
 
 def repository_of(call: Call, run: Run) -> Found:

@@ -132,11 +132,11 @@ def _fan(call: Call, by: Sequence[str]) -> Fan | None:
     """Where the month may end, for a report by month; none where nothing was paid for yet."""
     if by[0] != "month":
         return None
-    from crewcap.cli.forecast import outlook_of  # noqa: PLC0415  (only here)
+    from crewcap.cli.forecast import month_fan  # noqa: PLC0415  (only here)
     from crewcap.core.plots import Fan  # noqa: PLC0415
 
-    seen = outlook_of(call)
-    return Fan.of(seen.fan.band()) if seen.past else None
+    drawn = month_fan(call)
+    return Fan.of(drawn.band()) if drawn else None
 
 
 def _fewer(by: Sequence[str], form: str, *, plot: bool) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crewcap.agents.find import Found
 from crewcap.cli.context import Call
-from crewcap.cli.grounds import find_repository
+from crewcap.cli.grounds import find_around, plan_for
 from crewcap.cli.opening import walls
 from crewcap.cli.room import require_room
 from crewcap.cli.run_screen import RunScreen
@@ -21,7 +21,7 @@ from crewcap.runner.fitting import OWNER
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
 from crewcap.runner.person import login_here
-from crewcap.runner.plan import Asked, Plan, apart, make_plan
+from crewcap.runner.plan import Asked, Plan
 from crewcap.runner.reach import contacted, loosened
 from crewcap.runner.report import markdown
 from crewcap.settings.models import Settings
@@ -53,17 +53,8 @@ def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: s
     """Find the repository, read its own settings, plan, and find the agent; nothing is started."""
     require_room(call.home)
     call.refuse_doubtful_clock()
-    found = find_repository(call, repo, around=str(Path(issue.source).parent) if issue.source else ".")
-    plan = make_plan(
-        found.settings,
-        call.app.book,
-        call.app.ledger,
-        issue=apart(issue, found.name, call.app.runs),
-        repo=found.name,
-        repo_path=str(found.repository.local or found.repository.address),
-        asked=asked,
-        now=call.clock(),
-    )
+    found = find_around(call, issue, repo)
+    plan = plan_for(call, found, issue, asked)
     adapter = start.adapter_of(plan)
     return Job(
         plan=plan,

@@ -62,7 +62,6 @@ class Fan:
     """A month drawn many times, from a day on: what each draw had come to by the end of each day."""
 
     days: tuple[date, ...]  # the first is the day of the forecast
-    base: Money  # spent and held before anything is drawn
     draws: tuple[tuple[int, ...], ...] = field(repr=False)  # nano-dollars, a row a draw, a column a day
 
     def at(self, percent: int, day: int = -1) -> Money:
@@ -142,7 +141,6 @@ def draw_month(
     costs = [job.cost.nano if cap is None else min(job.cost.nano, cap.nano) for job in past]
     return Fan(
         days=days,
-        base=base,
         draws=tuple(_draw(days, left_today, pace, costs, base, chance) for _ in range(draws)),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from crewcap.core.pricing import Modifiers
-from crewcap.wire import Malformed, Reading, lenient
+from crewcap.wire import Reading, lenient
 from crewcap.wire.batches import (
     BATCH,
     Billing,
@@ -27,6 +27,7 @@ from crewcap.wire.batches import (
     identifier,
     moment,
     object_of,
+    page_of,
     part_of,
 )
 
@@ -93,12 +94,7 @@ class MessageBatches:
 
     def listed(self, answer: bytes) -> tuple[tuple[Progress, ...], str]:
         """A page of batch objects."""
-        said = object_of(answer)
-        data = said.get("data")
-        if not isinstance(data, list):
-            raise Malformed("the provider's list of batches has no data")
-        found = tuple(_progress(each) for each in data if isinstance(each, dict))
-        return found, (lenient.word(said.get("last_id")) or found[-1].id) if found and said.get("has_more") else ""
+        return page_of(answer, _progress)
 
     def result(self, line: bytes) -> Result | None:
         """One line: a name and what became of it."""

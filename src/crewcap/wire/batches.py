@@ -185,6 +185,16 @@ def count_of(said: Mapping[str, Any], name: str) -> int:
     return int(value) if lenient.is_count(value) and value is not None else 0
 
 
+def page_of(answer: bytes, read: Callable[[Mapping[str, Any]], Progress]) -> tuple[tuple[Progress, ...], str]:
+    """A page of the provider's list, and after which batch the next one begins; empty = there is none."""
+    said = object_of(answer)
+    data = said.get("data")
+    if not isinstance(data, list):
+        raise Malformed("the provider's list of batches has no data")
+    found = tuple(read(each) for each in data if isinstance(each, dict))
+    return found, (lenient.word(said.get("last_id")) or found[-1].id) if found and said.get("has_more") else ""
+
+
 def identifier(said: Mapping[str, Any]) -> str:
     """The provider's name of something, which may stand in a path; `Malformed` where it cannot."""
     id_ = lenient.word(said.get("id"))
