@@ -124,7 +124,7 @@ def test_its_deeds_are_told_as_events(bench: Bench, provider: Start) -> None:
             [{"tool": "Edit", "input": {"file_path": path, "old_string": "two", "new_string": "TWO\nand"}}],
             [{"tool": "Write", "input": {"file_path": str(bench.workspace / "b.py"), "content": "x\ny\n"}}],
             [{"tool": "Bash", "input": {"command": "echo '=== 9 passed in 0.1s ==='"}}],
-            [{"tool": "Bash", "input": {"command": "ls /nonexistent"}}],
+            [{"tool": "Bash", "input": {"command": "ls not-here"}}],
             [{"text": "Done."}],
         ]
     )
@@ -138,7 +138,7 @@ def test_its_deeds_are_told_as_events(bench: Bench, provider: Start) -> None:
         ("edit", "a.py", 2, 1),
         ("edit", "b.py", 2, 0),
         ("run", "echo '=== 9 passed in 0.1s ==='", 0, 0),
-        ("run", "ls /nonexistent", 0, 0),
+        ("run", "ls not-here", 0, 0),
     ]
     answered = [event for event in events if isinstance(event, Answered)]
     assert [a.call for a in answered] == [a.call for a in acted]

@@ -120,6 +120,12 @@ def test_a_program_is_really_asked_without_our_environment(tmp_path: Path, monke
     assert ask_version(str(script)) == "2.1.330 (Claude Code) \n"
 
 
+def test_a_program_that_is_asked_can_leave_nothing_in_a_home(tmp_path: Path) -> None:
+    """Codex and Gemini make theirs when asked for a version; root may make a folder anywhere."""
+    greedy = b'#!/bin/sh\nmkdir -p "$HOME/.agent" 2>/dev/null && echo "made $HOME"\necho "2.1.330 (Claude Code)"\n'
+    assert ask_version(str(program(tmp_path / "claude", greedy))) == "2.1.330 (Claude Code)\n"
+
+
 def test_a_program_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     script = program(tmp_path / "claude", b"#!/bin/sh\nexec sleep 30\n")
     began = time.monotonic()

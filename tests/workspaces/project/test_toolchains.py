@@ -16,6 +16,7 @@ from tests.contracts.sandboxes import Ground, Outcome, ground, missing
 
 from crewcap.errors import SettingsError
 from crewcap.workspaces import Fittings
+from crewcap.workspaces.project.installed import program_version
 from crewcap.workspaces.project.toolchains import find_toolchains
 from crewcap.workspaces.sandbox.interpreter import search_path
 
@@ -136,6 +137,12 @@ class TestTheNarrowestFolderThatFits:
         fitted = machine.find({".nvmrc": "22"})
         assert machine.shown(fitted) == ["opt/node-22"]
         assert fitted.said == (f"node 22.5.0 from {machine.home}/opt/node-22 (.nvmrc)",)
+
+    def test_a_program_that_is_asked_can_leave_nothing_in_a_home(self, tmp_path: Path) -> None:
+        """Rustup makes one, wherever it is said to be; root may make a folder anywhere."""
+        greedy = Machine(tmp_path).program("bin/rustc")
+        greedy.write_text('#!/bin/sh\nmkdir -p "$HOME/.rustup" 2>/dev/null && exit 1\necho 1.90.0\n')
+        assert program_version(greedy) == "1.90.0"
 
     def test_shims_are_passed_over(self, machine: Machine) -> None:
         """They start a manager that is not inside."""

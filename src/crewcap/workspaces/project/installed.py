@@ -115,7 +115,11 @@ def program_version(program: Path, word: str = "--version") -> str:
     try:
         done = subprocess.run(  # noqa: S603  (a program on the user's PATH; no shell)
             [program, word],
-            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C"},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": os.devnull,
+                "LC_ALL": "C",
+            },  # no home: rustup makes one wherever it may
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
