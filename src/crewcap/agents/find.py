@@ -56,7 +56,8 @@ def ask_version(program: str, *, limit_s: float = VERSION_LIMIT_S, environ: Mapp
     try:
         done = subprocess.run(  # noqa: S603  (a program that the user named or put on PATH; no shell)
             [program, "--version"],
-            env=dict(environ or {"PATH": os.defpath, "HOME": os.devnull, "LANG": "C.UTF-8"}),  # a home nobody can make
+            # A home that nobody can make: Codex and Gemini would, even for this.
+            env=dict(environ or {"PATH": os.defpath, "HOME": os.devnull, "LANG": "C.UTF-8"}),
             cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -115,11 +115,8 @@ def program_version(program: Path, word: str = "--version") -> str:
     try:
         done = subprocess.run(  # noqa: S603  (a program on the user's PATH; no shell)
             [program, word],
-            env={
-                "PATH": "/usr/bin:/bin",
-                "HOME": os.devnull,
-                "LC_ALL": "C",
-            },  # no home: rustup makes one wherever it may
+            # No home at all: rustup makes one wherever it may.
+            env={"PATH": "/usr/bin:/bin", "HOME": os.devnull, "LC_ALL": "C"},
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
