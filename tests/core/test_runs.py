@@ -24,8 +24,10 @@ def test_every_other_move_is_refused_with_both_words() -> None:
                 move(state, event)
 
 
-def test_nothing_leads_out_of_an_end() -> None:
-    assert not {state for state, _ in TRANSITIONS} & ENDS
+def test_out_of_an_end_leads_nothing_but_a_person_s_word() -> None:
+    """A follow-up goes back into the queue, where everything is looked at anew."""
+    leading_out = {(event, after) for (state, event), after in TRANSITIONS.items() if state in ENDS}
+    assert leading_out == {(RunEvent.RESUME, RunState.QUEUED)}
 
 
 def test_every_open_state_can_be_stopped_or_leads_to_one_that_can() -> None:

@@ -4,11 +4,13 @@
 made from it.
 
     queued ──prepare──> preparing ──start──> running ──finish──> finishing ──succeed──> done
-                             │                  │ ▲                   ├──fail──> failed
-                             │           pause  ▼ │ resume            └──pause─> waiting
-                             └──fail──> failed   waiting
+       ▲                     ├──fail──> failed  ▲                 │   ├──fail──> failed
+       │                     │                  └──start (red)────┘   └──pause─> waiting
+       └──resume── waiting, done, failed, stopped
 
-A run at its cap *waits*: its branch, session and workspace are kept. `stop` works from everywhere that is open.
+A run at its cap *waits*: its branch, session and workspace are kept. `resume` brings every run that came to rest back
+into the queue, and what is prepared already is not prepared twice. A run whose workspace is gone, because another
+machine goes on with it, is prepared anew from wherever it was. `stop` works from everywhere that is open.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from enum import StrEnum
 from typing import Literal, NewType
 
 from crewcap.core.money import ZERO, Money
+from crewcap.core.questions import Question
 
 RunId = NewType("RunId", str)
 
@@ -55,19 +58,27 @@ TRANSITIONS: Mapping[tuple[RunState, RunEvent], RunState] = {
     (_S.QUEUED, _E.PREPARE): _S.PREPARING,
     (_S.QUEUED, _E.STOP): _S.STOPPED,
     (_S.QUEUED, _E.FAIL): _S.FAILED,
+    (_S.QUEUED, _E.PAUSE): _S.WAITING,  # its provider's key is out of order, or its own cap is used up
     (_S.PREPARING, _E.START): _S.RUNNING,
     (_S.PREPARING, _E.FAIL): _S.FAILED,
     (_S.PREPARING, _E.STOP): _S.STOPPED,
     (_S.RUNNING, _E.FINISH): _S.FINISHING,
+    (_S.RUNNING, _E.PREPARE): _S.PREPARING,  # another machine goes on with it
+    (_S.FINISHING, _E.PREPARE): _S.PREPARING,
     (_S.FINISHING, _E.START): _S.RUNNING,  # a red check goes back into the session
     (_S.FINISHING, _E.SUCCEED): _S.DONE,
     (_S.FINISHING, _E.PAUSE): _S.WAITING,
     (_S.FINISHING, _E.FAIL): _S.FAILED,
     (_S.FINISHING, _E.STOP): _S.STOPPED,
-    (_S.WAITING, _E.RESUME): _S.RUNNING,
+    (_S.WAITING, _E.RESUME): _S.QUEUED,
     (_S.WAITING, _E.STOP): _S.STOPPED,
+    (_S.DONE, _E.RESUME): _S.QUEUED,  # a follow-up: the same session, the same branch
+    (_S.FAILED, _E.RESUME): _S.QUEUED,
+    (_S.STOPPED, _E.RESUME): _S.QUEUED,
 }
 OPEN_STATES = frozenset({_S.QUEUED, _S.PREPARING, _S.RUNNING, _S.FINISHING, _S.WAITING})
+AT_WORK = frozenset({_S.PREPARING, _S.RUNNING, _S.FINISHING})
+"""Where somebody drives a run, and where it takes a place from others."""
 
 
 class WrongTransition(ValueError):
@@ -139,6 +150,22 @@ CheckResult = Literal["passed", "failed", "not_run"]
 
 Cut = Literal["", "timeout", "stalled", "paused", "stopped"]
 """Why *we* ended an agent, if we did."""
+
+Waits = Literal["", "answer", "provider", "money"]
+"""What a waiting run waits for: a person's answer; its provider's key; money or a count that comes back by itself."""
+
+WordKind = Literal["stop", "pause", "say"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What somebody said to a run, for whoever drives it to hear."""
+
+    seq: int
+    at: datetime
+    kind: WordKind
+    text: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +244,22 @@ class Run:
     owner_started: str = ""  # that process's start time, so that a reused pid is not taken for it
     effort: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)  # launch settings worth reporting
+    scopes: tuple[str, ...] = ()  # that its money and its slots count in, without its own
+    user: str = ""
+    workflow: str = ""
+    trust: str = ""  # what whoever wrote the issue may do in the repository (`core/trust`)
+    trigger: str = ""  # what started it, where at most one run may come of that: "schedule:nightly@2026-11-22T02:00Z"
+    hosted: bool = False  # a worker drives it, and not the command that wrote it down
+    worker: str = ""  # which one does, or did last
+    attempt: int = 1  # the engine's go at it; rises when it is gone on with
+    priority: int = 0
+    hours: str = ""  # when it may start, "20:00-07:00"
+    queued_for: str = ""  # why it does not start yet
+    position: int = 0  # in the queue; 0 = not in it
+    opens_at: datetime | None = None  # when what it waits for is expected to be there
+    waits_for: Waits = ""
+    question: Question | None = None  # of its last pause
+    workspace_removed_at: datetime | None = None
 
 
 # What an agent says while it works: a closed union, whichever CLI it is.

@@ -24,6 +24,24 @@ class AlreadyOpen(UsageError):
         self.run = run
 
 
+class AlreadyTriggered(UsageError):
+    """What is to start a run has started one."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"{run.trigger} has started {run.name} already", help=f"crewcap show {run.name}")
+        self.run = run
+
+
+class AlreadyAnswered(UsageError):
+    """A question is answered once, and somebody was first."""
+
+    def __init__(self, run: Run) -> None:
+        asked = run.question
+        said = f"{asked.answer!r} by {asked.answered_by}" if asked and asked.answer else f"it is {run.state}"
+        super().__init__(f"{run.name} was answered already: {said}", help=f"crewcap show {run.name}")
+        self.run = run
+
+
 def _go_on(run: Run) -> str:
     """What a person who asked for a second run probably wants of the first."""
     if run.state != RunState.WAITING:
