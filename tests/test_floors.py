@@ -39,7 +39,7 @@ ONLY_IN = {  # a library whose whole use is one part's affair
     "asyncpg": ("stores",),
     "genai_prices": ("prices",),
     "pydantic": ("settings",),
-    "dbos": ("runner/engine",),
+    "dbos": ("runner/worker/engine",),
     "aiohttp": ("gateway", "simulator", "trackers", "web", "notify/webhook"),
     "cryptography": ("workspaces/egress/authority",),
     "uvloop": ("gateway", "simulator", "web", "cli"),
