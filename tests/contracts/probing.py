@@ -30,9 +30,9 @@ _KEYCTL, _ADD_KEY = ({"x86_64": (250, 248), "aarch64": (219, 217)}).get(os.uname
 _IPC_PRIVATE, _CREATE = 0, 0o1000 | 0o600
 
 
-def canary(kind: str) -> str:
-    """A secret that the agent's program knows by its shape alone."""
-    return f"canary-{kind}-{secrets.token_hex(8)}"
+def canary(kind: str, mark: str = os.environ.get("PROBING", "")) -> str:
+    """A secret that the agent's program knows by its shape alone, and we by a mark: others probe at the same time."""
+    return f"canary-{kind}-{mark}{secrets.token_hex(4)}"
 
 
 def main() -> None:
@@ -42,7 +42,8 @@ def main() -> None:
         sys.stdout.write(json.dumps({"missing": reason}))
         return
     if "PROBING" not in os.environ:  # once more, so that the secrets stand in this process's own environment
-        keys = {"ANTHROPIC_API_KEY": canary("key"), "GITHUB_TOKEN": canary("token"), "PROBING": "1"}
+        mark = secrets.token_hex(4)
+        keys = {"ANTHROPIC_API_KEY": canary("key", mark), "GITHUB_TOKEN": canary("token", mark), "PROBING": mark}
         os.execve(
             sys.executable, [sys.executable, "-m", "tests.contracts.probing", *sys.argv[1:]], {**os.environ, **keys}
         )
@@ -57,7 +58,7 @@ def main() -> None:
         spoiled = [path for path in asked["secrets"] if b"planted" in Path(path).read_bytes()]
         spoiled += [folder for folder in asked["folders"] if (Path(folder) / "planted").exists()]
         told = {"status": done.status, "stderr": done.stderr[-2_000:], "found": done.stdout, "spoiled": spoiled}
-        sys.stdout.write(json.dumps(told))
+        sys.stdout.write(json.dumps({**told, "mark": os.environ["PROBING"]}))
 
 
 def _plant(run: Ground, stack: contextlib.ExitStack) -> Mapping[str, Any]:
@@ -133,11 +134,13 @@ def _segment() -> Iterator[int]:
     libc.shmat.restype = ctypes.c_void_p
     number = libc.shmget(_IPC_PRIVATE, 4_096, _CREATE)
     text = canary("run").encode()
-    ctypes.memmove(libc.shmat(number, None, 0), text, len(text))
+    address = ctypes.c_void_p(libc.shmat(number, None, 0))
+    ctypes.memmove(address, text, len(text))
+    libc.shmctl(number, 0, None)  # it is there for everybody until we let go of it, and goes with us if we are killed
     try:
         yield number
     finally:
-        libc.shmctl(number, 0, None)
+        libc.shmdt(address)
 
 
 def _keyrings() -> list[int]:
