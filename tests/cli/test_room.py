@@ -1,19 +1,19 @@
-"""What a run needs of the disk before it starts."""
+"""The refusal to begin on a disk that is too full."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from crewcap.cli.room import free_bytes, require_room, shown
+import pytest
+
+from crewcap.cli.room import require_room
+from crewcap.errors import UnsafeEnvironment
 from crewcap.home import Home
 
 
-def test_room_is_looked_for_where_the_state_directory_will_lie(tmp_path: Path) -> None:
-    home = Home(tmp_path / "not" / "made" / "yet")
-    assert free_bytes(home) > 0
-    require_room(home)
-    assert not home.root.exists()
-
-
-def test_sizes_are_short() -> None:
-    assert [shown(size) for size in (0, 64 << 20, 3 << 29, 77 << 30)] == ["0 MiB", "64 MiB", "1.5 GiB", "77.0 GiB"]
+def test_nothing_begins_below_the_floor_and_the_refusal_says_what_to_do(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    require_room(home, floor_bytes=1)
+    with pytest.raises(UnsafeEnvironment, match=r"only .* are free in .*; at least 1048576.0 GiB") as refused:
+        require_room(home, floor_bytes=1 << 50)
+    assert "--home DIR" in refused.value.help

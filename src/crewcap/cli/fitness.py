@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from crewcap.cli.context import Call
-from crewcap.cli.room import ENOUGH_BYTES, TOO_FEW_BYTES, free_bytes
-from crewcap.cli.room import shown as size
 from crewcap.errors import CrewcapError
+from crewcap.runner.room import ENOUGH_BYTES, FLOOR_BYTES, free_bytes
+from crewcap.runner.room import shown as size
 
 if TYPE_CHECKING:
     from crewcap.settings.served import ProviderSettings
@@ -96,7 +96,7 @@ def look_at_state(call: Call) -> Iterator[Finding]:
     free = free_bytes(call.home)
     shown = f"{size(free)} free in {root}"
     if free < ENOUGH_BYTES:
-        level: Level = "fail" if free < TOO_FEW_BYTES else "warn"
+        level: Level = "fail" if free < FLOOR_BYTES else "warn"
         yield Finding(name="state", level=level, text=f"only {shown}", help="free some, or export CREWCAP_HOME=DIR")
     else:
         yield Finding(name="state", level="ok", text=shown)
