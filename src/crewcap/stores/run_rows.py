@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
 import msgspec
 
-from crewcap.core.runs import TRANSITIONS, Run, RunState, Verdict, WrongTransition
+from crewcap.core.budget import ALL, Scope
+from crewcap.core.runs import AT_WORK, TRANSITIONS, Run, RunState, Verdict, WrongTransition
 from crewcap.errors import UsageError
 
 LONGEST_LINE = 2_000
@@ -36,10 +40,15 @@ class AlreadyAnswered(UsageError):
     """A question is answered once, and somebody was first."""
 
     def __init__(self, run: Run) -> None:
-        asked = run.question
-        said = f"{asked.answer!r} by {asked.answered_by}" if asked and asked.answer else f"it is {run.state}"
-        super().__init__(f"{run.name} was answered already: {said}", help=f"crewcap show {run.name}")
+        super().__init__(f"{run.name} was answered already: {_what_was_said(run)}", help=f"crewcap show {run.name}")
         self.run = run
+
+
+def _what_was_said(run: Run) -> str:
+    asked = run.question
+    if asked and asked.answer:
+        return f"{asked.answer!r} by {asked.answered_by or 'somebody'}"
+    return "it asks something else by now" if run.state == RunState.WAITING else f"it is {run.state}"
 
 
 def _go_on(run: Run) -> str:
@@ -58,9 +67,51 @@ def refuse_wrong_move(before: str, run: Run) -> None:
         raise WrongTransition(f"a run that is {stored} cannot become {run.state}")
 
 
+def gives_back(before: str, run: Run) -> bool:
+    """Whether a run that moves so has no use for its places any more; one that stays in the queue keeps them."""
+    return run.state not in AT_WORK and (run.state != RunState.QUEUED or before != RunState.QUEUED)
+
+
+def places_of(run: Run) -> Sequence[Scope]:
+    """Where a run takes a place: in its scopes, and in `all`, whatever they are."""
+    return [Scope(scope) for scope in dict.fromkeys((*run.scopes, ALL))]
+
+
+def refuse_unless_queued(run: Run) -> None:
+    """Places are for runs that are about to begin."""
+    if run.state != RunState.QUEUED:
+        raise UsageError(
+            f"{run.name} is {run.state}, and only a queued run is admitted", help=f"crewcap show {run.name}"
+        )
+
+
+def answered(run: Run, question: str, answer: str, *, by: str, at: datetime) -> Run:
+    """The run with its question answered; `AlreadyAnswered` where it does not ask this any more."""
+    words = one_line(answer).strip()
+    if not words:
+        raise UsageError(f"an answer to {run.name} needs words", help=f"crewcap show {run.name} lists the choices")
+    asked = run.question
+    if asked is None or asked.id != question or not asked.is_open or run.state != RunState.WAITING:
+        raise AlreadyAnswered(run)
+    return replace(run, question=replace(asked, answer=words, answered_by=one_line(by), answered_at=at))
+
+
+def keep_answer(run: Run, stored: str) -> Run:
+    """The run with the answer that its question got after its holder had read it: no answer is ever lost."""
+    if run.question is None or not run.question.is_open:
+        return run
+    asked = load(stored).question
+    return replace(run, question=asked) if asked and asked.id == run.question.id else run
+
+
 def one_line(text: str) -> str:
     """A line of a story: read in a terminal, so no control character of an agent's reaches it."""
-    return _CONTROL.sub(" ", text)[:LONGEST_LINE]
+    return _CONTROL.sub(" ", as_said(text))[:LONGEST_LINE]
+
+
+def as_said(text: str) -> str:
+    """The same, as far as a store has letters for it: bytes that are no text may come from a command line."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 def dump(run: Run) -> str:
