@@ -35,7 +35,7 @@ HANDS = {"os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "s
          "threading", "multiprocessing", "signal", "sqlite3", "urllib.request", "http.client", "time", "random",
          "secrets", "logging"}  # fmt: skip
 ONLY_IN = {  # a library whose whole use is one part's affair
-    "sqlite3": ("stores", "transcripts/opencode"),  # the second reads another program's file
+    "sqlite3": ("stores", "transcripts/opencode", "runner/worker/engine_store"),  # files of others
     "asyncpg": ("stores",),
     "genai_prices": ("prices",),
     "pydantic": ("settings",),

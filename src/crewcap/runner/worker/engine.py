@@ -1,0 +1,386 @@
+"""The engine of unattended runs: a queue, checkpoints and recovery. The one file that knows DBOS.
+
+A run is a chain of steps. The engine calls `perform(run, attempt, step)`, writes down the name of the next step that
+comes back, and calls again, until that name is empty. What it promises, and what it does not:
+
+*   Each attempt is one workflow, `run:<id>:<attempt>`: asked for twice, it exists once.
+*   A step whose answer was written down is never performed again; one that was interrupted is. So every step looks
+    first at the run's row and at the world whether its effect is there.
+*   The run's row is the truth, not this. The engine's file may be lost, or a workflow may end in error: the run stays
+    open in our books, nothing of `unfinished()` stands for it, and whoever compares the two begins a new attempt.
+*   A workflow ends in error only when `perform` failed in a way of its own. A process that ends, in order or not,
+    leaves its workflows pending: on SQLite the next start takes them up by itself, on PostgreSQL another worker does,
+    by `recover`, once the first one is known to be dead. Two processes with one executor's name do everything twice.
+*   `perform` runs on the event loop that called `start`, never on the engine's threads, and once at a time for a run.
+
+The workflow's version is a word of ours, not DBOS's hash of the source: a change of a comment must not strand what is
+under way. It rises only when the order of what is written down changes; workflows of other versions are then seen in
+`unfinished()` and never taken up.
+
+What must not be done here: progress does not go through steps (each one is a flushed write), limits of time are not
+DBOS's (each takes a thread), and nothing but names and numbers is given to it: what it stores is readable JSON without
+prompts, paths, errors or keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from crewcap.core.runs import RunId
+from crewcap.errors import InternalError, UnsafeEnvironment
+from crewcap.runner.worker.engine_store import database_url, make_ready, unusable
+from crewcap.runner.worker.handover import Here, StepFailed
+
+if TYPE_CHECKING:
+    from dbos import DBOS, DBOSConfig
+
+T = TypeVar("T")
+Perform = Callable[[RunId, int, str], Awaitable[str]]  # (run, attempt, step) -> the next step, "" where it is over
+Job = Callable[[str, str], Awaitable[None]]  # (name, key)
+
+STEPS = ("admit", "workspace", "setup", "agent", "publish", "report", "release")
+MOST_STEPS = 200  # of one attempt; more is a circle
+VERSION = "wf-1"
+KEPT = timedelta(days=7)  # how long the engine knows what is over
+
+_SCHEMA = "crewcap_engine"
+_RUNS, _JOBS = "runs", "jobs"
+_OPEN = ("ENQUEUED", "PENDING", "DELAYED")
+_FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_OVER = ("SUCCESS", *_FAILED)
+_PIECE = 500  # workflows that are forgotten at once
+_FORGET_EVERY_S = 3600.0
+_SETTLE_S = 2.0  # what the engine has for itself, at least, where nobody has time
+_KNOWN = (  # what DBOS says of things that we do on purpose, or tell ourselves
+    "DBOS failed to launch",
+    "Asyncio task cancelled",
+    "was cancelled during execution",
+    "Workflow already exists in queue: None",
+)
+_KNOWN_ERRORS = ("StepFailed", "DBOSAwaitedWorkflowCancelledError")
+_ONE = threading.Lock()  # DBOS is one for a process, so is the engine
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """An attempt that the engine holds and that is not over."""
+
+    run: RunId
+    attempt: int
+    executor: str  # who has it; empty while nobody does
+    version: str  # of the workflow: another than ours is never taken up
+    state: Literal["enqueued", "pending"]
+
+
+class Engine:
+    """The queue, checkpoints and recovery of runs; the run's own row stays the truth. One for each process."""
+
+    def __init__(
+        self, *, store: str, executor: str, perform: Perform, job: Job, runs_at_once: int, jobs_at_once: int = 4
+    ) -> None:
+        """`store` is an SQLite file of the engine's own, or the URL of a PostgreSQL database. Nothing is opened yet."""
+        self._store = store
+        self._executor = executor
+        self._perform = perform
+        self._job = job
+        self._at_once = {_RUNS: runs_at_once, _JOBS: jobs_at_once}
+        self._here = Here()
+        self._threads: Executor | None = None
+        self._claiming: list[threading.Event] = []
+        self._chores: asyncio.Task[None] | None = None
+
+    @property
+    def _is_postgres(self) -> bool:
+        return self._store.startswith(("postgres://", "postgresql://"))
+
+    async def start(self) -> None:
+        """Begin to take work, and what an earlier process of this name left: `perform` may be called before the end."""
+        if not _ONE.acquire(blocking=False):
+            raise InternalError("a process has one engine, and it was started")
+        self._here.open(asyncio.get_running_loop())
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="crewcap-engine")
+        try:
+            await self._off_loop(self._launch)
+        except BaseException:
+            self._end_threads()
+            raise
+        self._chores = asyncio.create_task(self._forget_now_and_then())
+
+    async def stop(self, *, within_s: float) -> None:
+        """Take nothing new, cancel what is performed and give it this long to clean up; all of it stays resumable."""
+        if self._threads is None:
+            return
+        deadline = asyncio.get_running_loop().time() + within_s
+        if self._chores is not None:
+            self._chores.cancel()
+        for claiming in self._claiming:
+            claiming.set()
+        await self._here.close(within_s)
+        left_s = deadline - asyncio.get_running_loop().time()
+        if not await _in_daemon(_discard, within_s=max(left_s, _SETTLE_S)):
+            log.warning("the engine's own threads did not end in time; the process has to")
+        self._end_threads()
+
+    async def enqueue(self, run: RunId, attempt: int) -> None:
+        """Have an attempt performed, here or on another worker of the store; once, however often it is asked for."""
+        await self._off_loop(partial(_enqueue, _RUNS, _run_key(run, attempt), run, attempt))
+
+    async def enqueue_job(self, name: str, key: str) -> None:
+        """Have a short piece of work done, once; only one that ended in error is begun again when asked for again."""
+        await self._off_loop(partial(_enqueue_again, _JOBS, f"job:{name}:{key}", name, key))
+
+    async def cancel(self, run: RunId, attempt: int) -> None:
+        """End an attempt for good: here at once, elsewhere within about a second. It may be cleaning up after this."""
+        await self._off_loop(partial(_cancel, _run_key(run, attempt)))
+        self._here.drop(_run_key(run, attempt))
+
+    async def unfinished(self) -> Sequence[Unfinished]:
+        """Every attempt that waits or is under way, whatever its version, whoever has it."""
+        return await self._off_loop(_unfinished)
+
+    async def recover(self, executors: Sequence[str]) -> int:
+        """Put back into the queue what dead executors left; how many that were. Never call it on a living one."""
+        if self._executor in executors:
+            raise InternalError("a worker cannot declare itself dead")
+        return await self._off_loop(partial(_recover, list(executors)))
+
+    async def forget(self, *, finished_before: datetime) -> int:
+        """Remove workflows that were over by then; how many. Done by itself every hour, for those older than a week."""
+        return await self._off_loop(partial(_forget, finished_before))
+
+    async def migrate(self) -> None:
+        """Make or update the engine's tables in PostgreSQL: by command, with a role that may."""
+        if self._is_postgres:
+            await asyncio.to_thread(_migrate, database_url(self._store))
+
+    def _end_threads(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+            _ONE.release()
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        """Do what blocks in a thread of ours: DBOS's own asynchronous calls would change this loop's executor."""
+        if self._threads is None:
+            raise InternalError("the engine is not running")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _forget_now_and_then(self) -> None:
+        while True:
+            try:
+                await self.forget(finished_before=datetime.now(UTC) - KEPT)
+            except Exception:
+                log.exception("what is over could not be removed from the engine's store")
+            await asyncio.sleep(_FORGET_EVERY_S)
+
+    # everything below runs on threads of ours or on DBOS's own
+
+    def _launch(self) -> None:
+        from dbos import DBOS  # noqa: PLC0415  (half a second, for workers only)
+
+        _redirect_log()
+        if not self._is_postgres:
+            make_ready(Path(self._store))
+        try:
+            self._claiming = DBOS(config=self._config()).background_thread_stop_events
+            self._register(DBOS)
+            DBOS.launch()
+            for name, at_once in self._at_once.items():
+                DBOS.register_queue(
+                    name,
+                    worker_concurrency=at_once,
+                    polling_interval_sec=1.0 if self._is_postgres else 0.25,
+                    on_conflict="always_update",
+                )
+        except Exception as error:
+            _discard()
+            raise self._trouble(error) from error
+
+    def _config(self) -> DBOSConfig:
+        from dbos import DBOSPortableJSONSerializer  # noqa: PLC0415
+
+        return {
+            "name": "crewcap",
+            "system_database_url": database_url(self._store) if self._is_postgres else f"sqlite:///{self._store}",
+            "dbos_system_schema": _SCHEMA,
+            "sys_db_pool_size": 20,
+            "run_migrations": not self._is_postgres,
+            "use_listen_notify": False,  # it serves messages between workflows, and there are none
+            "application_version": VERSION,
+            "executor_id": self._executor,
+            "serializer": DBOSPortableJSONSerializer(),  # the default one would unpickle what a database holds
+            "log_level": "WARNING",
+            "enable_otlp": False,
+            "scheduler_polling_interval_sec": 60.0,  # schedules are ours
+        }
+
+    def _register(self, api: type[DBOS]) -> None:
+        """Tell DBOS the two workflows, by names that do not depend on where the code stands."""
+
+        @api.workflow(name="run")
+        async def attempt_of_a_run(run: str, attempt: int) -> None:
+            await self._steps(api, RunId(run), attempt)
+
+        @api.workflow(name="job")
+        async def job(name: str, key: str) -> None:
+            await api.run_step_async({"name": "job", "preemptible": True}, self._do_job, name, key)
+
+    async def _steps(self, api: type[DBOS], run: RunId, attempt: int) -> None:
+        step = STEPS[0]
+        for _ in range(MOST_STEPS):
+            step = await api.run_step_async({"name": step, "preemptible": True}, self._do_step, run, attempt, step)
+            if not step:
+                return
+        log.error("run %s, attempt %d: more than %d steps", run, attempt, MOST_STEPS)
+        raise StepFailed("too many steps")
+
+    async def _do_step(self, run: RunId, attempt: int, step: str) -> str:
+        following = await self._here.do(_run_key(run, attempt), run, step, lambda: self._perform(run, attempt, step))
+        if following and following not in STEPS:
+            log.error("run %s, attempt %d: %s is followed by no known step, but by %r", run, attempt, step, following)
+            raise StepFailed(step)
+        return following
+
+    async def _do_job(self, name: str, key: str) -> None:
+        await self._here.do(f"job:{name}:{key}", f"job:{name}:{key}", name, lambda: self._job(name, key))
+
+    def _trouble(self, error: Exception) -> UnsafeEnvironment:
+        """What a failed start means, without DBOS's words: they name a command and a setting that are not ours."""
+        from dbos._error import DBOSInitializationError  # noqa: PLC0415
+
+        said = str(getattr(error, "orig", error)).splitlines()
+        if self._is_postgres and isinstance(error, DBOSInitializationError):
+            return UnsafeEnvironment(
+                "the database has no tables of the engine, or older ones", help="crewcap ledger migrate"
+            )
+        if self._is_postgres:
+            return UnsafeEnvironment(
+                f"the engine cannot use the database: {said[0] if said else type(error).__name__}",
+                help="see that the server runs, and that its role may read and write the schema " + _SCHEMA,
+            )
+        return unusable(Path(self._store), said[0] if said else type(error).__name__)
+
+
+def _run_key(run: RunId, attempt: int) -> str:
+    return f"run:{run}:{attempt}"
+
+
+def _enqueue(queue: str, key: str, *given: str | int) -> None:
+    from dbos import DBOS  # noqa: PLC0415
+
+    name = {_RUNS: "run", _JOBS: "job"}[queue]
+    DBOS.enqueue_workflow_with_options(
+        {"workflow_name": name, "queue_name": queue, "workflow_id": key, "app_version": VERSION}, *given
+    )
+
+
+def _enqueue_again(queue: str, key: str, *given: str | int) -> None:
+    from dbos import DBOS  # noqa: PLC0415
+
+    if _listed(workflow_ids=[key], status=list(_FAILED)):
+        DBOS.delete_workflow(key)
+    _enqueue(queue, key, *given)
+
+
+def _cancel(key: str) -> None:
+    from dbos import DBOS  # noqa: PLC0415
+
+    DBOS.cancel_workflow(key)
+
+
+def _listed(**filters: Any) -> Sequence[Any]:
+    from dbos import DBOS  # noqa: PLC0415
+
+    return DBOS.list_workflows(load_input=False, load_output=False, **filters)
+
+
+def _unfinished() -> Sequence[Unfinished]:
+    found = _listed(status=list(_OPEN), workflow_id_prefix="run:")
+    return tuple(_read(each.workflow_id, each.status, each.executor_id, each.app_version) for each in found)
+
+
+def _read(key: str, status: str, executor: str | None, version: str | None) -> Unfinished:
+    _, run, attempt = key.split(":")
+    return Unfinished(
+        run=RunId(run),
+        attempt=int(attempt),
+        executor=executor or "",
+        version=version or "",
+        state="pending" if status == "PENDING" else "enqueued",
+    )
+
+
+def _recover(executors: list[str]) -> int:
+    from dbos import DBOS  # noqa: PLC0415
+
+    return len(DBOS._recover_pending_workflows(executors))  # noqa: SLF001  (a test holds what it does)
+
+
+def _forget(finished_before: datetime) -> int:
+    from dbos import DBOS  # noqa: PLC0415
+
+    removed = 0
+    while found := _listed(status=list(_OVER), completed_before=finished_before.isoformat(), limit=_PIECE):
+        DBOS.delete_workflows([each.workflow_id for each in found])
+        removed += len(found)
+    return removed
+
+
+def _migrate(url: str) -> None:
+    from dbos import DBOS  # noqa: PLC0415
+
+    DBOS.migrate(url, schema=_SCHEMA)
+
+
+def _discard() -> None:
+    from dbos import DBOS  # noqa: PLC0415
+
+    DBOS.destroy(destroy_registry=True)
+
+
+async def _in_daemon(work: Callable[[], None], *, within_s: float) -> bool:
+    """Do it in a thread that the end of the process does not wait for; whether it was done in time."""
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def act() -> None:
+        try:
+            work()
+        finally:
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=act, daemon=True, name="crewcap-engine-end").start()
+    try:
+        await asyncio.wait_for(done.wait(), within_s)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _redirect_log() -> None:
+    """DBOS would write to the console in a form of its own; what it has to say goes where ours goes."""
+    theirs = logging.getLogger("dbos")
+    theirs.handlers[:] = [_Forward()]
+    theirs.propagate = False
+
+
+class _Forward(logging.Handler):
+    """Records of DBOS as records of ours, without its fields."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it, unless it is known."""
+        said = record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        if type(error).__name__ in _KNOWN_ERRORS or any(known in said for known in _KNOWN):
+            return
+        log.log(record.levelno, "engine: %s", said, exc_info=record.exc_info)
