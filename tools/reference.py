@@ -91,8 +91,12 @@ def _settings_table(tables: Mapping[str, Any], name: str, node: Mapping[str, Any
         yield f"| `{key}` | {_default(field)} | {_what(field)} |"
     if "additionalProperties" in inner and isinstance(inner["additionalProperties"], dict):
         below = _model(tables, inner["additionalProperties"])
-        yield '| a scope, between quotes | | `"all"`, `"team:core"`, `"repo:acme/shop"`: the keys below |'
-        nested.append(("SCOPE", {}, below))
+        example = (
+            '`"all"`, `"team:core"`, `"repo:acme/shop"`: the keys below' if below else '`"team:core"`: for it alone'
+        )
+        yield f"| a scope, between quotes | | {example} |"
+        if below:
+            nested.append(("SCOPE", {}, below))
     yield ""
     for key, field, below in nested:
         yield from (f"### `{heading}.{key}`", "", str(field.get("description") or below.get("description", "")), "")

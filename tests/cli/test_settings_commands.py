@@ -93,7 +93,7 @@ def test_what_is_not_served_yet_is_said(crewcap: Crewcap, tmp_path: Path) -> Non
     file = wrote(tmp_path, '[triggers.github]\ntoken = { env = "T" }\n[budgets]\nall = { day = 5, tpm = 9 }\n')
     done = crewcap("config", "check", "--config", file)
     assert done.returncode == 0
-    assert "triggers wait for `crewcap serve`" in done.stderr
+    assert "triggers are not served yet" in done.stderr
     assert "budgets.all.tpm" not in done.stderr
 
 

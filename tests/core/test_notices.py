@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from crewcap.core.budget import ALL, Balance
 from crewcap.core.money import ZERO, Money
-from crewcap.core.notices import Wish, is_quiet, of_budgets, of_forecast, parse_wish
+from crewcap.core.notices import Wish, of_budgets, of_forecast, parse_wish
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MONTH = Balance(
@@ -68,13 +67,3 @@ def test_a_forecast_is_told_once_it_is_likelier_than_not() -> None:
 
     assert told((80, Fraction(49, 100)), (100, Fraction(0))) == []
     assert told((80, Fraction(9, 10)), (100, Fraction(1, 2))) == [80, 100]
-
-
-@pytest.mark.parametrize(
-    ("quiet", "clock", "is_so"),
-    [("22:00-07:00", 23, True), ("22:00-07:00", 6, True), ("22:00-07:00", 7, False), ("09:00-17:00", 12, True),
-     ("09:00-17:00", 17, False), ("", 3, False)],
-)  # fmt: skip
-def test_quiet_hours_may_run_over_midnight(quiet: str, clock: int, is_so: bool) -> None:  # noqa: FBT001
-    zone = ZoneInfo("Europe/Berlin")
-    assert is_quiet(quiet, datetime(2026, 11, 22, clock, tzinfo=zone), zone) is is_so

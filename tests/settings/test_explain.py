@@ -99,7 +99,7 @@ def test_the_defaults_contradict_nothing() -> None:
     [
         ('[providers.openai]\nbilling = "subscription"', "its answers do not tell who paid"),
         (GOOGLE, "providers.google.share: Google's answers"),
-        ("[triggers.github]\ntoken = { env = 'T' }", "triggers wait for `crewcap serve`"),
+        ("[triggers.github]\ntoken = { env = 'T' }", "triggers are not served yet"),
     ],
 )
 def test_what_is_not_served_yet_is_said_with_what_holds_meanwhile(text: str, said: str) -> None:

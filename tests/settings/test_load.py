@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from crewcap import config
 from crewcap.config import BudgetLine, KeySource, Settings
 from crewcap.core.budget import ALL, Scope
+from crewcap.core.hours import Hours
 from crewcap.core.limits import CountLimit, RateLimit
 from crewcap.core.money import Money
 from crewcap.errors import SettingsError, UnsafeEnvironment
@@ -90,7 +91,7 @@ def test_the_promised_sample_loads() -> None:
     assert loaded.user_of("github:stranger") == "unknown"
     assert loaded.schedules[0].cron == "0 2 * * *"
     assert loaded.triggers["linear"].key == KeySource("env", "LINEAR_API_KEY")
-    assert loaded.notify[0].quiet == "22:00-07:00"
+    assert loaded.notify[0].quiet == Hours.parse("22:00-07:00")
 
 
 def test_every_value_has_an_origin() -> None:
@@ -148,6 +149,8 @@ def test_a_crewcap_toml_in_the_current_folder_is_not_read(tmp_path: Path, monkey
 
 # --- what is wrong, where, and the right spelling
 
+NIGHTLY = "[repos.r]\n[[schedules]]\nname = 'a'\ncron = '@daily'\nrepo = 'r'\nprompt = 'x'"
+NIGHTLY_AGAIN = NIGHTLY.removeprefix("[repos.r]\n")
 WRONG = {
     # syntax
     "a comma in money": ("[defaults]\ncap = 5,00", "line 2, column 8", "money is written with a point: 5.00"),
@@ -231,6 +234,31 @@ WRONG = {
     "a schedule without a prompt": (
         "[repos.r]\n[[schedules]]\nname='a'\nrepo='r'\ncron='0 2 * * *'", "a `prompt` or a `prompt_file`", ""
     ),
+    "a schedule said twice": (f"{NIGHTLY}\n{NIGHTLY_AGAIN}", "schedules[1].name", "rename one"),
+    "a schedule of two words": (f"{NIGHTLY}\nworkflow = 'big audit'", "has a space", "write it as big-audit"),
+    "a schedule in a folder from somewhere": (
+        "[[schedules]]\nname='a'\nrepo='./shop'\ncron='@daily'\nprompt='x'", "there is no repository", ""
+    ),
+    "a schedule in no folder": ("[[schedules]]\nname='a'\nrepo=''\ncron='@daily'\nprompt='x'", "no repository", ""),
+    "a day that never comes": (f"{NIGHTLY.replace('@daily', '0 0 31 2 *')}", "line 4: schedules[0].cron", "that comes"),
+    "a schedule's zone": (f"{NIGHTLY}\ntimezone = 'Europe/Berln'", "is not a time zone", '"Europe/Berlin"'),
+    "a schedule's agent": (f"{NIGHTLY}\nagent = 'cloude'", "there is no agent", 'did you mean "claude"?'),
+    "a jitter without a unit": (f"{NIGHTLY}\njitter = 10", "10 has no unit", '"10m"'),
+    "a jitter past the next": (f"{NIGHTLY}\njitter = '25h'", "longer than the 1d between", 'at most jitter = "1d"'),
+    "a way to catch up": (f"{NIGHTLY}\ncatch_up = 'on'", "is not one of one, none, all", 'did you mean "one"?'),
+    "an overlap": (f"{NIGHTLY}\noverlap = 'wait'", "is not one of skip, queue, allow", ""),
+    "hours of no length": ("[[routes]]\nhours = '07:00-07:00'", "begins and ends at the same minute", "22:00-07:00"),
+    "hours past midnight": ("[[routes]]\nhours = '20:00-24:00'", "is not a span of the day", "22:00-07:00"),
+    "a priority beyond": ("[[routes]]\npriority = 101", "not a whole number from -100 to 100", "0 is usual"),
+    "a slot below nothing": ("[slots]\nall = -1", "not a whole number from 0 to 1000", "0 = no limit"),
+    "a slot's misspelt kind": ("[slots]\nteams = 3", "is not a scope", "did you mean `team`?"),
+    "slots of an unknown team": ("[teams]\ncore = ['a']\n[slots]\n'team:cor' = 3", "no team", 'did you mean "core"?'),
+    "slots of an issue": ("[slots]\n'issue:files/a' = 3", "slots are not for single ones of these", "team, repo, user"),
+    "a floor in the cellar": ("[defaults]\ndisk_floor = '1M'", "is not a size (at least 64M)", "8G"),
+    "a question without an answer": ("[defaults]\nquestions = []", "a list of one to four amounts", "[2.00, 5.00]"),
+    "kept for ever": ("[defaults]\nretention = '999d'", "at most 365d", "45m"),
+    "a port alone": ("[serve]\nlisten = '8787'", "is not an address of this machine and a port", "127.0.0.1:8787"),
+    "a log of no size": ("[serve]\nlog_bytes = 50", "is not a size (at least 1M)", "512M"),
     "a schedule of nothing": (
         "[[schedules]]\nname='a'\nrepo='shop'\ncron='0 2 * * *'\nprompt='x'", "there is no repository", "no repository"
     ),
@@ -387,6 +415,35 @@ def test_how_far_an_agent_may_fan_out_is_said_for_all_runs_and_for_some() -> Non
     assert (said.defaults.max_agents, said.defaults.max_depth, said.defaults.max_concurrent) == (8, None, 4)
     (rule,) = said.routes
     assert (rule.max_agents, rule.max_depth, rule.max_concurrent) == (2, 1, None)
+
+
+def test_slots_are_those_of_the_scope_else_of_its_kind_and_0_is_no_limit() -> None:
+    """`[slots]` says how many runs are at work at once."""
+    of = read(
+        "[teams]\ncore = ['ana']\n[slots]\nrepo = 3\n'team:core' = 2\n'repo:b' = 0\n'user:ana' = 1"
+    ).slots.slots_of
+    assert of([Scope("run:1"), Scope("repo:a"), Scope("user:ana"), Scope("team:core"), Scope("team:web"), ALL]) == {
+        "repo:a": 3, "user:ana": 1, "team:core": 2, "all": 8,
+    }  # fmt: skip
+    assert of([Scope("repo:b")]) == {}
+
+
+def test_a_schedule_goes_by_its_own_zone_else_by_the_budgets() -> None:
+    second = NIGHTLY_AGAIN.replace("name = 'a'", "name = 'b'")
+    settings = read(f"[budgets]\ntimezone = 'Europe/Berlin'\n{NIGHTLY}\n{second}\ntimezone = 'Asia/Tokyo'")
+    assert [settings.zone_of(each) for each in settings.schedules] == ["Europe/Berlin", "Asia/Tokyo"]
+
+
+def test_what_a_schedule_asks_lies_beside_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(NIGHTLY.replace("prompt = 'x'", "prompt_file = 'prompts/audit.md'"), "utf-8")
+    settings = config.load(file, {})
+    assert settings.prompt_file_of(settings.schedules[0]) == tmp_path / "prompts/audit.md"
+
+
+def test_a_schedule_is_a_workflow_of_its_own_unless_it_names_another() -> None:
+    assert read(NIGHTLY).schedules[0].workflow_name == "a"
+    assert read(f"{NIGHTLY}\nworkflow = 'audit'").schedules[0].workflow_name == "audit"
 
 
 def test_a_subscriptions_token_is_looked_for_where_claude_code_has_it() -> None:

@@ -6,17 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewcap.core.money import LARGEST_NANO
+from crewcap.core.hours import Hours
+from crewcap.core.money import LARGEST_NANO, Money
 from crewcap.core.scrub import looks_secret
 from crewcap.settings.values import (
     Written,
     Wrong,
     quoted,
-    read_cron,
     read_duration,
     read_host,
     read_hours,
+    read_listen,
     read_money,
+    read_offers,
     show_duration,
 )
 
@@ -50,17 +52,6 @@ def test_other_durations_are_refused(text: str) -> None:
         read_duration(text)
 
 
-@pytest.mark.parametrize("text", ["* * * * *", "*/5 1-3 1,15 * 0", "0 2 * * 7"])
-def test_cron_lines_of_five_fields_are_read(text: str) -> None:
-    assert read_cron(text) == text
-
-
-@pytest.mark.parametrize("text", ["* * * *", "60 * * * *", "* * 0 * *", "a b c d e", "@daily", "* * * 13 *"])
-def test_other_cron_lines_are_refused(text: str) -> None:
-    with pytest.raises(Wrong):
-        read_cron(text)
-
-
 @pytest.mark.parametrize(
     "text", ["localhost", "10.0.0.1", "http://a.example", "a.example/x", "a b.example", "[::1]", "*"]
 )
@@ -76,9 +67,31 @@ def test_hosts_are_spelled_one_way() -> None:
 
 
 def test_hours_of_the_day() -> None:
-    assert read_hours("22:00-07:00") == "22:00-07:00"
+    assert read_hours("22:00-07:00") == Hours.parse("22:00-07:00")
+    for wrong in ("22-7", "24:00-07:00", "07:00-07:00", 7, None):
+        with pytest.raises(Wrong):
+            read_hours(wrong)
+
+
+def test_amounts_that_are_offered_are_few_and_in_order() -> None:
+    assert read_offers([5, 2, Written("2.00")]) == (Money.usd(2), Money.usd(5))
+    for wrong in ([], [0], 5, [1, 2, 3, 4, 5], ["a"]):
+        with pytest.raises(Wrong):
+            read_offers(wrong)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8787", "[::1]:0", "localhost:80", "0.0.0.0:65535"])
+def test_where_to_listen_is_an_address_and_a_port(text: str) -> None:
+    assert read_listen(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["8787", "127.0.0.1", "127.0.0.1:", "::1:80", "[127.0.0.1]:80", "a.example:80", ":80", "127.0.0.1:65536",
+             "127.0.0.1:٤", "[::1:80", "http://127.0.0.1:80", 80]
+)  # fmt: skip
+def test_what_nobody_can_listen_on_is_refused(text: object) -> None:
     with pytest.raises(Wrong):
-        read_hours("22-7")
+        read_listen(text)
 
 
 @pytest.mark.parametrize(

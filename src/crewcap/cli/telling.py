@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from crewcap.cli.context import Call
 from crewcap.cli.run_view import cost_of, totals_of
-from crewcap.core.notices import Notice, Wish, is_quiet, of_budgets, of_forecast, of_run, parse_wish
+from crewcap.core.notices import Notice, Wish, of_budgets, of_forecast, of_run, parse_wish
 from crewcap.core.runs import Run
 from crewcap.errors import CrewcapError
 from crewcap.gateway.assemble import key_variables
@@ -48,7 +48,7 @@ def addressees(call: Call, *, awake: bool = False) -> list[Addressee]:
         Addressee(
             target=_target(call, each),
             wishes=[parse_wish(word) for word in each.on],
-            is_quiet=not awake and is_quiet(each.quiet or "", now, zone),
+            is_quiet=not awake and each.quiet is not None and each.quiet.is_open(now, zone),
         )
         for each in settings.notify
     ]

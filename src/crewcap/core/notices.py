@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, tzinfo
+from datetime import date, datetime
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -114,15 +114,6 @@ def of_forecast(
                 text=f"{balance.scope} will probably use {percent} % of its {_budget(balance)}{when}: crewcap forecast",
                 at=now,
             )
-
-
-def is_quiet(quiet: str, now: datetime, zone: tzinfo) -> bool:
-    """Whether an instant lies in hours such as `22:00-07:00`; empty = never."""
-    if not quiet:
-        return False
-    begins, ends = (time.fromisoformat(part) for part in quiet.split("-"))
-    clock = now.astimezone(zone).time()
-    return begins <= clock < ends if begins <= ends else clock >= begins or clock < ends
 
 
 def _budget(balance: Balance) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from crewcap.core.budget import Balance
+from crewcap.core.hours import Hours
 from crewcap.core.money import Money
 from crewcap.core.runs import Issue
 
@@ -60,6 +61,8 @@ class Rule:
     timeout_s: int | None = None
     max_output: int | None = None
     check: str | None = None
+    priority: int | None = None
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,8 @@ class Route:
     timeout_s: int
     max_output: int = 16_000
     check: str | None = None  # None = the repository's own
+    priority: int = 0  # of two queued runs the higher is first
+    hours: Hours | None = None  # when it may start; None = whenever
     because: str = "default; no route matched"
     rule: str = ""  # how the rule is called in messages; empty = none matched
 

@@ -1,6 +1,7 @@
 """Floor 2: the settings: what a user wrote, read once into frozen values.
 
     values.py      how one value is written: money, durations, scopes, addresses, key sources
+    crons.py       how a cron line is written
     keysource.py   where a secret comes from, and reading it
     models.py      what a file may say, and the frozen `Settings` that everything else reads
     served.py      the part of `Settings` that a gateway goes by; needs no models

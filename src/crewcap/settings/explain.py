@@ -9,13 +9,15 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from crewcap.core.admission import Slots
+from crewcap.core.hours import Hours
 from crewcap.core.money import Money
 from crewcap.core.watch_rules import Rule
 from crewcap.settings import watch
 from crewcap.settings.hosts import named_lists
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import Path, dotted
-from crewcap.settings.models import GatewayFile, ProviderFile, Settings, SettingsFile
+from crewcap.settings.models import GatewayFile, ProviderFile, Settings, SettingsFile, SlotsFile
 from crewcap.settings.served import DEFAULT, BudgetLine, GatewaySettings, ProviderSettings
 from crewcap.settings.values import show_duration, show_money, show_share, show_size
 
@@ -29,6 +31,7 @@ HIDDEN = {
     "written_routes",
     "price_overrides",
     "store_url",
+    "slots",
 }
 
 
@@ -83,7 +86,7 @@ def warnings(settings: Settings) -> tuple[str, ...]:
 
 def unserved(settings: Settings) -> tuple[str, ...]:
     """What the file says and this version does not do yet, each with what holds meanwhile."""
-    return tuple(_unserved_providers(settings)) + tuple(_waiting_for_serve(settings))
+    return tuple(_unserved_providers(settings)) + tuple(_unserved_triggers(settings))
 
 
 def _leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
@@ -92,6 +95,7 @@ def _leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
             yield from _walk(("defaults",) if name == "defaults" else (name,), value)
         if name == "defaults":
             yield from _budget_leaves(settings)
+            yield from _slot_leaves(settings.slots)
     for index, route in enumerate(settings.written_routes):
         yield from _walk(("routes", index), route, only_said=True)
     if settings.price_overrides:
@@ -107,6 +111,13 @@ def _budget_leaves(settings: Settings) -> Iterator[tuple[Path, object]]:
     for rate in settings.rates:
         window = (rate.window,) if rate.window else ()
         yield ("budgets", rate.scope, rate.kind, *window), rate.count
+
+
+def _slot_leaves(slots: Slots) -> Iterator[tuple[Path, object]]:
+    for name in SlotsFile.model_fields:
+        yield ("slots", name), getattr(slots, name)
+    for scope, limit in slots.named.items():
+        yield ("slots", scope), limit
 
 
 def _walk(path: Path, value: object, *, only_said: bool = False) -> Iterator[tuple[Path, object]]:
@@ -161,8 +172,8 @@ def spelled(value: object) -> str:
             return (
                 f"[{', '.join(spelled(item) for item in (sorted(value) if isinstance(value, frozenset) else value))}]"
             )
-        case str():
-            return dotted_text(value)
+        case str() | Hours():
+            return dotted_text(str(value))
         case _:
             return str(value)
 
@@ -175,10 +186,10 @@ def _plain(value: object) -> object:
             return {value.kind: list(value.value) if isinstance(value.value, tuple) else value.value}
         case Rule():
             return watch.plain(value)
-        case frozenset():
-            return sorted(value)
-        case tuple():
-            return list(value)
+        case tuple() | frozenset():
+            return [_plain(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
+        case Hours():
+            return str(value)
         case _:
             return value
 
@@ -233,13 +244,9 @@ def _unserved_providers(settings: Settings) -> Iterator[str]:
             yield f"providers.{name}.share: Google's answers do not tell of its limits, so nothing can follow them"
 
 
-def _waiting_for_serve(settings: Settings) -> Iterator[str]:
-    for name, said in (
-        ("triggers", settings.triggers),
-        ("schedules", settings.schedules),
-    ):
-        if said:
-            yield f"{name} wait for `crewcap serve`; until then runs are started by hand"
+def _unserved_triggers(settings: Settings) -> Iterator[str]:
+    if settings.triggers:
+        yield "triggers are not served yet; until then runs are started by hand, or by a schedule"
 
 
 def host_lists(settings: Settings) -> Mapping[str, tuple[str, ...]]:

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StrictBool, WithJsonSchema
 
+from crewcap.core.admission import Slots
+from crewcap.core.hours import Hours
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
+from crewcap.core.schedules import CatchUp, Overlap
 from crewcap.core.watch_rules import MEANINGS, RuleName, Rules
 from crewcap.core.watch_rules import Rule as RuleOfWatch
 from crewcap.settings import values, watch
+from crewcap.settings.crons import read_cron
 from crewcap.settings.hosts import read_endpoint, read_hosts
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.served import DialectName, Served
@@ -48,24 +53,18 @@ Count = Annotated[int, PlainValidator(values.read_count), WithJsonSchema({"type"
 Attempts = Annotated[
     int, PlainValidator(values.read_attempts), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 10})
 ]
-Duration = Annotated[
-    int,
-    PlainValidator(values.read_duration),
-    PlainSerializer(values.show_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "examples": ["45m", "1h30m"]}),
-]
+_DURATION = WithJsonSchema(
+    {"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "examples": ["45m", "1h30m"]}
+)
+_SIZE = WithJsonSchema({"type": "string", "pattern": r"^\d{1,6}\s?[MGT]i?B?$", "examples": ["8G", "512M"]})
+Duration = Annotated[int, PlainValidator(values.read_duration), PlainSerializer(values.show_duration), _DURATION]
 Share = Annotated[
     int,
     PlainValidator(values.read_share),
     PlainSerializer(values.show_share),
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,3}\s?%$"}),
 ]
-Size = Annotated[
-    int,
-    PlainValidator(values.read_size),
-    PlainSerializer(values.show_size),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{1,6}\s?[MGT]i?B?$", "examples": ["8G", "512M"]}),
-]
+Size = Annotated[int, PlainValidator(values.read_size), PlainSerializer(values.show_size), _SIZE]
 Ports = Annotated[
     Mapping[int, str],
     PlainValidator(values.read_ports),
@@ -85,8 +84,28 @@ Hosts = Annotated[tuple[str, ...], PlainValidator(read_hosts), WithJsonSchema(_T
 Endpoint = Annotated[
     str, PlainValidator(read_endpoint), WithJsonSchema({**_TEXT, "examples": ["10.0.0.7:8443", "nexus.internal:8443"]})
 ]
-Cron = Annotated[str, PlainValidator(values.read_cron), WithJsonSchema({**_TEXT, "examples": ["0 2 * * *"]})]
-Hours = Annotated[str, PlainValidator(values.read_hours), WithJsonSchema({**_TEXT, "examples": ["22:00-07:00"]})]
+Keeping = Annotated[int, PlainValidator(values.read_keeping), PlainSerializer(values.show_duration), _DURATION]
+FileSize = Annotated[int, PlainValidator(values.read_file_size), PlainSerializer(values.show_size), _SIZE]
+Cron = Annotated[str, PlainValidator(read_cron), WithJsonSchema({**_TEXT, "examples": ["0 2 * * *", "@daily"]})]
+HoursOfDay = Annotated[
+    Hours,
+    PlainValidator(values.read_hours),
+    PlainSerializer(str),
+    WithJsonSchema({**_TEXT, "examples": ["22:00-07:00"]}),
+]
+Priority = Annotated[
+    int, PlainValidator(values.read_priority), WithJsonSchema({"type": "integer", "minimum": -100, "maximum": 100})
+]
+Places = Annotated[
+    int, PlainValidator(values.read_slots), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 1_000})
+]
+Offers = Annotated[
+    tuple[Money, ...],
+    PlainValidator(values.read_offers),
+    PlainSerializer(lambda amounts: [values.show_money(amount) for amount in amounts]),
+    WithJsonSchema({"type": "array", "items": _MONEY, "minItems": 1, "maxItems": 4}),
+]
+Listen = Annotated[str, PlainValidator(values.read_listen), WithJsonSchema({**_TEXT, "examples": ["127.0.0.1:8787"]})]
 
 WatchRule = Annotated[
     RuleOfWatch, PlainValidator(watch.read), PlainSerializer(watch.plain), WithJsonSchema(watch.JSON_SCHEMA)
@@ -145,6 +164,20 @@ class Defaults(Part):
     fix_attempts: Attempts = Field(2, description="How often a red check goes back into the session.")
     max_output: Count = Field(16_000, description="Output limit of one answer, in tokens.")
     agent_path: Mapping[str, Text] = Field(default_factory=dict, description="Where an agent's program lies.")
+    waiting_expires_s: Keeping = Field(
+        14 * 86_400,
+        alias="waiting_expires",
+        description="A run that waits longer for an answer ends; its branch stays.",
+    )
+    retention_s: Keeping = Field(
+        14 * 86_400, alias="retention", description="How long the workspace of a run that has ended is kept."
+    )
+    disk_floor_bytes: Size = Field(
+        2 << 30, alias="disk_floor", description="With less room than this on the disk no run starts."
+    )
+    questions: Offers = Field(
+        (Money.usd(2), Money.usd(5)), description="Dollars that can be added with one word when a run is at its cap."
+    )
 
 
 class RouteMatch(Part):
@@ -178,6 +211,10 @@ class RouteFile(Part):
     timeout_s: Duration | None = Field(None, alias="timeout", description=_TIMEOUT)
     max_output: Count | None = Field(None, description="Output limit of one answer, in tokens.")
     check: Text | None = Field(None, description="Instead of the repository's own check.")
+    priority: Priority | None = Field(
+        None, description="Of two queued runs the higher is first; -100 to 100, 0 = usual."
+    )
+    hours: HoursOfDay | None = Field(None, description='When such runs may start, in budgets.timezone: "20:00-07:00".')
 
 
 class CountsPerWindow(Part):
@@ -210,6 +247,16 @@ class BudgetsFile(Part):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, BudgetFile] = Field(init=False)
     timezone: Zone = Field("UTC", description="The zone whose midnights begin a day, a week and a month.")
+
+
+class SlotsFile(Part):
+    """How many runs are at work at once; the others are queued. 0 = no limit."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Places] = Field(init=False)
+    all: Places = Field(8, description="All runs together.")
+    team: Places = Field(0, description="Runs of each team.")
+    repo: Places = Field(4, description="Runs in each repository.")
 
 
 class RepoSettings(Part):
@@ -297,12 +344,48 @@ class StoreFile(Part):
 class ScheduleFile(Part):
     """A run that starts by the clock."""
 
-    name: Text = Field(description="What its runs are called.")
-    cron: Cron = Field(description="Minute, hour, day, month, weekday, in the time zone of the budgets.")
-    repo: Text = Field(description="The repository, by its name in these settings.")
+    name: Text = Field(description="What it is called; its runs are too.")
+    cron: Cron = Field(description="Minute, hour, day, month, weekday; or @hourly, @daily, @weekly, @monthly, @yearly.")
+    repo: Text = Field(description="The repository, by its name in these settings or by its whole path.")
     prompt: Text | None = Field(None, description="What is asked; this, or a file.")
-    prompt_file: Text | None = Field(None, description="A file with what is asked.")
-    cap: Cap | None = Field(None, description="The most that one such run may cost.")
+    prompt_file: Text | None = Field(
+        None, description="A file with what is asked; beside these settings, or a whole path."
+    )
+    timezone: Zone | None = Field(
+        None, description="Whose wall clock the cron line means; by default budgets.timezone."
+    )
+    jitter_s: Duration | None = Field(
+        None, alias="jitter", description="Each start is later by up to this, always the same for the same due time."
+    )
+    catch_up: CatchUp = Field("one", description="What is run of due times that passed while nothing served.")
+    overlap: Overlap = Field("skip", description="What is done about a due time while a run of the schedule is open.")
+    cap: Cap | None = Field(None, description="The most that one such run may cost; only ever lowers.")
+    model: ModelName | None = Field(None, description="Instead of what a route or the defaults say.")
+    agent: Text | None = Field(None, description="Instead of what a route or the defaults say.")
+    hours: HoursOfDay | None = Field(
+        None, description="When its runs may start, in its time zone; they queue until then."
+    )
+    priority: Priority | None = Field(
+        None, description="Of two queued runs the higher is first; -100 to 100, 0 = usual."
+    )
+    workflow: Text = Field("", description="What its runs are counted and compared under; empty = the schedule's name.")
+
+    @property
+    def workflow_name(self) -> str:
+        """The name behind `workflow:` in budgets."""
+        return self.workflow or self.name
+
+
+class ServeFile(Part):
+    """What `crewcap serve` does beside running runs."""
+
+    listen: Listen = Field("127.0.0.1:8787", description="Where it is reached: an address of this machine and a port.")
+    drain_s: Duration = Field(
+        120, alias="drain", description="How long its end waits for requests under way and for agents."
+    )
+    log_bytes: FileSize = Field(50 << 20, description="A log that has become so large is put aside.")
+    logs_kept: Count = Field(5, description="How many logs that were put aside are kept.")
+    watch_usage: StrictBool = Field(False, description="Import the transcripts of agents on this machine continuously.")
 
 
 class TriggerFile(Part):
@@ -325,7 +408,7 @@ class NotifyFile(Part):
     command: Texts = Field((), description="A program of yours: the words come as its last argument.")
     desktop: StrictBool = Field(False, description="A message on this machine's desktop.")
     log: Text | None = Field(None, description="A file that gets a line of JSON for each.")
-    quiet: Hours | None = Field(None, description="Hours without messages.")
+    quiet: HoursOfDay | None = Field(None, description="Hours without messages.")
 
 
 def _rule(name: RuleName) -> Any:
@@ -358,6 +441,7 @@ class SettingsFile(Part):
     providers: dict[str, ProviderFile] | None = Field(None, description="Where models come from.")
     defaults: Defaults = Field(default_factory=Defaults, description="What holds when no route says otherwise.")
     budgets: BudgetsFile = Field(default_factory=BudgetsFile, description="Money and limits by scope.")
+    slots: SlotsFile = Field(default_factory=SlotsFile, description="How many runs are at work at once.")
     teams: dict[str, Texts] = Field(default_factory=dict, description="Team -> users.")
     users: dict[str, Texts] = Field(
         default_factory=dict, description='User -> names elsewhere: "github:ana-dev", "local:ana".'
@@ -370,6 +454,7 @@ class SettingsFile(Part):
     prices: PricesFile = Field(default_factory=PricesFile, description="What models cost.")
     store: StoreFile = Field(default_factory=StoreFile, description="Where the ledger is kept.")
     schedules: tuple[ScheduleFile, ...] = Field((), description="Runs that start by the clock.")
+    serve: ServeFile = Field(default_factory=ServeFile, description="What `crewcap serve` does.")
     triggers: dict[Literal["github", "gitlab", "linear"], TriggerFile] = Field(
         default_factory=dict, description="Trackers that start runs."
     )
@@ -388,7 +473,9 @@ class Settings(Served):
     routes: tuple[Rule, ...] = ()
     registries: Mapping[str, RegistryFile] = field(default_factory=dict)
     git: GitFile = field(default_factory=GitFile)
+    slots: Slots = field(default_factory=Slots)
     schedules: tuple[ScheduleFile, ...] = ()
+    serve: ServeFile = field(default_factory=ServeFile)
     triggers: Mapping[str, TriggerFile] = field(default_factory=dict)
     notify: tuple[NotifyFile, ...] = ()
     watch: WatchFile = field(default_factory=WatchFile)
@@ -398,6 +485,16 @@ class Settings(Served):
     def watch_rules(self) -> Rules:
         """The rules of the watch."""
         return watch.rules_of(self.watch)
+
+    def zone_of(self, schedule: ScheduleFile) -> str:
+        """Whose wall clock a schedule goes by."""
+        return schedule.timezone or self.timezone
+
+    def prompt_file_of(self, schedule: ScheduleFile) -> Path | None:
+        """The file that holds what a schedule asks; a path that does not begin at the top lies beside the settings."""
+        if schedule.prompt_file is None:
+            return None
+        return Path(self.source).parent / Path(schedule.prompt_file).expanduser()
 
     def team_of(self, user: str) -> tuple[str, ...]:
         """The teams that a user is in."""

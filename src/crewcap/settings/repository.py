@@ -36,7 +36,9 @@ from crewcap.settings.values import nearest, quoted
 FILE = ".crewcap.toml"
 RAISE = "raise it in your own settings"
 MAY = "setup, check, services, include, hosts, instructions, routes by name, and lower a cap"
-_UNTRUSTED_RULE = {"agent", "model", "subagent_model", "effort", "thinking_tokens", "max_output", "check"}
+_UNTRUSTED_RULE = {
+    "agent", "model", "subagent_model", "effort", "thinking_tokens", "max_output", "check", "priority", "hours",
+}  # fmt: skip
 
 
 class LoweredDefaults(Part):

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from crewcap.agents import AGENTS
+from crewcap.core.admission import Slots
 from crewcap.core.budget import ALL, WINDOWS, Scope
 from crewcap.core.hostnames import is_name
 from crewcap.core.limits import COUNT_KINDS, RATE_KINDS, bounds
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
 from crewcap.core.services import PORTS, nearest_service
+from crewcap.settings.crons import shortest_gap
 from crewcap.settings.hosts import refuse_providers
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import dotted
@@ -23,11 +25,12 @@ from crewcap.settings.models import (
     RegistryFile,
     RepoSettings,
     RouteFile,
+    ScheduleFile,
     Settings,
     SettingsFile,
 )
 from crewcap.settings.served import DEFAULT, BudgetLine, DialectName, GatewaySettings, LimitLine, ProviderSettings
-from crewcap.settings.values import Wrong, is_loopback, nearest, quoted, read_host, read_scope
+from crewcap.settings.values import Wrong, is_loopback, nearest, quoted, read_host, read_scope, show_duration
 
 Place = tuple[str | int, ...]
 DEFAULT_DAY = Money.usd("25.00")
@@ -54,6 +57,7 @@ VENDORS: Mapping[str, Vendor] = {
 }
 
 
+_SLOTTED = ("all", "team", "repo", "user", "workflow")
 _FIRST_FREE_PORT = 1_024
 _TAKEN_INSIDE: Mapping[int, str] = {8_787: "the gateway", 3_128: "setup's proxy"}
 
@@ -82,7 +86,8 @@ def resolve(
     _check_names(written)
     _check_repos(written, providers)
     _check_agents(written)
-    _check_later(written)
+    _check_schedules(written)
+    _check_triggers(written)
     _check_prices(written)
     _check_notify(written)
     budgets = _budgets(written)
@@ -91,6 +96,7 @@ def resolve(
         defaults=written.defaults,
         budgets=budgets or (BudgetLine(scope=ALL, window="day", amount=DEFAULT_DAY),),
         rates=_rates(written),
+        slots=_slots(written),
         timezone=written.budgets.timezone,
         teams=written.teams,
         users=written.users,
@@ -102,6 +108,7 @@ def resolve(
         registries=_registries(written),
         git=written.git,
         schedules=written.schedules,
+        serve=written.serve,
         triggers={str(name): trigger for name, trigger in written.triggers.items()},
         notify=written.notify,
         watch=written.watch,
@@ -137,6 +144,8 @@ def rule_of(route: RouteFile) -> Rule:
         timeout_s=route.timeout_s,
         max_output=route.max_output,
         check=route.check,
+        priority=route.priority,
+        hours=route.hours,
     )
 
 
@@ -243,6 +252,26 @@ def _rates_of(scope: Scope, budget: BudgetFile) -> Iterator[LimitLine]:
         for window in WINDOWS:
             if table is not None and (count := getattr(table, window)) is not None:
                 yield LimitLine(scope=scope, kind=kind, window=window, count=count)
+
+
+def _slots(written: SettingsFile) -> Slots:
+    """Slots by scope; those of a run or an issue mean nothing, because an issue has one open run."""
+    slots = written.slots
+    named: dict[Scope, int] = {}
+    for text, limit in (slots.__pydantic_extra__ or {}).items():
+        here = ("slots", text)
+        kind, _, name = text.partition(":")
+        try:
+            scope = read_scope(text)
+        except Wrong as error:
+            near = nearest(text, ["all", "team", "repo"])
+            raise Misplaced(here, error.message, f"did you mean `{near}`?" if near else error.help) from None
+        if kind not in _SLOTTED:
+            raise Misplaced(here, "slots are not for single ones of these", f"they are for {', '.join(_SLOTTED)}")
+        if kind == "team":
+            _known(name, written.teams, here, "team")
+        named[scope] = limit
+    return Slots(all=slots.all, team=slots.team, repo=slots.repo, named=named)
 
 
 def _check_names(written: SettingsFile) -> None:
@@ -369,17 +398,42 @@ def _named_once(routes: tuple[RouteFile, ...]) -> tuple[RouteFile, ...]:
     return routes
 
 
-def _check_later(written: SettingsFile) -> None:
-    """Schedules and triggers wait for `serve`; what is written for it must be right today."""
+def _check_schedules(written: SettingsFile) -> None:
+    """What starts at night must be right today."""
     names: set[str] = set()
     for index, schedule in enumerate(written.schedules):
         here = ("schedules", index)
         if schedule.name in names:
             raise Misplaced((*here, "name"), f"there is a schedule {quoted(schedule.name)} already", "rename one")
         names.add(schedule.name)
-        _known(schedule.repo, written.repos, (*here, "repo"), "repository")
+        _fits_scope(schedule.name, (*here, "name"))
+        _fits_scope(schedule.workflow_name, (*here, "workflow"))
+        if not schedule.repo.startswith(("/", "~/")):
+            _known(schedule.repo or "-", written.repos, (*here, "repo"), "repository")
+        _known(schedule.agent or "", AGENTS, (*here, "agent"), "agent")
         if (schedule.prompt is None) == (schedule.prompt_file is None):
             raise Misplaced(here, "a schedule has a `prompt` or a `prompt_file`, one of them")
+        _check_jitter(schedule, here)
+
+
+def _fits_scope(name: str, path: Place) -> None:
+    try:
+        read_scope(f"workflow:{name}")
+    except Wrong:
+        plain = re.sub(r"[^\w./:@-]+", "-", name).strip("-")[:40] or "nightly-audit"
+        raise Misplaced(path, f"{quoted(name)} has a space, a quote or is too long", f"write it as {plain}") from None
+
+
+def _check_jitter(schedule: ScheduleFile, here: Place) -> None:
+    """A start that is put off must come before the next due time."""
+    gap = shortest_gap(schedule.cron)
+    if schedule.jitter_s is not None and schedule.jitter_s > gap.total_seconds():
+        shown = show_duration(int(gap.total_seconds()))
+        message = f"{show_duration(schedule.jitter_s)} is longer than the {shown} between two due times"
+        raise Misplaced((*here, "jitter"), message, f'write at most jitter = "{shown}"')
+
+
+def _check_triggers(written: SettingsFile) -> None:
     for name, trigger in written.triggers.items():
         wanted = "key" if name == "linear" else "token"
         if getattr(trigger, wanted) is None:

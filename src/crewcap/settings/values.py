@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from crewcap.core.budget import Scope, ScopeError, parse_scope
+from crewcap.core.hours import Hours
 from crewcap.core.money import Money, MoneyError
 from crewcap.core.notices import WISHES, parse_wish
 from crewcap.core.scrub import looks_secret
@@ -25,6 +26,10 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _DURATION = re.compile(r"(?:(?P<d>\d{1,4})d)?(?:(?P<h>\d{1,5})h)?(?:(?P<m>\d{1,6})m)?(?:(?P<s>\d{1,8})s)?\Z", re.ASCII)
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _LONGEST_S = 30 * 86_400
+_LONGEST_KEPT_S = 365 * 86_400
+_HIGHEST_PRIORITY = 100
+_MOST_SLOTS = 1_000
+_MOST_OFFERS = 4
 _SIZE = re.compile(r"(?P<n>\d{1,6})\s?(?P<unit>[MGT])i?B?\Z", re.ASCII)
 _SIZES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20}
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.-]{1,253}):(?P<port>\d{1,5})\Z", re.ASCII)
@@ -32,9 +37,6 @@ _HIGHEST_PORT = 65_535
 _PERCENT = re.compile(r"(?P<n>\d{1,3})\s?%\Z", re.ASCII)
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/\[\]-]{0,127}\Z", re.ASCII)
 _HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}\Z", re.ASCII)
-_HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d\Z", re.ASCII)
-_CRON_FIELD = re.compile(r"(?:\*|\d{1,2}(?:-\d{1,2})?)(?:/\d{1,2})?(?:,(?:\*|\d{1,2}(?:-\d{1,2})?)(?:/\d{1,2})?)*\Z")
-_CRON_RANGES = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 STORE_WORDS = (  # what asyncpg reads in an address, but for passwords
     "host", "port", "user", "dbname", "database", "passfile", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl",
     "sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "krbsrvname",
@@ -140,7 +142,7 @@ def read_attempts(value: Any) -> int:
     return value
 
 
-def read_duration(value: Any) -> int:
+def read_duration(value: Any, *, most_s: int = _LONGEST_S) -> int:
     """`"45m"`, `"90s"`, `"2h"`, `"1h30m"`, `"14d"`: whole seconds."""
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         number = value.text if isinstance(value, Written) else str(value)
@@ -149,11 +151,18 @@ def read_duration(value: Any) -> int:
         raise Wrong(f"{quoted(value)} is not a duration", 'write it as "45m"')
     match = _DURATION.match(value.strip())
     seconds = sum(int(count) * _UNITS[unit] for unit, count in match.groupdict().items() if count) if match else 0
-    if not 0 < seconds <= _LONGEST_S:
+    if not 0 < seconds <= most_s:
         hint = f'write it as "{value.strip()}m"' if value.strip().isdigit() else 'write it as "45m", "90s" or "1h30m"'
-        problem = "has no unit" if value.strip().isdigit() else "is not a duration (above 0, at most 30d)"
+        problem = (
+            "has no unit" if value.strip().isdigit() else f"is not a duration (above 0, at most {most_s // 86_400}d)"
+        )
         raise Wrong(f"{quoted(value)} {problem}", hint)
     return seconds
+
+
+def read_keeping(value: Any) -> int:
+    """How long something is kept: as a duration, up to a year."""
+    return read_duration(value, most_s=_LONGEST_KEPT_S)
 
 
 def show_duration(seconds: int) -> str:
@@ -166,13 +175,18 @@ def show_duration(seconds: int) -> str:
     return "".join(parts) or "0s"
 
 
-def read_size(value: Any) -> int:
+def read_size(value: Any, *, least_m: int = 64) -> int:
     """`"8G"`, `"512M"`: bytes, in powers of 1,024; at least 64M."""
     match = _SIZE.match(value.strip()) if isinstance(value, str) else None
     size = int(match["n"]) * _SIZES[match["unit"]] if match else 0
-    if not 64 * _SIZES["M"] <= size < 1 << 50:
-        raise Wrong(f"{quoted(value)} is not a size (at least 64M)", 'write it as "8G" or "512M"')
+    if not least_m * _SIZES["M"] <= size < 1 << 50:
+        raise Wrong(f"{quoted(value)} is not a size (at least {least_m}M)", 'write it as "8G" or "512M"')
     return size
+
+
+def read_file_size(value: Any) -> int:
+    """As large as a file may become: at least 1M."""
+    return read_size(value, least_m=1)
 
 
 def show_size(size: int) -> str:
@@ -382,25 +396,50 @@ def read_host(value: Any) -> str:
     return text
 
 
-def read_hours(value: Any) -> str:
+def read_hours(value: Any) -> Hours:
     """`"22:00-07:00"`."""
-    if not isinstance(value, str) or not _HOURS.match(value):
-        raise Wrong(f"{quoted(value)} is not a span of the day", 'write it as "22:00-07:00"')
+    if isinstance(value, Hours):
+        return value
+    try:
+        return Hours.parse(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise Wrong(f"{quoted(value)} {error}", 'write it as "22:00-07:00"') from None
+
+
+def read_priority(value: Any) -> int:
+    """How early a run has its turn: -100 to 100."""
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _HIGHEST_PRIORITY:
+        raise Wrong(
+            f"{quoted(value)} is not a whole number from -100 to 100", "write it as 10; 0 is usual, more is first"
+        )
     return value
 
 
-def read_cron(value: Any) -> str:
-    """Five fields of cron: minute, hour, day, month, weekday."""
-    fields = value.split() if isinstance(value, str) else []
-    if len(fields) != 5:
-        raise Wrong(f"{quoted(value)} is not a cron line of five fields", 'write it as "0 2 * * *"')
-    for field, (name, low, high) in zip(fields, _CRON_RANGES, strict=True):
-        numbers = [int(number) for number in re.findall(r"(?<!/)\b\d+", field)]
-        if not _CRON_FIELD.match(field) or any(not low <= number <= high for number in numbers):
-            raise Wrong(
-                f"the {name} {quoted(field)} of the cron line is not one", f"it goes from {low} to {high}, or *"
-            )
-    return " ".join(fields)
+def read_slots(value: Any) -> int:
+    """How many runs at once: 0 to 1,000; 0 is no limit."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_SLOTS:
+        raise Wrong(f"{quoted(value)} is not a whole number from 0 to 1000", "write it as 4; 0 = no limit")
+    return value
+
+
+def read_offers(value: Any) -> tuple[Money, ...]:
+    """Amounts that are offered to a run at its cap, the smallest first: `[2, 5]`."""
+    if not isinstance(value, (list, tuple)) or not 0 < len(value) <= _MOST_OFFERS:
+        raise Wrong(f"{quoted(value)} is not a list of one to four amounts", "write it as [2.00, 5.00]")
+    return tuple(sorted({read_cap(amount) for amount in value}))
+
+
+def read_listen(value: Any) -> str:
+    """`"127.0.0.1:8787"`, `"[::1]:8787"`; port 0 takes a free one."""
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    is_v6 = host.startswith("[") and host.endswith("]")
+    try:
+        is_host = bool(ipaddress.ip_address(host[1:-1] if is_v6 else host)) and is_v6 == (":" in host)
+    except ValueError:
+        is_host = host == "localhost"
+    if not is_host or not port.isascii() or not port.isdecimal() or int(port[:6]) > _HIGHEST_PORT:
+        raise Wrong(f"{quoted(value)} is not an address of this machine and a port", 'write it as "127.0.0.1:8787"')
+    return str(value)
 
 
 def _hint(text: str) -> str:
