@@ -1,4 +1,4 @@
-"""What workers agree on beside their runs, in SQLite: who lives, which ticks were dealt with, and who may do it alone.
+"""What workers agree on, in SQLite: who lives, which ticks were dealt with, and who may do something alone.
 
 The right to do something alone is a lock on a file of the home, which the operating system takes back from a process
 that dies. The file stays: one that was removed could be locked by two, each on a file of its own.
