@@ -11,8 +11,9 @@ from tests.workspaces.repos import make_repository
 
 from crewcap.agents.find import Found
 from crewcap.cli.context import Call
-from crewcap.cli.run_job import Job, _open_or_new
+from crewcap.cli.run_job import _open_or_new
 from crewcap.core.runs import Issue, Run, RunState
+from crewcap.runner.jobs import Job
 from crewcap.runner.plan import Asked, make_plan
 from crewcap.runner.start import Order
 from crewcap.stores.run_rows import AlreadyOpen

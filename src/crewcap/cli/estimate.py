@@ -19,7 +19,7 @@ from crewcap.core.money import Money
 from crewcap.core.pricing import UnknownPrice, Usage
 
 if TYPE_CHECKING:
-    from crewcap.cli.grounds import Found
+    from crewcap.runner.grounds import Found
     from crewcap.runner.plan import Plan
 
 
@@ -45,12 +45,12 @@ def estimate_(call: Call, *, issue: str | None, prompt: str | None, repo: str | 
     It names what in the issue's own words will make it dear. Nothing is started and nothing is spent.
     """
     read, _ = read_issue(issue, prompt, command="estimate")
-    from crewcap.cli.grounds import find_around, plan_for  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.runner.grounds import find_around, plan_for  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.runner.person import login_here  # noqa: PLC0415
     from crewcap.runner.plan import Asked  # noqa: PLC0415
 
-    here = find_around(call, read, repo)
-    plan = plan_for(call, here, read, Asked(model=model, login=login_here()))
+    here = find_around(call.app, read, repo)
+    plan = plan_for(call.app, here, read, Asked(model=model, login=login_here()))
     found = estimate(jobs_of(call), workflow=NO_WORKFLOW, model=plan.route.model, repo=plan.repo)
     size = _size(call, here, plan.route.model)
     if call.as_json:

@@ -48,7 +48,7 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
         call.app.served = handover.settings()
         keys |= process.forget(key_variables(call.app.served))
         secrets.know(keys.values())
-        address = ("127.0.0.1", 0) if child else _address(listen)
+        address = address_of(listen)
         environ, is_plain = {**call.environ, **keys}, log_format == "text"
         uvloop.run(serve(call, handover, environ, address, secrets, child=child, is_plain=is_plain))
     except CrewcapError as error:
@@ -70,7 +70,8 @@ def _keys_from_stdin() -> dict[str, str]:
     return {str(name): str(value) for name, value in found.items()}
 
 
-def _address(text: str) -> tuple[str, int]:
+def address_of(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, as it was written."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535:
         raise UsageError(f"--listen {text!r} is not HOST:PORT", help="for example 127.0.0.1:8787")

@@ -42,8 +42,12 @@ def logs(call: Call, *, run: str, is_followed: bool, lines: int | None) -> None:
         click.get_current_context().exit(_status(ended))
 
 
-def follow(call: Call, run: Run, *, after: int = 0) -> Run:
-    """Print the story after a line of it until the run has ended, or nobody reads on; the run as it is then."""
+def follow(call: Call, run: Run, *, after: int = 0, until_rest: bool = False) -> Run:
+    """Print the story after a line of it until the run has ended, or nobody reads on; the run as it is then.
+
+    `until_rest`: a run that waits has come to rest too.
+    """
+    ends = OPEN_STATES - {RunState.WAITING} if until_rest else OPEN_STATES
     told, version = "", -1
     while call.has_reader:
         newest = call.app.runs.version()
@@ -51,7 +55,7 @@ def follow(call: Call, run: Run, *, after: int = 0) -> Run:
             version = newest
             run = call.app.runs.get(run.id) or run  # before its story, so that nothing before its end is missed
             after = _print(call, call.app.runs.story(run.id, after=after)) or after
-        if run.state not in OPEN_STATES:
+        if run.state not in ends:
             break
         told = _say_why_it_stands(call, run, told)
         pause(call, _POLL_S)

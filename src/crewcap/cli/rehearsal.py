@@ -17,10 +17,10 @@ from pathlib import Path
 
 from crewcap.cli.context import Call
 from crewcap.cli.fitness import Finding
-from crewcap.cli.grounds import Found, find_repository, grounds_of
 from crewcap.core.runs import Check
 from crewcap.runner import project, reach
 from crewcap.runner.fitting import OWNER, PASSABLE, Fitted, Plot, fit_out, furnish
+from crewcap.runner.grounds import Found, find_repository, grounds_of
 from crewcap.runner.lending import Lent
 from crewcap.runner.scrubbed import scrubbed
 from crewcap.runner.setup import SetUp, set_up
@@ -49,7 +49,7 @@ class _Wanted:
 async def rehearse(call: Call, repo: str) -> AsyncIterator[Finding]:
     """What a run would meet before its first paid request."""
     call.home.make()
-    found = await asyncio.to_thread(find_repository, call, repo)
+    found = await asyncio.to_thread(find_repository, call.app, repo)
     if found.has_file:
         text = f"{FILE} is read at {found.base.commit[:8]}, under your settings"
         yield Finding(name="repository", level="ok", text=text)
@@ -59,7 +59,7 @@ async def rehearse(call: Call, repo: str) -> AsyncIterator[Finding]:
         yield Finding(name="repository", level="ok", text=text)
     with _plot(call, found, wanted.project) as plot:
         sandbox = choose(found.settings.defaults.sandbox, state=call.home.root)
-        fitted = await asyncio.to_thread(fit_out, grounds_of(call, found.settings, sandbox), plot)
+        fitted = await asyncio.to_thread(fit_out, grounds_of(call.app, found.settings, sandbox), plot)
         async for finding in _tried(fitted, wanted):
             yield finding
 

@@ -1,8 +1,7 @@
-"""`crewcap resume`: a run that waits, or that was cut short, goes on in its own session, with more money or a word."""
+"""`crewcap resume`: a run that came to rest goes on in its own session, with more money or a word of yours."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import click
@@ -11,8 +10,8 @@ from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_options import Cap
 from crewcap.cli.run_view import cost_of, find_one, is_cut_short, totals_of
 from crewcap.core.money import ZERO, Money
-from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
-from crewcap.errors import MoneyRefused, UsageError
+from crewcap.core.runs import AT_WORK, Run
+from crewcap.errors import MoneyRefused
 
 
 @click.command(epilog="Example: crewcap resume fix-login.1 --add 2")
@@ -22,43 +21,70 @@ from crewcap.errors import MoneyRefused, UsageError
 @common
 @with_call
 def resume(call: Call, *, run: str, add: Money | None, message: str) -> None:
-    """Go on with a run that waits or was cut short: the same session, the same workspace, a new key.
+    """Go on with a run: one that waits, was cut short, or has ended and is to do more.
 
-    The agent's context is sent again and, after a pause of more than five minutes, paid for again.
+    It goes on in the same session and the same workspace, on a new key. Its context is sent again, and after a pause
+    of more than five minutes paid for again: what that costs is said first. A message to a run that is at work is
+    told to its agent there and then.
     """
-    from crewcap.cli.run import told_status  # noqa: PLC0415  (heavy; not for --help)
-    from crewcap.cli.run_job import drive, prepare_again  # noqa: PLC0415
+    found = find_one(call, run)
+    if message and not add and found.state in AT_WORK and not is_cut_short(found):
+        _tell(call, found, message)
+        return
+    if is_cut_short(found):
+        status = _go_on_with(call, found, add or ZERO, message)
+    else:
+        status = _resume(call, found, add or ZERO, message)
+    click.get_current_context().exit(status)
 
-    found = _raised(call, find_one(call, run), add or ZERO)
-    job = prepare_again(call, found)
-    ended = asyncio.run(drive(call, job, again=lambda: _going_on(call, found), say=message))
-    click.get_current_context().exit(told_status(call, ended))
+
+def _tell(call: Call, run: Run, message: str) -> None:
+    """Leave a word for the agent at work."""
+    from crewcap.runner.person import login_here  # noqa: PLC0415
+
+    call.app.runs.say(run.id, "say", message, by=login_here())
+    if call.as_json:
+        call.emit({"run": run.name, "result": "told"})
+    else:
+        call.out(f"{run.name}  is at work; its agent is told at once if it can be, else at its next start")
 
 
-def _raised(call: Call, run: Run, add: Money) -> Run:
-    """The run with its new cap; refused where somebody drives it, it is over, or nothing would be left to spend."""
-    if run.state != RunState.WAITING and not is_cut_short(run):
-        raise UsageError(f"{run.name} does not wait: it is {run.state}", help=f"crewcap show {run.name}")
-    left = run.cap + add - cost_of(totals_of(call, run))
-    if run.verdict == Verdict.BUDGET_EXHAUSTED and not add:
-        raise MoneyRefused(
-            f"{run.name} used {cost_of(totals_of(call, run))} of {run.cap} and its next request does not fit",
-            help=f"crewcap resume {run.name} --add 2",
-        )
-    if left.nano <= 0:
+def _resume(call: Call, run: Run, add: Money, message: str) -> int:
+    """Back into the queue: a worker's where one is at work on this home, else carried out here."""
+    from crewcap.cli.hosted import follow_hosted, is_served  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.cli.run import carry_out  # noqa: PLC0415
+    from crewcap.cli.run_job import prepare_again  # noqa: PLC0415
+    from crewcap.runner import resuming  # noqa: PLC0415
+    from crewcap.runner.asking import going_on  # noqa: PLC0415
+    from crewcap.runner.person import login_here  # noqa: PLC0415
+
+    resuming.refuse_resume(run, has_workspace=(call.home.run(run.id) / "workspace").is_dir())
+    job = prepare_again(call, run)
+    cost = going_on(call.app.ledger, run, job.plan.card, thinking=job.plan.route.thinking_tokens or 0)
+    spent = cost_of(totals_of(call, run))
+    resuming.refuse_poor_resume(run, add, spent=spent, cost=cost, balances=call.app.ledger.all_balances())
+    if cost.again:
+        call.note(f"{run.name}  its context of {cost.context:,} tokens is read again, for about {cost.again.show()}")
+    hosted = is_served(call)
+    again = resuming.resume(call.app.runs, run, add=add, by=login_here(), hosted=hosted, message=message)
+    if hosted:
+        return follow_hosted(call, again)
+    return carry_out(call, replace(job, plan=replace(job.plan, cap=again.cap)), again=lambda: again)
+
+
+def _go_on_with(call: Call, run: Run, add: Money, message: str) -> int:
+    """One whose process died is gone on with where it was."""
+    from crewcap.cli.run import carry_out  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.cli.run_job import prepare_again  # noqa: PLC0415
+
+    raised = replace(run, cap=run.cap + add, cap_because=f"raised by {add}" if add else run.cap_because)
+    if (raised.cap - cost_of(totals_of(call, run))).nano <= 0:
         raise MoneyRefused(f"{run.name} would have nothing to spend", help=f"crewcap resume {run.name} --add 2")
-    return replace(run, cap=run.cap + add, cap_because=f"raised by {add}" if add else run.cap_because)
+    job = prepare_again(call, raised)
 
+    def again() -> Run:
+        call.app.runs.save(raised)
+        call.app.runs.log(raised.id, "state", f"resumed while {raised.state}, where it was cut short")
+        return raised
 
-def _going_on(call: Call, run: Run) -> Run:
-    """The run as it is stored from now on; its last end is history. One that was cut short goes on where it was."""
-    if run.state != RunState.WAITING:
-        call.app.runs.save(run)
-        call.app.runs.log(run.id, "state", f"resumed while {run.state}, where it was cut short")
-        return run
-    again = replace(
-        run, state=move(run.state, RunEvent.RESUME), verdict=None, reason="", end=None, cut="", fixes=0, ended_at=None
-    )
-    call.app.runs.save(again)
-    call.app.runs.log(run.id, "state", f"resumed with a cap of {run.cap}")
-    return again
+    return carry_out(call, job, again=again, say=message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ from crewcap.cli.run_options import read_issue, run_options
 from crewcap.core.runs import EXIT_STATUS, Run, RunState, Verdict
 
 if TYPE_CHECKING:
-    from crewcap.cli.run_job import Job
+    from crewcap.runner.jobs import Job
 
 
 @click.command(epilog="Example: crewcap run issues/fix-login.md --cap 2")
@@ -35,20 +36,18 @@ def run(call: Call, /, *, issue: str | None, prompt: str | None, dry_run: bool, 
 
         show_plan(call, job)
         return
-    click.get_current_context().exit(carry_out(call, job))
+    from crewcap.cli.hosted import hand_over, is_served  # noqa: PLC0415
+
+    start = hand_over if is_served(call) else carry_out
+    click.get_current_context().exit(start(call, job))
 
 
-def carry_out(call: Call, job: Job) -> int:
-    """Drive the run in this process and show how it goes; the exit status."""
+def carry_out(call: Call, job: Job, *, again: Callable[[], Run] | None = None, say: str = "") -> int:
+    """Drive a run in this process, show how it goes, and tell whom the settings name; the exit status."""
     from crewcap.cli.run_job import drive  # noqa: PLC0415
-
-    return told_status(call, asyncio.run(drive(call, job)))
-
-
-def told_status(call: Call, run: Run) -> int:
-    """Tell whom the settings name, then the shell."""
     from crewcap.cli.telling import tell_of  # noqa: PLC0415
 
+    run = asyncio.run(drive(call, job, again=again, say=say))
     tell_of(call, run)
     return exit_status(run)
 

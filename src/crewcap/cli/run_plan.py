@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from crewcap.cli.context import Call
-from crewcap.cli.grounds import grounds_of
 from crewcap.cli.opening import Opening, lefts_of, opening_lines, table, walls
-from crewcap.cli.run_job import Job
 from crewcap.cli.screen import Screen, many, span
 from crewcap.core.routing import Route
 from crewcap.core.runs import Run, RunId, RunState
 from crewcap.errors import CrewcapError
 from crewcap.runner import prompt
 from crewcap.runner.fitting import Plot, find_fittings, site_of
+from crewcap.runner.grounds import grounds_of
+from crewcap.runner.jobs import Job
 from crewcap.runner.reach import loosened
 from crewcap.settings.hosts import expand
 from crewcap.settings.values import show_size
@@ -94,7 +94,7 @@ def _rows(job: Job) -> list[tuple[str, str]]:
 
 def _fitted(call: Call, job: Job, sandbox: Sandbox) -> Iterator[tuple[str, str]]:
     """What of this machine would be shown inside; what is wanted and missing is said, and refuses nothing here."""
-    grounds = grounds_of(call, job.settings, sandbox)
+    grounds = grounds_of(call.app, job.settings, sandbox)
     plot = Plot(
         repo=job.plan.repo,
         repository=job.repository,

@@ -28,7 +28,7 @@ from crewcap.runner.reach import loosened
 from crewcap.workspaces import Sandbox
 
 if TYPE_CHECKING:
-    from crewcap.cli.run_job import Job
+    from crewcap.runner.jobs import Job
 
 
 _SMALLEST = re.compile(r"smallest cap that would work is (\$[\d,]+\.\d+)")

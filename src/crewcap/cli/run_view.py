@@ -12,7 +12,7 @@ from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
 from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.errors import UsageError
-from crewcap.runner.ownership import is_driven
+from crewcap.runner.ownership import LOCAL, is_driven
 from crewcap.stores import Totals
 
 KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
@@ -31,7 +31,12 @@ def find_one(call: Call, text: str) -> Run:
 
 
 def is_cut_short(run: Run) -> bool:
-    """Whether the process that drove this run was ended before the run was; a run that waits has none."""
+    """Whether the process that drove this run was ended before the run was; a run that waits has none.
+
+    Of a run that another machine's worker drives, nobody here can tell.
+    """
+    if run.hosted and run.worker != LOCAL:
+        return False
     return run.state in OPEN_STATES - {RunState.WAITING} and run.owner_pid > 0 and not is_driven(run)
 
 

@@ -17,8 +17,8 @@ from crewcap.core.runs import Run
 from crewcap.errors import CrewcapError, UsageError
 
 if TYPE_CHECKING:
-    from crewcap.cli.grounds import Found
     from crewcap.runner.fitting import Plot
+    from crewcap.runner.grounds import Found
 
 _PASSED_ON = ("TERM", "COLORTERM", "NO_COLOR")
 _COMMAND = f"{__name__}.command"
@@ -59,15 +59,15 @@ def shell(call: Call, *, run: str, network: bool) -> None:
 
 async def _visit(call: Call, run: Run, command: tuple[str, ...], *, network: bool) -> int:
     """Nobody else drives the run meanwhile; its files are this visit's own, as they are those of each start."""
-    from crewcap.cli.grounds import grounds_of, repository_of  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.runner.fitting import fit_out  # noqa: PLC0415
+    from crewcap.runner.grounds import grounds_of, repository_of  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.runner.visit import visit  # noqa: PLC0415
     from crewcap.workspaces.sandbox.ladder import choose  # noqa: PLC0415
 
-    found = repository_of(call, run)
+    found = repository_of(call.app, run)
     sandbox = choose(run.sandbox, state=call.home.root)  # type: ignore[arg-type]  # a rung, as it was stored
     with _alone(run, call.home.run(run.id)), _plot(call, run, found) as plot:
-        fitted = await asyncio.to_thread(fit_out, grounds_of(call, found.settings, sandbox), plot)
+        fitted = await asyncio.to_thread(fit_out, grounds_of(call.app, found.settings, sandbox), plot)
         site = fitted.rooms.site
         owned = tuple(path for path in (site.workspace, site.home) if path.exists())
         await asyncio.to_thread(sandbox.prepare, uid=site.uid, owned=owned)

@@ -75,12 +75,12 @@ def _lines(call: Call, run: Run) -> list[str]:
 def _opening(call: Call, run: Run) -> Opening:
     """The head as the run itself had it; where its repository is gone, without the hosts that setup may reach."""
     from crewcap.agents import AGENTS  # noqa: PLC0415  (only here)
-    from crewcap.cli.grounds import repository_of  # noqa: PLC0415
     from crewcap.cli.opening import Opening, walls  # noqa: PLC0415
+    from crewcap.runner.grounds import repository_of  # noqa: PLC0415
 
     title = AGENTS[run.agent]().title if run.agent in AGENTS else run.agent
     try:
-        project = repository_of(call, run).project
+        project = repository_of(call.app, run).project
     except CrewcapError:
         project = None
     return Opening(run=run, agent=f"{title} {run.agent_version}", sandbox=walls(run.sandbox, project))

@@ -8,10 +8,11 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import find_one
-from crewcap.core.runs import OPEN_STATES, Run, RunEvent, RunState, Verdict, move
+from crewcap.core.runs import AT_WORK, OPEN_STATES, Run, RunEvent, RunState, Verdict, move
 from crewcap.errors import UsageError
 from crewcap.runner.access import end_keys
-from crewcap.runner.ownership import is_driven, request_stop
+from crewcap.runner.ownership import is_driven
+from crewcap.runner.person import login_here
 
 
 @click.command(epilog="Example: crewcap stop fix-login.1")
@@ -38,8 +39,8 @@ def stop(call: Call, *, run: str, everything: bool) -> None:
 
 def _stop(call: Call, run: Run) -> dict[str, str]:
     """Ask the process that drives it, or close the book on a run that nobody drives."""
-    if is_driven(run):
-        request_stop(call.home.run(run.id))
+    if is_driven(run) or (run.hosted and run.state in AT_WORK):
+        call.app.runs.say(run.id, "stop", by=login_here())
         what = "asked to stop"
     else:
         end_keys(call.app.ledger, run)

@@ -148,8 +148,8 @@ class Issue:
 
 CheckResult = Literal["passed", "failed", "not_run"]
 
-Cut = Literal["", "timeout", "stalled", "paused", "stopped"]
-"""Why *we* ended an agent, if we did."""
+Cut = Literal["", "timeout", "stalled", "paused", "stopped", "left", "gateway"]
+"""Why *we* ended an agent, if we did; `left` and `gateway` decide nothing: the run goes on later, or at once."""
 
 Waits = Literal["", "answer", "provider", "money"]
 """What a waiting run waits for: a person's answer; its provider's key; money or a count that comes back by itself."""
@@ -251,6 +251,8 @@ class Run:
     trigger: str = ""  # what started it, where at most one run may come of that: "schedule:nightly@2026-11-22T02:00Z"
     hosted: bool = False  # a worker drives it, and not the command that wrote it down
     worker: str = ""  # which one does, or did last
+    seconds_before: float = 0.0  # of its agent, before a person last had it go on: each go has its whole time
+    turns_before: int = 0
     attempt: int = 1  # the engine's go at it; rises when it is gone on with
     priority: int = 0
     hours: str = ""  # when it may start, "20:00-07:00"
@@ -259,6 +261,7 @@ class Run:
     opens_at: datetime | None = None  # when what it waits for is expected to be there
     waits_for: Waits = ""
     question: Question | None = None  # of its last pause
+    is_prepared: bool = False  # its workspace, setup and first check are done, and stand
     workspace_removed_at: datetime | None = None
 
 

@@ -16,14 +16,15 @@ from crewcap.agents.find import Found, find
 from crewcap.cli.context import Call
 from crewcap.cli.live import LiveView
 from crewcap.cli.opening import Opening
-from crewcap.cli.run_job import Job, make_order, prepare
+from crewcap.cli.run_job import make_order, prepare
 from crewcap.cli.run_view import cost_of, totals_of
 from crewcap.cli.screen import Screen, bar, duration, many, percent
 from crewcap.core.money import Money
 from crewcap.core.runs import Run
 from crewcap.demo.bare import run_alone
 from crewcap.demo.stage import MODEL, Stage
-from crewcap.runner import start
+from crewcap.runner import entry, start
+from crewcap.runner.jobs import Job
 from crewcap.runner.plan import Asked
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Totals
@@ -150,7 +151,7 @@ def _carry_out(call: Call, job: Job, simulator: Simulator, *, tells: bool) -> Pl
 async def _drive(call: Call, job: Job, *, tells: bool) -> Run:
     order = make_order(call, job, _say_nothing)
     async with start.gateway_of(order) as gateway:
-        run = start.write_down(order, job.plan, job.found)
+        run = entry.write_down(order, job.plan, job.found)
         if tells:
             order = replace(order, tell=_story(call, run).feed)
         return await start.carry_out(order, job.plan, run, job.found, gateway=gateway)

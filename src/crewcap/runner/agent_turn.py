@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Company:
     began: Callable[[Child], None]
     hear: Callable[[AgentEvent], None]
     asked: Callable[[], Cut]  # whether somebody wants it to pause or stop
-    advice: Callable[[], Awaitable[str]]  # waits for what there is to say into its session; '' = nothing
+    advice: Callable[[], AsyncGenerator[str, None]]  # what there is to say into its session, as it comes
 
 
 @dataclass(slots=True)
@@ -110,11 +111,12 @@ async def _hand_over(child: Child, first_input: bytes, *, may_follow: bool) -> N
         _close_input(child)
 
 
-async def _advise(child: Child, adapter: AgentAdapter, advice: Callable[[], Awaitable[str]]) -> None:
-    """Say into the live session what there is to say, once, to an agent that can be told."""
-    text = await advice()
-    if text and adapter.capabilities().can_be_told:
-        await _say(child, adapter.say(text))
+async def _advise(child: Child, adapter: AgentAdapter, advice: Callable[[], AsyncGenerator[str, None]]) -> None:
+    """Say into the live session what there is to say, to an agent that can be told."""
+    async with aclosing(advice()) as texts:
+        async for text in texts:
+            if adapter.capabilities().can_be_told:
+                await _say(child, adapter.say(text))
 
 
 async def _say(child: Child, words: bytes) -> None:

@@ -35,17 +35,26 @@ class Door:
         return Outlet(socket=self.socket, port=self.port)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Doors:
-    """Doors of one gateway."""
+    """Doors of one gateway, which stays for as long as its starter does."""
 
     gateway: GatewayHandle
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the gateway behind the last door is gone, and another one will take its place."""
+        return False
+
+    async def ready(self) -> None:
+        """Wait until there is a gateway."""
 
     @asynccontextmanager
     async def opened(
         self, run: str, key: KeyId, site: Site, *, hurry: asyncio.Event, fan_out: FanOut | None = None
     ) -> AsyncIterator[Door]:
         """A door for one start of an agent; outside of the state directory, because a socket's path must be short."""
+        await self.ready()
         folder = _passable_folder()
         door = Door(socket=folder / "gw.sock", port=site.gateway_port)
         try:

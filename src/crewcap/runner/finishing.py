@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from crewcap.core.runs import AgentEnd, Check, RunEvent, Verdict
 from crewcap.core.verdict import Evidence, Judgement, judge
+from crewcap.runner.asking import going_on, question_of, waits_for
 from crewcap.runner.lending import spilled
 from crewcap.runner.preparing import checked
 from crewcap.runner.record import Record
@@ -37,7 +39,27 @@ async def finish(record: Record) -> None:
     if kept.commits:
         await _publish(record)
         await _say_merge(record)
-    record.move(judgement.move, verdict=judgement.verdict, reason=judgement.reason)
+    if judgement.move == RunEvent.SUCCEED and record.messages:  # said when the agent had ended already
+        record.move(RunEvent.START)
+        return
+    asked = _asking(record, judgement.verdict) if judgement.move == RunEvent.PAUSE else {}
+    record.move(judgement.move, verdict=judgement.verdict, reason=judgement.reason, **asked)
+
+
+def _asking(record: Record, verdict: Verdict) -> dict[str, Any]:
+    """What a run that comes to wait waits for, and its question."""
+    tools, run, totals = record.tools, record.run, record.totals()
+    cost = going_on(tools.ledger, run, record.plan.card, thinking=record.plan.route.thinking_tokens or 0)
+    question = question_of(
+        run,
+        verdict,
+        cost,
+        offers=tools.offers,
+        spent=totals.spent + totals.uncertain,
+        now=tools.clock(),
+        expires_s=tools.waiting_expires_s,
+    )
+    return {"waits_for": waits_for(run, verdict, tools.ledger.all_balances(), cost.least), "question": question}
 
 
 async def _check_after(record: Record) -> Check:
@@ -88,7 +110,7 @@ def _evidence(record: Record) -> Evidence:
         runaway=run.runaway,
         refused_for_money=totals.refused - run.refused_before,
         turns=totals.requests,
-        max_turns=run.max_turns,
+        max_turns=run.max_turns + run.turns_before if run.max_turns else 0,
         provider_frozen=run.frozen,
         commits=run.commits,
         check=run.check_after.result,

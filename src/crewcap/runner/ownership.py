@@ -1,4 +1,4 @@
-"""Which process drives a run, and how another one asks it to stop.
+"""Which process drives a run.
 
 A pid alone proves nothing, because pids are used again: a driver is known by its pid *and* its start time.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 from crewcap.core.runs import Run
 from crewcap.errors import UsageError
 
-_STOP_FILE = "stop"
 _LOCK_FILE = "driver.lock"
+LOCAL = "local"  # the one worker of a home whose books are a file
 
 
 class AlreadyDriven(UsageError):
@@ -62,22 +62,6 @@ def driving(run: Run, folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def request_stop(folder: Path) -> None:
-    """Ask the driver of a run to stop it; it looks several times a second."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / _STOP_FILE).touch()
-
-
-def is_stop_requested(folder: Path) -> bool:
-    """Whether somebody asked."""
-    return (folder / _STOP_FILE).exists()
-
-
-def clear_stop(folder: Path) -> None:
-    """A new start of the run is not stopped by an old word."""
-    (folder / _STOP_FILE).unlink(missing_ok=True)
 
 
 def _exists(pid: int) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from crewcap.core.budget import Balance, Scope
 from crewcap.core.money import ZERO, Money
-from crewcap.core.pricing import PriceBook, UnknownPrice
+from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice
 from crewcap.core.routing import Occasion, Route, bind_cap, choose, insist
 from crewcap.core.runs import Issue, Run
 from crewcap.errors import MoneyRefused, UsageError
@@ -38,6 +38,7 @@ class Asked:
     timeout_s: int = 0
     sandbox: str = ""
     login: str = ""  # whom the system knows at the keyboard
+    user: str = ""  # where that is known already: of a run that is there, of a schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,12 @@ class Plan:
     teams: tuple[str, ...]
     balances: tuple[Balance, ...]  # what is left where it matters, before the run
     sandbox: str  # as asked for: auto, or a rung
-    context_window: int = 0  # tokens of the model's context; 0 = nobody published it
+    card: RateCard | None = None  # the model's prices
+
+    @property
+    def context_window(self) -> int:
+        """Tokens of the model's context; 0 = nobody published it."""
+        return (self.card.context_window if self.card else None) or 0
 
 
 def make_plan(
@@ -72,7 +78,7 @@ def make_plan(
 ) -> Plan:
     """Choose everything; `MoneyRefused` where a budget has nothing left, `UsageError` for what does not exist."""
     project = settings.repos.get(repo, RepoSettings())
-    user = _user(settings, issue) if issue.author else person_here(settings, ledger, asked.login)
+    user = asked.user or _user_of(settings, ledger, issue, asked)
     teams = tuple(dict.fromkeys((*settings.team_of(user), *([project.team] if project.team else []))))
     issue_cap = min(settings.defaults.issue_cap, project.issue_cap or settings.defaults.issue_cap)
     balances = _balances(ledger, scopes_of(issue, run="", repo=repo, user=user, teams=teams), issue, issue_cap)
@@ -101,7 +107,7 @@ def make_plan(
         teams=teams,
         balances=balances,
         sandbox=asked.sandbox or settings.defaults.sandbox,
-        context_window=book.card(PROVIDER, route.model, at=now).context_window or 0,
+        card=book.card(PROVIDER, route.model, at=now),
     )
 
 
@@ -125,8 +131,10 @@ def _is_of(run: Run, tracker: str, key: str) -> bool:
     return (run.issue.tracker, run.issue.key) == (tracker, key)
 
 
-def _user(settings: Settings, issue: Issue) -> str:
-    """The person behind the trigger, as the settings know them."""
+def _user_of(settings: Settings, ledger: Ledger, issue: Issue, asked: Asked) -> str:
+    """The person behind the trigger, as the settings know them; without an author, the one at the keyboard."""
+    if not issue.author:
+        return person_here(settings, ledger, asked.login)
     return issue.author if issue.author in settings.users else settings.user_of(f"{issue.tracker}:{issue.author}")
 
 

@@ -6,18 +6,30 @@ import asyncio
 
 from crewcap.core.runs import Check, RunEvent, Verdict
 from crewcap.runner import project, prompt
-from crewcap.runner.fitting import furnish
+from crewcap.runner.fitting import furnish, recall
 from crewcap.runner.record import Record
 from crewcap.runner.setup import set_up
 
 _SHOWN = 20
 
 
-async def prepare(record: Record) -> None:
-    """Everything that must hold before the first paid request."""
+def begin(record: Record) -> None:
+    """Out of the queue: from here on somebody works on it."""
+    changes = {"queued_for": "", "position": 0, "opens_at": None}
+    record.move(RunEvent.PREPARE, started_at=record.run.started_at or record.tools.clock(), **changes)
+
+
+async def lay_out(record: Record) -> None:
+    """Its workspace; one that stands from before the run came to rest is gone on with as it is."""
     tools = record.tools
+    if record.run.is_prepared and tools.tree.is_there(tools.site):
+        await tools.tree.take_over(tools.site)
+        record.lent = await asyncio.to_thread(recall, tools.fitted)
+        record.tell("workspace", f"as it was left, branch {record.run.branch}")
+        record.move(RunEvent.START)
+        return
     taken = await tools.tree.take(record.run)
-    record.keep(base=taken.base, base_branch=taken.base_branch, branch=taken.branch)
+    record.keep(base=taken.base, base_branch=taken.base_branch, branch=taken.branch, is_prepared=False)
     laid = await tools.tree.lay_out(record.run, tools.site)
     record.lent = await asyncio.to_thread(furnish, tools.fitted)
     record.tell("workspace", f"{laid.files:,} files, branch {laid.branch}")
@@ -25,7 +37,13 @@ async def prepare(record: Record) -> None:
         record.tell("tools", "; ".join(tools.fitted.toolchains))
     for text in (*tools.fitted.said, *tools.fitted.wanting, *record.lent.said):
         record.tell("sandbox", text)
+    record.is_laid_out = True
     record.report()
+
+
+async def set_up_and_check(record: Record) -> None:
+    """The project's setup and its baseline check, in the new workspace."""
+    tools = record.tools
     if not await _set_up(record):
         return
     before = await checked(record, "check before", limit_s=min(tools.check_s, record.left_s))
@@ -36,7 +54,7 @@ async def prepare(record: Record) -> None:
         return
     if left := await tools.tree.leave_out(tools.site):
         record.log("note", f"made by setup and check, and no part of the work: {', '.join(left[:_SHOWN])}")
-    record.move(RunEvent.START)
+    record.move(RunEvent.START, is_prepared=True)
 
 
 async def checked(record: Record, name: str, *, limit_s: float) -> Check:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crewcap.workspaces import Child, Confined, Fittings, Layout, Limits, Mount, Outlet, Sandbox
 from crewcap.workspaces.sandbox.interpreter import search_path
+from crewcap.workspaces.sandbox.register import FOLDER
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 32 << 20
@@ -76,6 +77,7 @@ class Site:
             files={**fitted.files, **(files or {})},
             outlets=(*fitted.outlets, *outlets),
             limits=self.limits,
+            register=self.workspace.parent / FOLDER,
         )
 
     def _mounts(self) -> tuple[Mount, ...]:

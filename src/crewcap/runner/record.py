@@ -14,6 +14,7 @@ from typing import Any
 
 from crewcap.agents import AgentAdapter
 from crewcap.core.budget import Scope
+from crewcap.core.money import Money
 from crewcap.core.runs import Check, Cut, Run, RunEvent, RunState, move
 from crewcap.core.watch_rules import Rules
 from crewcap.errors import CrewcapError
@@ -21,7 +22,6 @@ from crewcap.runner.doors import Doors
 from crewcap.runner.fitting import Fitted
 from crewcap.runner.lending import Lent
 from crewcap.runner.moments import Counted, Moment, Stepped
-from crewcap.runner.ownership import is_stop_requested
 from crewcap.runner.plan import Plan
 from crewcap.runner.process import Site
 from crewcap.runner.rooms import Rooms
@@ -51,6 +51,8 @@ class Tools:
     fix_attempts: int
     setup_s: float = 1_800.0
     check_s: float = 1_800.0
+    waiting_expires_s: int = 14 * 86_400
+    offers: tuple[Money, ...] = (Money.usd(2), Money.usd(5))  # what a run at its cap asks for
     watch: Rules = field(default_factory=Rules)
 
     @property
@@ -74,6 +76,12 @@ class Record:
     interrupts: int = 0
     hurry: asyncio.Event = field(default_factory=asyncio.Event)  # set when nobody wants to wait any longer
     checking: asyncio.Task[Check] | None = None  # what an interruption gives up at once
+    is_stopped: bool = False  # somebody said so, by word
+    is_leaving: bool = False  # its driver goes, and the run stays where it is
+    losses: int = 0  # gateways that ended under it, in this process's time
+    is_laid_out: bool = False  # its workspace stands, and setup may begin
+    messages: list[str] = field(default_factory=list)  # what a person said, and its agent has not heard
+    has_message: asyncio.Event = field(default_factory=asyncio.Event)
     prepared_s: float = 0.0  # what setup and the first check took of the run's time
     lent: Lent = field(default_factory=Lent)  # what it was given beside its repository, and the filter that knows it
 
@@ -85,7 +93,7 @@ class Record:
     @property
     def left_s(self) -> float:
         """What is left of the run's time; the check of its work, which may have cost all of it, has time of its own."""
-        return max(0.0, self.run.timeout_s - self.run.agent_seconds - self.prepared_s)
+        return max(0.0, self.run.timeout_s - (self.run.agent_seconds - self.run.seconds_before) - self.prepared_s)
 
     def move(self, event: RunEvent, **changes: Any) -> None:
         """Move the run by its table, store it, and say so."""
@@ -124,6 +132,29 @@ class Record:
 
     def asked(self) -> Cut:
         """What somebody asked of us since the agent started."""
-        if is_stop_requested(self.tools.folder) or self.interrupts > 1:
+        if self.is_stopped or self.interrupts > 1:
             return "stopped"
-        return "paused" if self.interrupts else ""
+        if self.interrupts:
+            return "paused"
+        return "left" if self.is_leaving else ""
+
+    def listen(self) -> bool:
+        """Act on what was said to the run; whether that was to end what it does."""
+        words = self.tools.runs.unheard(self.run.id)
+        for word in words:
+            match word.kind:
+                case "say":
+                    self.messages.append(word.text)
+                    self.has_message.set()
+                case kind:
+                    self.is_stopped |= kind == "stop"
+                    self.interrupts = max(1, self.interrupts)
+        if words:
+            self.tools.runs.heard(self.run.id, upto=words[-1].seq)
+        return any(word.kind != "say" for word in words)
+
+    def take_messages(self) -> str:
+        """What a person said that its agent has not heard; it is told now."""
+        said, self.messages = "\n\n".join(self.messages), []
+        self.has_message.clear()
+        return said

@@ -1,4 +1,4 @@
-"""Room on the disk: below a floor nothing is begun, because a workspace, a session and the books grow while a run works.
+"""Room on the disk: below a floor nothing is begun, because a workspace, a session and the books grow in a run.
 
     reason = room(home, floor_bytes=2 << 30)      empty = there is room
 

@@ -95,6 +95,10 @@ class Tree:
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
         return Laid(base=taken.base, base_branch=taken.base_branch, branch=taken.branch, files=made.files)
 
+    def is_there(self, site: Site) -> bool:
+        """Whether the run's workspace stands on this machine."""
+        return (site.workspace / ".git").is_dir() and site.home.is_dir()
+
     async def take_over(self, site: Site) -> None:
         """Give the folders of an earlier start to this one, whose user may be another one."""
         owned = tuple(folder for folder in (site.workspace, site.home) if folder.exists())

@@ -6,24 +6,27 @@
            ─> done | waiting | failed | stopped
 
 Every state is stored before the step that belongs to it begins, so a second start after a kill goes on where the
-first one was: `drive` asks the run, not its memory. An agent that was killed is started again in its own session,
+first one was: `step` asks the run, not its memory. An agent that was killed is started again in its own session,
 on a new key; what it had spent stays spent. Work is fetched into the mirror after every start of an agent, so the
 most that a crash can lose is what the agent had not yet written.
+
+A command takes all steps one after the other (`drive`); a worker has its engine take them (`worker/hosting`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from crewcap.core.runs import Run, RunEvent, RunState, Verdict
+from crewcap.core.runs import AT_WORK, Run, RunEvent, RunState, Verdict
 from crewcap.runner.finishing import finish
 from crewcap.runner.fitting import recall
 from crewcap.runner.moments import Ended
-from crewcap.runner.ownership import clear_stop, is_stop_requested, myself
+from crewcap.runner.ownership import myself
 from crewcap.runner.plan import Plan
-from crewcap.runner.preparing import prepare
+from crewcap.runner.preparing import begin, lay_out, set_up_and_check
 from crewcap.runner.record import FINAL, Record, Tools
 from crewcap.runner.working import put_to_work
 
@@ -31,43 +34,66 @@ _COUNT_S = 0.5
 
 
 class Workflow:
-    """One run on its way; `run` is always what is stored."""
+    """One run on its way, for as long as we are its driver; `run` is always what is stored."""
 
     def __init__(self, *, tools: Tools, plan: Plan, run: Run, say: str = "") -> None:
         self.record = Record(tools=tools, plan=plan, run=run)
-        self._say = say  # a person's words for a run that is resumed
-        self._task: asyncio.Task[Any] | None = None
+        if say:
+            self.record.messages.append(say)  # a person's words for a run that is gone on with
+        self._task: asyncio.Task[Any] | None = None  # the step that is being taken
+        self._counting: asyncio.Task[None] | None = None
 
     @property
     def run(self) -> Run:
         """As it is stored."""
         return self.record.run
 
-    async def drive(self) -> Run:
-        """Take the run from where it is to its end, or to where it waits."""
+    async def __aenter__(self) -> Self:
         record, tools = self.record, self.record.tools
-        self._task = asyncio.current_task()
-        clear_stop(tools.folder)
         pid, started = myself()
         record.keep(owner_pid=pid, owner_started=started, signal=0)
-        counting = asyncio.create_task(self._count())
-        try:
-            if self.run.state in {RunState.RUNNING, RunState.FINISHING}:
-                await tools.tree.take_over(tools.site)
-                record.lent = await asyncio.to_thread(recall, tools.fitted)
-            while self.run.state not in FINAL:
-                await self._step()
-        except asyncio.CancelledError:
-            if not record.interrupts:
-                raise
-            record.move(RunEvent.STOP, verdict=Verdict.CANCELLED, reason="interrupted before it could cost anything")
-        finally:
-            counting.cancel()
-            await asyncio.gather(counting, return_exceptions=True)
-        record.count()
-        record.report()
-        tools.tell(Ended(run=self.run))
+        self._counting = asyncio.create_task(self._watch())
+        if self.run.state in AT_WORK and self.run.is_prepared and tools.tree.is_there(tools.site):
+            await tools.tree.take_over(tools.site)
+            record.lent = await asyncio.to_thread(recall, tools.fitted)
+        elif self.run.state in {RunState.RUNNING, RunState.FINISHING}:
+            record.tell("workspace", "not on this machine; it is made anew")
+            record.move(RunEvent.PREPARE, is_prepared=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.gather(self._counting, return_exceptions=True)
+
+    async def drive(self) -> Run:
+        """Take the run from where it is to its end, or to where it waits."""
+        while self.run.state not in FINAL and not self.record.is_leaving:
+            await self.step()
+        self.close()
         return self.run
+
+    async def step(self) -> None:
+        """What the run's state calls for, to its end; whoever interrupts it before it can cost anything stops it."""
+        self._task = asyncio.current_task()
+        try:
+            await self._step()
+        except asyncio.CancelledError:
+            if not self.record.interrupts:
+                raise
+            self.record.move(
+                RunEvent.STOP, verdict=Verdict.CANCELLED, reason="interrupted before it could cost anything"
+            )
+        finally:
+            self._task = None
+
+    def close(self) -> None:
+        """Its last words: what it cost, to its issue and to whoever watches."""
+        self.record.count()
+        self.record.report()
+        self.record.tools.tell(Ended(run=self.run))
 
     def interrupt(self, number: int = signal.SIGINT) -> None:
         """Ctrl-C: once pauses the agent, twice stops it; before the agent works, once stops; a check is given up."""
@@ -77,6 +103,10 @@ class Workflow:
             self.record.hurry.set()
         self._give_up_waiting()
 
+    def leave(self) -> None:
+        """End the agent and let the run stand where it is, for whoever goes on with it; nothing of it is decided."""
+        self.record.is_leaving = True
+
     def _give_up_waiting(self) -> None:
         """End what is ours and takes long; the agent is ended by whoever watches it."""
         if self.run.state in {RunState.QUEUED, RunState.PREPARING} and self._task is not None:
@@ -85,23 +115,23 @@ class Workflow:
             self.record.checking.cancel()
 
     async def _step(self) -> None:
-        """What the run's state calls for."""
+        record = self.record
         match self.run.state:
             case RunState.QUEUED:
-                self.record.move(RunEvent.PREPARE, started_at=self.record.tools.clock())
+                begin(record)
+            case RunState.PREPARING if not record.is_laid_out:
+                await lay_out(record)
             case RunState.PREPARING:
-                await prepare(self.record)
+                await set_up_and_check(record)
             case RunState.RUNNING:
-                await put_to_work(self.record, say=self._say)
-                self._say = ""  # it was said; the next start hears of the check, or goes on
+                await put_to_work(record)
             case _:
-                await finish(self.record)
+                await finish(record)
 
-    async def _count(self) -> None:
-        """Money by the ledger, for whoever watches; and whether somebody asked for an end meanwhile."""
+    async def _watch(self) -> None:
+        """Money by the ledger, for whoever watches; and what somebody says to the run meanwhile."""
         while True:
             await asyncio.sleep(_COUNT_S)
             self.record.count()
-            if is_stop_requested(self.record.tools.folder) and not self.record.interrupts:
-                self.record.interrupts = 1
+            if self.record.listen():
                 self._give_up_waiting()

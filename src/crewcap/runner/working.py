@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 from crewcap.agents import LaunchOrder
 from crewcap.core.money import Money
 from crewcap.core.runs import AgentEnd, AgentEvent, Cut, RunEvent, Verdict
-from crewcap.errors import MoneyRefused
+from crewcap.errors import MoneyRefused, UnsafeEnvironment
 from crewcap.gateway.front.fanout import Seen
 from crewcap.runner import prompt
 from crewcap.runner.access import Access, bring_limits, end_keys, give_key, scopes_kept, scopes_of
@@ -31,8 +34,14 @@ _GO_ON = (
 )
 
 
-async def put_to_work(record: Record, *, say: str) -> None:
-    """Start the agent on a key of its own and see it through; `say` is a person's word for a run that is resumed."""
+_MOST_LOSSES = 10  # gateways that may end under one run before its agent's own word is believed
+
+
+async def put_to_work(record: Record) -> None:
+    """Start the agent on a key of its own and see it through.
+
+    Where its driver leaves, or its gateway ended and is started again, nothing is decided: the run stays where it is.
+    """
     resume = record.tools.tree.has_session(record.run, record.tools.site)
     try:
         access = _admitted(record)
@@ -40,9 +49,9 @@ async def put_to_work(record: Record, *, say: str) -> None:
         _wait_for(record, refused)
         return
     began = time.monotonic()
-    words = _words(record, say=say, resume=resume)
+    words = _words(record, say=record.take_messages(), resume=resume)
     record.keep(refused_before=record.totals().refused, wrap_up="", runaway="")
-    end, cut = await _start(record, access, words=words, resume=resume)
+    end, cut = await _through(record, access, words=words, resume=resume)
     end_keys(record.tools.ledger, record.run)
     record.log("step", f"agent ended: {end.kind} {end.message}")
     if asked := record.asked():  # a person's word is above the watch's, and perhaps it was said twice
@@ -50,7 +59,25 @@ async def put_to_work(record: Record, *, say: str) -> None:
         record.keep(runaway="")
     record.keep(end=end, cut=cut, epoch=record.run.epoch + 1, turns=record.totals().requests)
     record.keep(agent_seconds=round(record.run.agent_seconds + time.monotonic() - began, 3))
-    record.move(RunEvent.FINISH)
+    if cut == "gateway":
+        record.losses += 1
+        record.tell("gateway", "it ended; the agent goes on in its session as soon as there is one again")
+    if cut not in {"gateway", "left"}:
+        record.move(RunEvent.FINISH)
+
+
+async def _through(record: Record, access: Access, *, words: str, resume: bool) -> tuple[AgentEnd, Cut]:
+    """The same, where what happens for want of a gateway is not taken for the agent's doing."""
+    doors = record.tools.doors
+    try:
+        end, cut = await _start(record, access, words=words, resume=resume)
+    except UnsafeEnvironment:
+        if not doors.is_lost:
+            raise
+        end, cut = AgentEnd(kind="interrupted", message="its gateway ended"), "gateway"
+    if doors.is_lost and cut in {"", "gateway"} and end.kind != "finished":
+        cut = "gateway"
+    return end, "" if cut == "gateway" and record.losses >= _MOST_LOSSES else cut
 
 
 def _admitted(record: Record) -> Access:
@@ -61,7 +88,7 @@ def _admitted(record: Record) -> Access:
         run.issue, run=run.id, repo=run.repo, user=plan.user, teams=plan.teams
     )
     end_keys(ledger, run)
-    turns_left = max(0, run.max_turns - record.totals().requests)
+    turns_left = max(0, run.max_turns + run.turns_before - record.totals().requests)
     return give_key(
         ledger,
         run,
@@ -76,7 +103,7 @@ def _wait_for(record: Record, refused: MoneyRefused) -> None:
     """No key was given: a limit of runs or hours is used up. Nothing was started, and the run can be resumed."""
     record.tell("limit", f"{refused.message}; {refused.help}")
     record.move(RunEvent.FINISH)
-    record.move(RunEvent.PAUSE, verdict=Verdict.BUDGET_EXHAUSTED, reason=refused.message)
+    record.move(RunEvent.PAUSE, verdict=Verdict.BUDGET_EXHAUSTED, reason=refused.message, waits_for="money")
 
 
 async def _start(record: Record, access: Access, *, words: str, resume: bool) -> tuple[AgentEnd, Cut]:
@@ -99,7 +126,7 @@ async def _start(record: Record, access: Access, *, words: str, resume: bool) ->
             company=Company(
                 began=listener.began,
                 hear=listener.hear,
-                asked=lambda: record.asked() or watching.cut,
+                asked=lambda: record.asked() or watching.cut or ("gateway" if tools.doors.is_lost else ""),
                 advice=listener.advice,
             ),
         )
@@ -150,7 +177,7 @@ def _words(record: Record, *, say: str, resume: bool) -> str:
     return _GO_ON
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Listener:
     """Who hears what the agent says, and knows what to say to it."""
 
@@ -181,14 +208,35 @@ class _Listener:
         if seen.refused:
             self.record.tools.tell(Stepped(name="agents", text=told))
 
-    async def advice(self) -> str:
-        """What to say into the session once the run is served from its final slice; it is told of in any case."""
+    async def advice(self) -> AsyncGenerator[str, None]:
+        """What to say into the session, as it comes: a person's words, and to wrap up when its money runs short."""
         record = self.record
-        if not await record.tools.doors.slice_opened(record.run.id, wait=True):
-            return ""
         can_be_told = record.tools.adapter.capabilities().can_be_told
-        left = self.wrapped_up("was told to wrap up" if can_be_told else "cannot be told while it works")
-        return prompt.wrap_up(record.run, left=left)
+        wrapping = asyncio.ensure_future(record.tools.doors.slice_opened(record.run.id, wait=True))
+        heeded: asyncio.Future[Any] = asyncio.ensure_future(
+            record.has_message.wait() if can_be_told else asyncio.Event().wait()
+        )
+        waits: set[asyncio.Future[Any]] = {wrapping, heeded}
+        try:
+            while waits:
+                done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                if wrapping in done:
+                    waits.discard(wrapping)
+                    if wrapping.result():
+                        left = self.wrapped_up(
+                            "was told to wrap up" if can_be_told else "cannot be told while it works"
+                        )
+                        yield prompt.wrap_up(record.run, left=left)
+                if heeded in done:
+                    waits.discard(heeded)
+                    said = record.take_messages()
+                    record.tell("message", f"told to the agent: {said}")
+                    yield said
+                    heeded = asyncio.ensure_future(record.has_message.wait())
+                    waits.add(heeded)
+        finally:
+            for task in (wrapping, heeded):
+                task.cancel()
 
     def wrapped_up(self, agent: str) -> Money:
         """Its money ran short; how the agent took part in that, and what is left."""

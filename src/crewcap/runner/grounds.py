@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crewcap.cli.context import Call
 from crewcap.core.runs import Issue, Run
 from crewcap.runner.fitting import Grounds
+from crewcap.runner.house import House
 from crewcap.runner.plan import Asked, Plan, apart, make_plan
 from crewcap.settings.models import RepoSettings, Settings
 from crewcap.settings.repository import FILE, merge
@@ -31,51 +31,51 @@ class Found:
         return self.settings.repos.get(self.name, RepoSettings())
 
 
-def find_repository(call: Call, repo: str | None, *, around: str = ".") -> Found:
+def find_repository(house: House, repo: str | None, *, around: str = ".") -> Found:
     """The repository by its name in the settings, its path or address; else the one around a path. Fetches its HEAD."""
-    settings, mirrors = call.app.settings, call.app.mirrors
+    settings, mirrors = house.settings, house.mirrors
     known = settings.repos.get(repo) if repo is not None else None
     where = (known.url or ".") if known else around if repo is None else repo
     repository = mirrors.repository(where)
     base = mirrors.update(repository)
     name = repo if known and repo else name_of(settings, repository)
-    return _with_its_own(call, name, repository, base)
+    return _with_its_own(house, name, repository, base)
 
 
-def find_around(call: Call, issue: Issue, repo: str | None) -> Found:
+def find_around(house: House, issue: Issue, repo: str | None) -> Found:
     """The repository that was named, else the one around the issue's file, else here."""
-    return find_repository(call, repo, around=str(Path(issue.source).parent) if issue.source else ".")
+    return find_repository(house, repo, around=str(Path(issue.source).parent) if issue.source else ".")
 
 
-def plan_for(call: Call, found: Found, issue: Issue, asked: Asked) -> Plan:
+def plan_for(house: House, found: Found, issue: Issue, asked: Asked) -> Plan:
     """What a run of this issue would be."""
     return make_plan(
         found.settings,
-        call.app.book,
-        call.app.ledger,
-        issue=apart(issue, found.name, call.app.runs),
+        house.book,
+        house.ledger,
+        issue=apart(issue, found.name, house.runs),
         repo=found.name,
         repo_path=str(found.repository.local or found.repository.address),
         asked=asked,
-        now=call.clock(),
+        now=house.clock(),
     )
 
 
-def repository_of(call: Call, run: Run) -> Found:
+def repository_of(house: House, run: Run) -> Found:
     """The repository of a run that is there already, as it was where the run started; asks no network."""
-    repository = call.app.mirrors.repository(run.repo_path)
-    return _with_its_own(call, run.repo, repository, Base(commit=run.base, branch=run.base_branch))
+    repository = house.mirrors.repository(run.repo_path)
+    return _with_its_own(house, run.repo, repository, Base(commit=run.base, branch=run.base_branch))
 
 
-def grounds_of(call: Call, settings: Settings, sandbox: Sandbox) -> Grounds:
+def grounds_of(house: House, settings: Settings, sandbox: Sandbox) -> Grounds:
     """What runs of this home stand on."""
     return Grounds(
-        home=call.home,
+        home=house.home,
         settings=settings,
-        environ=call.environ,
+        environ=house.environ,
         sandbox=sandbox,
-        mirrors=call.app.mirrors,
-        clock=call.clock,
+        mirrors=house.mirrors,
+        clock=house.clock,
     )
 
 
@@ -84,9 +84,9 @@ def name_of(settings: Settings, repository: Repository) -> str:
     return next((name for name, known in settings.repos.items() if _is_at(known.url, repository)), repository.name)
 
 
-def _with_its_own(call: Call, name: str, repository: Repository, base: Base) -> Found:
-    settings = call.app.settings
-    own = call.app.mirrors.file(repository, at=base.commit, path=FILE)
+def _with_its_own(house: House, name: str, repository: Repository, base: Base) -> Found:
+    settings = house.settings
+    own = house.mirrors.file(repository, at=base.commit, path=FILE)
     if own is not None:
         settings = merge(settings, name, own, where=f"{FILE} of {name}")
     return Found(name=name, repository=repository, base=base, settings=settings, has_file=own is not None)

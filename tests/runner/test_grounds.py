@@ -8,7 +8,7 @@ from tests.cli.run_home import RunHome
 from tests.workspaces.repos import make_repository
 
 from crewcap import config
-from crewcap.cli.grounds import name_of
+from crewcap.runner.grounds import name_of
 from crewcap.settings.models import Settings
 from crewcap.workspaces.repository.mirrors import Mirrors
 from crewcap.workspaces.repository.repositories import parse_address

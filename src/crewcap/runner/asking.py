@@ -1,0 +1,93 @@
+"""What a run that comes to wait asks for, and what going on will cost at least.
+
+Three kinds of wait. Where its own cap is used up, or a person or the watch paused it, it asks a person. Where a limit
+that it shares with others is used up, or its provider's key is out of order, nobody needs to answer: it goes on by
+itself when that has passed. Going on means that the model reads the whole context again, and by then no cache has it:
+that price is said before anybody decides.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from crewcap.core.budget import Balance, Scope
+from crewcap.core.money import ZERO, Money
+from crewcap.core.pricing import UnknownPrice, Usage
+from crewcap.core.questions import Question
+from crewcap.core.runs import Run, Verdict, Waits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from crewcap.core.pricing import RateCard
+    from crewcap.stores import Ledger
+
+_FLOOR = 1_024  # output tokens: the least that a request is clamped to (MONEY 5)
+_PAD = 256 + 1_024 + 500  # prompt tokens that a hold counts on top (MONEY 2.2, 2.3)
+_COUNTED_PERCENT = 103  # of a counted prompt, which a hold rests on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoingOn:
+    """What the first turn after a pause costs."""
+
+    context: int  # tokens
+    again: Money  # to read them once more
+    least: Money  # that must be free in every scope for the turn to be sent at all
+
+
+def going_on(ledger: Ledger, run: Run, card: RateCard | None, *, thinking: int = 0) -> GoingOn:
+    """By the newest request of the run's main conversation; nothing where it has sent none or has no price."""
+    mine = [entry for entry in ledger.entries(scope=Scope(f"run:{run.id}")) if not entry.agent and entry.usage.prompt]
+    if card is None or not mine:
+        return GoingOn(context=0, again=ZERO, least=ZERO)
+    newest = mine[-1].usage
+    context = newest.prompt + newest.output
+    first = Usage(write_5m=context * _COUNTED_PERCENT // 100 + _PAD, output=_FLOOR + thinking)
+    try:
+        return GoingOn(context=context, again=card.cost(Usage(write_5m=context)), least=card.cost(first))
+    except UnknownPrice:
+        return GoingOn(context=context, again=ZERO, least=ZERO)
+
+
+def short_of(balances: Sequence[Balance], scopes: Sequence[str], least: Money) -> Balance | None:
+    """The shared limit, if one, that lets not even a first turn through: the one with the least left."""
+    shared = [each for each in balances if each.scope in scopes and each.left < max(least, Money(1))]
+    return min(shared, key=lambda balance: balance.left, default=None)
+
+
+def waits_for(run: Run, verdict: Verdict, balances: Sequence[Balance], least: Money) -> Waits:
+    """What a run that is paused with this verdict waits for."""
+    if verdict == Verdict.PROVIDER_ERROR:
+        return "provider"
+    if verdict != Verdict.BUDGET_EXHAUSTED:
+        return "answer"
+    own = next((each for each in balances if each.scope == f"run:{run.id}"), None)
+    if own is not None and own.left < max(least, Money(1)):
+        return "answer"
+    short = short_of(balances, run.scopes, least)
+    return "money" if short is not None and (short.window != "total" or short.held) else "answer"
+
+
+def question_of(
+    run: Run, verdict: Verdict, cost: GoingOn, *, offers: Sequence[Money], spent: Money, now: datetime, expires_s: int
+) -> Question:
+    """The question of this pause, with an id of its own."""
+    at_cap = verdict == Verdict.BUDGET_EXHAUSTED
+    missing = Money(max(0, (spent + cost.least - run.cap).nano)) if at_cap else ZERO
+    text = f"{spent.show()} of {run.cap.show()} is spent" if at_cap else "it was paused"
+    again = f"; going on reads its context again for about {cost.again.show()}" if cost.again else ""
+    fitting = tuple(f"+{offer.show()[1:]}" for offer in offers if offer >= missing)
+    return Question(
+        id=secrets.token_hex(4),
+        asked_at=now,
+        text=text + again,
+        choices=(*(fitting if at_cap else ("go on",)), "stop"),
+        least=missing,
+        again=cost.again,
+        expires_at=now + timedelta(seconds=expires_s) if expires_s else None,
+    )

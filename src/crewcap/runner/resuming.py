@@ -1,0 +1,120 @@
+"""A run that came to rest goes back into the queue: the same session, the same branch, a new attempt.
+
+A waiting run has a question, and its answer is written down before anything else moves: whoever answers second is told
+who was first. What follows from an answer depends on the answer alone, so one that was cut off half-way is carried
+through by whoever comes next, and comes out the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from crewcap.core.budget import Balance, Scope
+from crewcap.core.money import ZERO, Money
+from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
+from crewcap.errors import MoneyRefused, UsageError
+from crewcap.runner.asking import GoingOn, short_of
+from crewcap.stores import Ledger, RunStore
+from crewcap.stores.run_rows import AlreadyAnswered
+
+AT_REST = frozenset({RunState.WAITING, RunState.DONE, RunState.FAILED, RunState.STOPPED})
+GO_ON = "go on"
+
+
+def refuse_resume(run: Run, *, has_workspace: bool) -> None:
+    """`UsageError` where a run cannot go on at all."""
+    if run.state not in AT_REST:
+        raise UsageError(f"{run.name} does not wait: it is {run.state}", help=f"crewcap show {run.name}")
+    if run.workspace_removed_at is not None or (run.state != RunState.WAITING and not has_workspace):
+        when = f" on {run.workspace_removed_at:%Y-%m-%d}" if run.workspace_removed_at else ""
+        kept = f"; its branch {run.branch} is kept" if run.commits else ""
+        raise UsageError(f"{run.name} has no workspace any more: it was removed{when}{kept}", help="crewcap run again")
+
+
+def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, balances: tuple[Balance, ...]) -> None:
+    """`MoneyRefused`, with the smallest amount that would do, where not even the first turn would fit (MONEY 5)."""
+    least = cost.least if run.verdict == Verdict.BUDGET_EXHAUSTED or cost.least else Money(1)
+    missing = Money((spent + max(least, Money(1)) - run.cap - add).nano)
+    if missing.nano > 0:
+        enough = _rounded_up(add + missing)
+        raise MoneyRefused(
+            f"{run.name} used {spent} of {run.cap}, and its next turn needs up to {least} to be sent",
+            help=f"crewcap resume {run.name} --add {enough}",
+        )
+    short = short_of(balances, [scope for scope in run.scopes if scope != f"run:{run.id}"], least)
+    if short is not None:
+        opens = f"; it opens at {short.resets_at:%Y-%m-%d %H:%M %Z}" if short.resets_at else ""
+        raise MoneyRefused(
+            f"{run.name}: {short.scope} has {short.left} left of its {short.limit} ({short.window}), and the next turn"
+            f" needs up to {least}{opens}",
+            help=f"crewcap budget set {short.scope} {short.window} AMOUNT",
+        )
+
+
+def resume(runs: RunStore, run: Run, *, add: Money = ZERO, by: str, hosted: bool, message: str = "") -> Run:
+    """Answer the run's question, if it has one, and put it back into the queue; the run as it is then."""
+    answer = f"+{add.exact()}" if add else GO_ON
+    if run.state == RunState.WAITING and run.question is not None:
+        answer = _answered(runs, run, answer, by=by)
+    if message:
+        runs.say(run.id, "say", message, by=by)
+    again = replace(queued_again(run, answer), hosted=hosted)
+    runs.save(again)
+    runs.log(run.id, "state", f"resumed by {by} with a cap of {again.cap}")
+    return again
+
+
+def queued_again(run: Run, answer: str) -> Run:
+    """The run as it goes back into the queue; its last end is history, and a person's word gives it its time anew."""
+    add = Money.usd(answer[1:]) if answer.startswith("+") else ZERO
+    return replace(
+        run,
+        state=move(run.state, RunEvent.RESUME),
+        attempt=run.attempt + 1,
+        cap=run.cap + add,
+        cap_because=f"raised by {add}" if add else run.cap_because,
+        verdict=None,
+        reason="",
+        end=None,
+        cut="",
+        fixes=0,
+        ended_at=None,
+        waits_for="",
+        queued_for="",
+        opens_at=None,
+        seconds_before=run.agent_seconds,
+        turns_before=run.turns,
+    )
+
+
+def is_expired(run: Run, now: datetime) -> bool:
+    """Whether nobody answered in time."""
+    asked = run.question
+    return asked is not None and asked.is_open and asked.expires_at is not None and now >= asked.expires_at
+
+
+def spent_of(ledger: Ledger, run: Run) -> Money:
+    """What a run has cost, what is uncertain included."""
+    totals = ledger.totals(Scope(f"run:{run.id}"))
+    return totals.spent + totals.uncertain
+
+
+def _answered(runs: RunStore, run: Run, answer: str, *, by: str) -> str:
+    """The answer that holds: ours, or the one that was cut off after it was given."""
+    assert run.question is not None  # noqa: S101  (the caller looked)
+    try:
+        runs.answer(run.id, run.question.id, answer, by=by)
+    except AlreadyAnswered as already:
+        question = already.run.question
+        if already.run.state != RunState.WAITING or question is None or question.id != run.question.id:
+            raise
+        if question.answer != answer:
+            raise
+    return answer
+
+
+def _rounded_up(amount: Money) -> str:
+    """Dollars and cents that are enough."""
+    cents = -(-amount.nano // 10_000_000)
+    return f"{cents // 100}.{cents % 100:02d}"
