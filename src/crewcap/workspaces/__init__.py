@@ -101,6 +101,7 @@ class Confined:
     files: Mapping[str, bytes] = field(default_factory=dict)  # made inside before the start
     outlets: tuple[Outlet, ...] = ()  # every way out that there is
     limits: Limits = Limits()
+    register: Path | None = None  # folder in which it is written down while it lives (`sandbox/register`)
 
 
 class Child(Protocol):

@@ -28,6 +28,7 @@ from crewcap.workspaces import Confined, Rung
 from crewcap.workspaces.sandbox.cgroups import Cage, make_cage
 from crewcap.workspaces.sandbox.limits import Counted, names_enforced, process_limits, tasks_in_namespace, tasks_of
 from crewcap.workspaces.sandbox.outer import Allowance, Outer, hold, send, until_gone, until_readable
+from crewcap.workspaces.sandbox.register import MARK, Entry, enter, myself, new_mark, start_time, strike, this_machine
 from crewcap.workspaces.sandbox.watch import Watch
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -78,7 +79,7 @@ class ConfinedChild:
     """A command that runs inside; the `Child` of the protocol."""
 
     def __init__(
-        self, outer: Outer, *, command: Confined, plan: Plan, cage: Cage | None, rlimits: Mapping[str, int]
+        self, outer: Outer, *, command: Confined, plan: Plan, cage: Cage | None, rlimits: Mapping[str, int], mark: str
     ) -> None:
         self.pid = 0  # the command's own, as this machine counts; known after the handshake
         self.limit_hit = ""  # name of the limit that ended it
@@ -88,6 +89,8 @@ class ConfinedChild:
         self._plan = plan
         self._limits = command.limits
         self._folders = tuple(mount.source for mount in command.mounts if mount.writable)
+        self._register = command.register
+        self._mark = mark
         self._cage = cage
         self._rlimits = rlimits
         self._outer = outer
@@ -143,7 +146,25 @@ class ConfinedChild:
         if self._cage is not None and not await asyncio.to_thread(self._cage.add, pid):
             self._cage.remove()
             self._cage = None
+        if self._register is not None:
+            enter(self._register, self._entry())
         self._watching = asyncio.ensure_future(self._watch())
+
+    def _entry(self) -> Entry:
+        """Who it is, for a later start that finds it without an owner."""
+        (owner, owner_started), outer = myself(), self._outer.pid
+        return Entry(
+            mark=self._mark,
+            machine=this_machine(),
+            owner=owner,
+            owner_started=owner_started,
+            outer=outer,
+            outer_started=start_time(outer),
+            command=self.pid,
+            command_started=start_time(self.pid),
+            uid=self._plan.uid if not self._plan.has_namespace else None,
+            groups=tuple(map(str, self._cage.folders)) if self._cage else (),
+        )
 
     def _end_by_force(self) -> None:
         """For a supervisor that does not answer, because something inside got at it."""
@@ -188,6 +209,8 @@ class ConfinedChild:
             if self._cage is not None:
                 self._cage.kill()
                 self._cage.remove()
+            if self._register is not None:
+                strike(self._register, self._mark)
         finally:
             self._let_go()
         return status
@@ -235,23 +258,31 @@ async def begin(command: Confined, plan: Plan) -> ConfinedChild:
 
 async def _spawn(command: Confined, plan: Plan, control: socket.socket) -> ConfinedChild:
     """Start the outer process with an empty environment and exactly the descriptors that it needs."""
-    rlimits = process_limits(command.limits, counted=plan.counted)
+    rlimits, mark = process_limits(command.limits, counted=plan.counted), new_mark()
     with contextlib.ExitStack() as open_doors:
         doors = [
             (open_doors.enter_context(_door(outlet.socket)).fileno(), outlet.port)
             for outlet in (command.outlets if plan.has_namespace else ())
         ]
-        order = _order(command, plan, control=control.fileno(), doors=doors, rlimits=rlimits)
+        order = _order(command, plan, control=control.fileno(), doors=doors, rlimits=rlimits, mark=mark)
         number = plan.descriptors.hold(json.dumps(order).encode())
         passed = [*plan.descriptors.open, control.fileno(), *(door for door, _ in doors)]
         outer = await Outer.start(plan.program(number), passed=passed, allowance=Allowance(command.limits.output_bytes))
-    return ConfinedChild(outer, command=command, plan=plan, cage=make_cage(command.limits), rlimits=rlimits)
+    cage = make_cage(command.limits)
+    return ConfinedChild(outer, command=command, plan=plan, cage=cage, rlimits=rlimits, mark=mark)
 
 
 def _order(
-    command: Confined, plan: Plan, *, control: int, doors: list[tuple[int, int]], rlimits: Mapping[str, int]
+    command: Confined,
+    plan: Plan,
+    *,
+    control: int,
+    doors: list[tuple[int, int]],
+    rlimits: Mapping[str, int],
+    mark: str,
 ) -> dict[str, Any]:
     """What the launcher reads."""
+    marked = {} if plan.has_namespace or command.register is None else {MARK: mark}
     return {
         "supervise": not plan.has_namespace,
         "control": control,
@@ -262,7 +293,7 @@ def _order(
         "landlock": plan.landlock,
         "filter": base64.b64encode(plan.filter).decode(),
         "argv": command.argv,
-        "environ": {**plan.environ, **command.environ},
+        "environ": {**plan.environ, **command.environ, **marked},
         "cwd": command.cwd,
         "files": {path: base64.b64encode(content).decode() for path, content in command.files.items()},
     }

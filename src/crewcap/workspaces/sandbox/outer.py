@@ -26,6 +26,7 @@ class Outer:
     """A process with three pipes; use `start`."""
 
     def __init__(self, process: subprocess.Popen[bytes], allowance: Allowance) -> None:
+        self.pid = process.pid
         self.handle = hold(process.pid)
         self.stdin: asyncio.StreamWriter
         self.stdout: asyncio.StreamReader
@@ -130,18 +131,18 @@ class _Counting(StreamReaderProtocol):
 
 def _state(pid: int) -> str:
     """The letter that the kernel has for what a process does; X where it is gone."""
-    fields = _stat(pid)
+    fields = stat_of(pid)
     return fields[0] if fields else "X"
 
 
 def _children(pid: int) -> list[int]:
     """Processes whose parent this is."""
     numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [number for number in numbers if _stat(number)[1:2] == [str(pid)]]
+    return [number for number in numbers if stat_of(number)[1:2] == [str(pid)]]
 
 
-def _stat(pid: int) -> list[str]:
-    """State, parent and what follows; nothing where it is gone."""
+def stat_of(pid: int) -> list[str]:
+    """What the kernel says of a process: state, parent and what follows; nothing where it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:

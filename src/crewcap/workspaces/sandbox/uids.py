@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,25 @@ def lease(folder: Path) -> Lease:
         f"all {LAST - FIRST + 1} user ids for runs ({FIRST} to {LAST}) are taken",
         help="wait for a run to end; `crewcap runs` lists them",
     )
+
+
+@contextlib.contextmanager
+def claim(uid: int, folder: Path = _MACHINE) -> Iterator[bool]:
+    """Whether no living run has this user; while this lasts, none gets it."""
+    try:
+        descriptor = os.open(folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield False  # its locks lie elsewhere: nobody can tell
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_free = True
+    except OSError:
+        is_free = False
+    try:
+        yield is_free
+    finally:
+        os.close(descriptor)
 
 
 def _locks(folder: Path) -> Path:
