@@ -501,9 +501,10 @@ class RunStore(Protocol):
         """
         ...
 
-    def save(self, run: Run) -> None:
+    def save(self, run: Run, *, was: Run | None = None) -> None:
         """Replace what is known; a state may change only as the transition table says.
 
+        Whoever does not drive the run says what it `was` when they decided: `Overtaken` where it is not that any more.
         A run that comes to rest, or goes back into the queue, gives back its slots. `AlreadyOpen` where a run that was
         over is to go on and its issue has another one by now.
         """

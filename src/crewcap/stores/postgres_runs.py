@@ -41,6 +41,7 @@ from crewcap.stores.run_rows import (
     load,
     one_line,
     refuse_unless_queued,
+    refuse_overtaken,
     refuse_wrong_move,
 )
 
@@ -94,9 +95,9 @@ class PostgresRuns:
         """Store a new run and give it its number; `AlreadyTriggered` or `AlreadyOpen` where there is one."""
         return self._session.run(lambda db: self._create(db, run), again=False)
 
-    def save(self, run: Run) -> None:
+    def save(self, run: Run, *, was: Run | None = None) -> None:
         """Replace what is known of a run; `WrongTransition` when its state may not follow the stored one."""
-        self._session.run(lambda db: self._save(db, run), again=True)
+        self._session.run(lambda db: self._save(db, run, was), again=True)
 
     def get(self, id_: RunId) -> Run | None:
         """By long id."""
@@ -219,11 +220,12 @@ class PostgresRuns:
             await db.execute(_ADD, run.id, slug, number, *issue, *kept, *where)
         return named
 
-    async def _save(self, db: Connection, run: Run) -> None:
+    async def _save(self, db: Connection, run: Run, was: Run | None) -> None:
         async with _transaction(db):
             before = await db.fetchrow(_BEFORE, run.id)
             if before is None:
                 raise _unknown(run.name)
+            refuse_overtaken(before["document"], run, was=was)
             refuse_wrong_move(before["state"], run)
             if _is_open(run) and not before["is_open"]:
                 await db.execute(_ONE_AT_A_TIME)

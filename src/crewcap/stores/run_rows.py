@@ -51,6 +51,20 @@ def _what_was_said(run: Run) -> str:
     return "it asks something else by now" if run.state == RunState.WAITING else f"it is {run.state}"
 
 
+class Overtaken(UsageError):
+    """The run was changed by somebody else since it was looked at."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"{run.name} went on meanwhile: it is {run.state}", help=f"crewcap show {run.name}")
+        self.run = run
+
+
+def refuse_overtaken(stored: str, run: Run, *, was: Run | None) -> None:
+    """`Overtaken` where the stored run is not any more the one that somebody looked at; saved twice is saved once."""
+    if was is not None and (now := load(stored)) not in (was, run):
+        raise Overtaken(now)
+
+
 def _go_on(run: Run) -> str:
     """What a person who asked for a second run probably wants of the first."""
     if run.state != RunState.WAITING:

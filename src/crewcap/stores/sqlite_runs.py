@@ -37,6 +37,7 @@ from crewcap.stores.run_rows import (
     load,
     one_line,
     refuse_unless_queued,
+    refuse_overtaken,
     refuse_wrong_move,
 )
 from crewcap.stores.sqlite_books import translated
@@ -88,13 +89,14 @@ class SqliteRuns:
             db.execute(_ADD, (run.id, slug, number, *issue, *kept))
         return named
 
-    def save(self, run: Run) -> None:
+    def save(self, run: Run, *, was: Run | None = None) -> None:
         """Replace what is known of a run; `WrongTransition` when its state may not follow the stored one."""
         with self._transaction() as db:
             row = db.execute(_BEFORE, (run.id,)).fetchone()
             if row is None:
                 raise _unknown(run.name)
             before, was_open, stored = row
+            refuse_overtaken(stored, run, was=was)
             refuse_wrong_move(before, run)
             if _is_open(run) and not was_open:
                 _refuse_second(db, (run.issue.tracker, run.issue.key))
