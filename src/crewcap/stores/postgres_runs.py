@@ -40,8 +40,8 @@ from crewcap.stores.run_rows import (
     keep_answer,
     load,
     one_line,
-    refuse_unless_queued,
     refuse_overtaken,
+    refuse_unless_queued,
     refuse_wrong_move,
 )
 
