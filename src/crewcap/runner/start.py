@@ -33,6 +33,7 @@ from crewcap.runner.ownership import driving
 from crewcap.runner.plan import Plan
 from crewcap.runner.record import Tools
 from crewcap.runner.tree import Tree
+from crewcap.runner.worker.orphans import end_orphans_of
 from crewcap.runner.workflow import Workflow
 from crewcap.settings.models import Settings
 from crewcap.stores import Ledger, RunStore, Totals
@@ -128,6 +129,7 @@ async def opened(
         stored = order.runs.get(run.id)
         if stored is not None and stored.state != run.state:
             raise UsageError(f"{run.name} went on meanwhile: it is {stored.state}", help=f"crewcap show {run.name}")
+        await asyncio.to_thread(end_orphans_of, folder)
         leased = lease(order.home.root / "uids")
         borrowed.callback(leased.release)
         plot = Plot(
