@@ -14,7 +14,7 @@ from crewcap.core.money import Money
 from crewcap.core.runs import AgentEnd, Check, Issue, Run, RunId, RunState, Verdict, WrongTransition
 from crewcap.errors import LedgerError
 from crewcap.stores import RunStore
-from crewcap.stores.run_rows import AlreadyOpen
+from crewcap.stores.run_rows import AlreadyOpen, Overtaken
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
@@ -90,6 +90,16 @@ class RunsContract:
         with pytest.raises(WrongTransition, match="queued cannot become done"):
             runs.save(replace(run, state=RunState.DONE))
         assert runs.get(run.id) == run
+
+    def test_who_does_not_drive_a_run_changes_it_only_as_it_was_when_they_looked(self, runs: RunStore) -> None:
+        """A dispatcher and a person may decide at once; of two who stop and resume, the later is told."""
+        run = runs.create(a_run())
+        asked = replace(run, priority=2)
+        runs.save(asked, was=run)
+        with pytest.raises(Overtaken, match=r"fix-login\.1 went on meanwhile: it is queued") as caught:
+            runs.save(replace(run, state=RunState.STOPPED), was=run)
+        assert caught.value.run == runs.get(run.id) == asked
+        runs.save(asked, was=run)  # once more, where nobody knows whether it was heard
 
     def test_a_run_that_was_never_made_cannot_be_saved(self, runs: RunStore) -> None:
         with pytest.raises(LedgerError, match="not in the books"):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from crewcap.core.runs import RunState
 from crewcap.errors import LedgerError
+from crewcap.home import Home
 from crewcap.stores.migrations import Migration, known, migrate, statements
+from crewcap.stores.sqlite_runs import SqliteRuns
 from crewcap.stores.sqlite_verify import wrong_schema
 
 ONE = Migration(1, "0001_one.sql", "CREATE TABLE one (a INTEGER) STRICT;")
@@ -88,6 +93,32 @@ def test_books_from_before_corrections_keep_every_movement_and_balance(tmp_path:
     old.close()
 
 
+def test_books_with_a_live_run_of_an_earlier_version_go_on(tmp_path: Path) -> None:
+    """What that version did not know of a run is as it was for all runs then."""
+    home = Home(tmp_path)
+    old = sqlite3.connect(home.ledger, isolation_level=None)
+    migrate(old, known()[:8])
+    old.execute(
+        "INSERT INTO run (id, slug, number, tracker, issue, state, is_open, created_at, document)"
+        " VALUES ('01J', 'fix', 1, 'files', 'fix', 'running', 1, '2026-11-22T02:00:00+00:00', ?)",
+        (_OLD_RUN,),
+    )
+    migrate(old)
+    assert list(wrong_schema(old)) == []
+    old.close()
+    runs = SqliteRuns(home, clock=lambda: datetime(2026, 11, 22, 3, 0, tzinfo=UTC))
+    (run,) = runs.list(open_only=True)
+    runs.say(run.id, "pause")
+    runs.save(replace(run, state=RunState.PREPARING, attempt=2))
+    assert (run.hosted, run.trigger, run.question) == (False, "", None)
+    assert [(run.state, run.attempt) for run in runs.find("fix.1")] == [("preparing", 2)]
+    runs.close()
+
+
+_OLD_RUN = (
+    '{"id":"01J","name":"fix.1","issue":{"tracker":"files","key":"fix","title":"Fix","body":""},'
+    '"state":"running","repo":"shop","repo_path":"/srv/shop","created_at":"2026-11-22T02:00:00Z"}'
+)
 _KEPT = ("movement", "told", "hold_tokens", "budget", "open_hold")
 _LIFE = (
     "INSERT INTO boot (id, pid, started_at) VALUES ('b', 1, 0)",

@@ -69,6 +69,28 @@ class TestPostgresRuns(RunsContract):
         assert here.find("other") == []
         assert [run.id for run in open_("here").list(open_only=True)] == [mine.id]
 
+    def test_a_run_that_workers_drive_is_every_homes(self, open_: Open) -> None:
+        """Any machine may go on with it, be told to stop it, or answer it; and whoever asks for its issue finds it."""
+        here, there = open_("here"), open_("there")
+        run = here.create(replace(a_run(1), hosted=True))
+        assert there.get(run.id) == run
+        assert there.find("fix-login.1") == there.list() == there.list(open_only=True) == [run]
+        with pytest.raises(AlreadyOpen) as caught:
+            there.create(a_run(2))
+        assert caught.value.run == run
+        there.save(replace(run, worker="there-1"))
+        assert [it.worker for it in here.list()] == ["there-1"]
+
+    def test_a_run_that_a_command_goes_on_with_belongs_to_its_home_from_then_on(self, open_: Open) -> None:
+        here, there = open_("here"), open_("there")
+        run = replace(here.create(replace(a_run(1), hosted=True)), state=RunState.STOPPED)
+        here.save(run)
+        there.save(replace(run, state=RunState.QUEUED, hosted=False))
+        assert here.list() == []
+        assert [it.hosted for it in there.list(open_only=True)] == [False]
+        with pytest.raises(UsageError, match="is open for this issue on "):
+            here.create(a_run(2))
+
     def test_whoever_looks_on_sees_that_another_wrote_without_reading_again(self, open_: Open) -> None:
         writer, watcher = open_("home"), open_("watcher")
         seen = watcher.version()
