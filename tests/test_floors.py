@@ -44,6 +44,7 @@ ONLY_IN = {  # a library whose whole use is one part's affair
     "cryptography": ("workspaces/egress/authority",),
     "uvloop": ("gateway", "simulator", "web", "cli"),
     "opentelemetry": ("gateway/watching/telemetry",),
+    "cronsim": ("settings/crons", "runner/worker/ticks"),
     "rich": ("cli",),
     "click": ("cli", "__main__"),
 }
