@@ -28,7 +28,7 @@ FLOORS = {
     "stores": 2, "trackers": 2, "workspaces": 2, "transcripts": 2, "notify": 2, "prices": 2, "settings": 2, "config": 2,
     "logs": 2,
     "gateway": 3, "runner": 3, "simulator": 3,
-    "cli": 4, "demo": 4, "web": 4, "app": 4, "__main__": 4,
+    "cli": 4, "demo": 4, "serve": 4, "web": 4, "app": 4, "__main__": 4,
 }  # fmt: skip
 SEAMS = ("wire", "agents", "stores", "trackers", "workspaces", "notify")
 HANDS = {"os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "ssl", "select", "selectors", "asyncio",

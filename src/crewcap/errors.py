@@ -17,7 +17,8 @@ hold a secret.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class CrewcapError(Exception):
@@ -87,3 +88,10 @@ class InternalError(CrewcapError):
     """This cannot happen; please report it with the lines above."""
 
     code = "internal"
+
+
+def error_of(said: Mapping[str, Any]) -> CrewcapError:
+    """The error that another process told as `{"code", "message", "help"}`: its class is the one with that code."""
+    kinds = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, CrewcapError)]
+    kind = next((kind for kind in kinds if kind.code == said.get("code")), InternalError)
+    return kind(str(said.get("message", "")), help=str(said.get("help", "")))

@@ -51,9 +51,24 @@ class Home:
         return self.root / "gateway.json"
 
     @property
+    def serve_lock(self) -> Path:
+        """Held by a living `crewcap serve`, and by nothing else for longer than a look."""
+        return self.root / "serve.lock"
+
+    @property
+    def serve_note(self) -> Path:
+        """What a `crewcap serve` says of itself (JSON)."""
+        return self.root / "serve.json"
+
+    @property
     def logs(self) -> Path:
-        """Logs of the gateway."""
+        """Logs of the gateway and of `crewcap serve`."""
         return self.root / "logs"
+
+    @property
+    def serve_log(self) -> Path:
+        """What `crewcap serve`, its gateway and its worker have to say."""
+        return self.logs / "serve.log"
 
     @property
     def mirrors(self) -> Path:

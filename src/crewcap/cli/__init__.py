@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "key": Entry("crewcap.cli.key:key", "Make, list and revoke virtual keys.", "Money"),
     "price": Entry("crewcap.cli.price:price", "The price book: list, check, diff, reprice.", "Money"),
     "ledger": Entry("crewcap.cli.ledger:ledger", "Verify, reconcile and back up the books.", "Money"),
+    "serve": Entry("crewcap.cli.serve:serve", "Gateway and worker, supervised: runs without you.", "Serve"),
     "gateway": Entry("crewcap.cli.gateway:gateway", "The metering gateway alone.", "Serve"),
     "simulator": Entry("crewcap.cli.simulator:simulator", "A scripted provider on loopback.", "Serve"),
     "notify": Entry("crewcap.cli.notify:notify", "Who is told of runs and budgets; try it.", "Settings"),

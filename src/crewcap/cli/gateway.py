@@ -21,9 +21,19 @@ from crewcap.errors import CrewcapError, UsageError
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", help="How the log on stderr is written.")
 @click.option("--log-level", type=click.Choice(logs.LEVELS), help="What is logged; by default warnings, with -v info.")
 @click.option("--child", is_flag=True, hidden=True, help="Keys on stdin as one line of JSON; ends with it.")
+@click.option("--first", is_flag=True, hidden=True, help="Somebody reads what is refused: a clock in doubt is.")
 @common
 @with_call
-def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: logs.Level | None, child: bool) -> None:
+def gateway(
+    call: Call,
+    /,
+    *,
+    listen: str,
+    log_format: logs.Format,
+    log_level: logs.Level | None,
+    child: bool,
+    first: bool,
+) -> None:
     """Serve model requests on this machine, each held against its budgets before it is sent.
 
     Clients use a key of `crewcap key create`; providers' keys stay in this process. Ctrl-C lets requests that are
@@ -48,6 +58,8 @@ def gateway(call: Call, /, *, listen: str, log_format: logs.Format, log_level: l
         call.app.served = handover.settings()
         keys |= process.forget(key_variables(call.app.served))
         secrets.know(keys.values())
+        if first:
+            call.refuse_doubtful_clock()
         address = address_of(listen)
         environ, is_plain = {**call.environ, **keys}, log_format == "text"
         uvloop.run(serve(call, handover, environ, address, secrets, child=child, is_plain=is_plain))

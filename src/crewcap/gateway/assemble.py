@@ -101,8 +101,7 @@ def _terms(settings: Served) -> tuple[str, ...]:
 
 def key_variables(settings: Served) -> tuple[str, ...]:
     """Names of the environment variables that hold providers' keys."""
-    sources = [one.key for one in settings.providers.values() if one.key is not None]
-    return tuple(str(source.value) for source in sources if source.kind == "env")
+    return settings.key_variables
 
 
 def _served(settings: Served) -> list[ProviderSettings]:

@@ -25,10 +25,9 @@ from urllib.parse import quote
 
 import aiohttp
 
-from crewcap import errors
 from crewcap.config import Settings
 from crewcap.core.routing import FanOut
-from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment
+from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment, error_of
 from crewcap.gateway.assemble import key_variables, terms_needed
 from crewcap.gateway.front.fanout import Seen
 from crewcap.home import Home
@@ -37,6 +36,7 @@ START_S = 60
 ANSWER_S = 30
 END_S = 5
 LOCK_POLL_S = 0.05
+COMMAND = (sys.executable, "-P", "-m", "crewcap")  # -P: no folder `crewcap` where we stand is taken for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class GatewayHandle:
                 help="start the same command again, a run goes on where it was; logs/gateway.log may say why it ended",
             ) from error
         if "error" in answer:
-            raise _error(answer["error"])
+            raise error_of(answer["error"])
         return answer
 
 
@@ -161,7 +161,7 @@ async def attached(
     home.make()
     child: subprocess.Popen[bytes] | None = None
     async with _starting(home):
-        held = await _hold_on(await find(home, drain_s=settings.gateway.drain_s))
+        held = await hold_on(await find(home, drain_s=settings.gateway.drain_s))
         if held is not None and _differs(held[0], settings, book):
             held = await _told_to_read(held[0]), held[1]
         if held is not None and (other := _differs(held[0], settings, book)):
@@ -174,7 +174,7 @@ async def attached(
             child = _spawn(home, settings, config_path, environ)
             try:
                 await _ready(child)
-                held = await _hold_on(await find(home, drain_s=settings.gateway.drain_s))
+                held = await hold_on(await find(home, drain_s=settings.gateway.drain_s))
             except BaseException:
                 child.kill()
                 child.wait()
@@ -209,11 +209,17 @@ def _differs(found: GatewayHandle, settings: Settings, book: Callable[[], str] |
     return "prices" if book is not None and found.book != book() else ""
 
 
-class _Lease:
+class Lease:
     """The open connection that says: somebody needs this gateway."""
 
     def __init__(self, session: aiohttp.ClientSession, answer: aiohttp.ClientResponse) -> None:
         self._session, self._answer = session, answer
+
+    async def lost(self) -> None:
+        """Wait until the gateway is gone."""
+        with suppress(aiohttp.ClientError, OSError):
+            while await self._answer.content.readany():
+                pass
 
     async def close(self) -> None:
         """Need it no longer."""
@@ -221,7 +227,7 @@ class _Lease:
         await self._session.close()
 
 
-async def _hold_on(handle: GatewayHandle | None) -> tuple[GatewayHandle, _Lease] | None:
+async def hold_on(handle: GatewayHandle | None) -> tuple[GatewayHandle, Lease] | None:
     """Attach; None where there is no gateway, or one that is ending."""
     if handle is None:
         return None
@@ -230,7 +236,7 @@ async def _hold_on(handle: GatewayHandle | None) -> tuple[GatewayHandle, _Lease]
         async with asyncio.timeout(ANSWER_S):
             answer = await session.get("http://gateway/attach")
             if answer.status == 200:
-                return handle, _Lease(session, answer)
+                return handle, Lease(session, answer)
     except (aiohttp.ClientError, OSError, TimeoutError):
         pass
     await session.close()
@@ -268,7 +274,7 @@ def _spawn(
     path = home.logs / "gateway.log"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as log:
         child = subprocess.Popen(  # noqa: S603  (our own command, in this interpreter)
-            [sys.executable, "-m", "crewcap", "gateway", "--child", "--home", str(home.root), *config],
+            [*COMMAND, "gateway", "--child", "--listen", "127.0.0.1:0", "--home", str(home.root), *config],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -295,7 +301,7 @@ async def _ready(child: subprocess.Popen[bytes]) -> None:
     except ValueError:
         raise InternalError("the gateway ended while it started", help="see logs/gateway.log in the home") from None
     if "error" in said:
-        raise _error(said["error"])
+        raise error_of(said["error"])
 
 
 async def _leave(child: subprocess.Popen[bytes], handle: GatewayHandle) -> None:
@@ -322,10 +328,3 @@ def _session(gateway: GatewayHandle, *, limit_s: float | None) -> aiohttp.Client
         timeout=aiohttp.ClientTimeout(total=limit_s),
         trust_env=False,
     )
-
-
-def _error(said: Mapping[str, Any]) -> CrewcapError:
-    """The class that a code stands for."""
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CrewcapError)]
-    kind = next((kind for kind in kinds if kind.code == said.get("code")), InternalError)
-    return kind(str(said.get("message", "")), help=str(said.get("help", "")))

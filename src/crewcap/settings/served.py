@@ -88,6 +88,12 @@ class Served:
         """These values and no more."""
         return Served(**{each.name: getattr(self, each.name) for each in fields(Served)})
 
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """Names of the environment variables that hold providers' keys."""
+        sources = [one.key for one in self.providers.values() if one.key is not None]
+        return tuple(str(source.value) for source in sources if source.kind == "env")
+
     def limits(self) -> tuple[Limit, ...]:
         """The budgets as the ledger takes them."""
         source: LimitSource = "file" if self.origins.get("budgets") != DEFAULT else "default"

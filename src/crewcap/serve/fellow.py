@@ -1,0 +1,64 @@
+"""The worker's side of what a supervisor and its worker say to each other.
+
+On standard input comes one line, `{"set": [names of variables]}`: those of the environment that are set *somewhere*.
+A provider's key is none of the worker's, but which providers there are may rest on which keys there are. After that the
+input stays open for as long as the supervisor lives. On standard output goes one line: ready, or an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+from crewcap.errors import CrewcapError, UsageError
+
+SET = "set"  # what a variable holds for those who only may know that it is set
+
+
+def hand_over(names: Iterable[str], pipe: int) -> None:
+    """Write the line that a worker is told into its standard input."""
+    with os.fdopen(os.dup(pipe), "wb") as file:
+        file.write(json.dumps({"set": sorted(names)}).encode() + b"\n")
+
+
+def environ_from_stdin(own: Mapping[str, str]) -> dict[str, str]:
+    """Our environment, and in it by name what is set elsewhere; read unbuffered, that the input's end can be seen."""
+    said = bytearray()
+    while not said.endswith(b"\n"):
+        piece = os.read(sys.stdin.fileno(), 1)
+        if not piece:
+            raise UsageError("--worker is for crewcap itself", help="use: crewcap serve")
+        said += piece
+    return {**{str(name): SET for name in json.loads(said)["set"]}, **own}
+
+
+def say_ready(*, slots: int, schedules: Sequence[Mapping[str, str]] = ()) -> None:
+    """Runs are taken from now on. Of each schedule that comes next: `name` and `at` (RFC 3339)."""
+    _say({"ready": True, "pid": os.getpid(), "slots": slots, "schedules": list(schedules)})
+
+
+def say_error(error: CrewcapError) -> None:
+    """What keeps this worker from starting, in place of `say_ready`."""
+    _say({"error": {"code": error.code, "message": error.message, "help": error.help}})
+
+
+async def supervisor_gone() -> None:
+    """Wait until nobody watches over us any more."""
+    loop, gone = asyncio.get_running_loop(), asyncio.Event()
+
+    def on_readable() -> None:
+        if not os.read(sys.stdin.fileno(), 1024):
+            gone.set()
+
+    loop.add_reader(sys.stdin, on_readable)
+    try:
+        await gone.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
+def _say(value: Mapping[str, object]) -> None:
+    print(json.dumps(value), flush=True)  # noqa: T201  (the supervisor reads it)
