@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 from typing import Protocol
 
 import pytest
@@ -48,6 +50,20 @@ class OfRunBooks:
     @pytest.fixture
     def runs(self, books: RunBooks) -> RunStore:
         return books.open()
+
+
+def all_at_once(books: RunBooks, act: Callable[[RunStore, int], str]) -> set[str]:
+    """What four stores say that do the same in the same moment, each from a thread of its own."""
+    stores = [books.open() for _ in range(4)]
+    ready = Barrier(len(stores), timeout=30)
+
+    def one(number: int) -> str:
+        stores[number].list(limit=1)  # its connection is open
+        ready.wait()
+        return act(stores[number], number)
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        return set(pool.map(one, range(len(stores))))
 
 
 def queued(runs: RunStore, number: int = 1, *scopes: str) -> Run:

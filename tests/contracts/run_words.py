@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from tests.contracts.run_books import ASKED, OfRunBooks, RunBooks, asking, moved, queued
+from tests.contracts.run_books import ASKED, OfRunBooks, RunBooks, all_at_once, asking, moved, queued
 from tests.contracts.runs import NOW
 
 from crewcap.core.runs import Run, RunId, RunState, Word
@@ -62,19 +61,16 @@ class WordsContract(OfRunBooks):
 
     def test_of_many_answers_at_once_one_counts(self, books: RunBooks) -> None:
         """A command, the issue and a person in a browser, in the same moment."""
-        run = asking(books.open())
-        stores = [books.open() for _ in range(4)]
+        runs = books.open()
+        for run in [asking(runs, number) for number in range(8)]:
 
-        def answer(number: int) -> str:
-            try:
-                told = stores[number].answer(run.id, "q1", f"+{number}.00", by=f"person {number}")
-            except AlreadyAnswered as error:
-                told = error.run
-            assert told.question is not None
-            return told.question.answered_by
+            def answer(store: RunStore, number: int, run: Run = run) -> str:
+                try:
+                    return _answer(store.answer(run.id, "q1", "stop", by=f"person {number}"))[-1]
+                except AlreadyAnswered as error:
+                    return _answer(error.run)[-1]
 
-        with ThreadPoolExecutor(len(stores)) as pool:
-            assert len(set(pool.map(answer, range(len(stores))))) == 1
+            assert len(all_at_once(books, answer)) == 1
 
     def test_only_the_question_of_the_present_pause_can_be_answered(self, runs: RunStore) -> None:
         run = asking(runs)

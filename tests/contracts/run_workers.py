@@ -12,10 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.contracts.run_books import OfRunBooks, RunBooks, asking, queued
+from tests.contracts.run_books import OfRunBooks, RunBooks, all_at_once, asking, queued
 from tests.contracts.runs import NOW, a_run
 
 from crewcap.core.runs import Run, RunState
+from crewcap.errors import UsageError
 from crewcap.stores import RunStore, Tick
 from crewcap.stores.run_rows import AlreadyOpen, AlreadyTriggered
 
@@ -36,18 +37,28 @@ class WorkersContract(OfRunBooks):
         assert runs.create(replace(a_run(2), trigger=TRIGGER.replace("02", "03"))).name == "fix-login.2"
 
     def test_of_many_workers_that_see_a_tick_one_starts_its_run(self, books: RunBooks) -> None:
-        stores = [books.open() for _ in range(4)]
+        for hour in range(8):
 
-        def start(number: int) -> str:
-            wanted = replace(a_run(number, f"nightly-{number}"), trigger=TRIGGER)
-            try:
-                return stores[number].create(wanted).id
-            except AlreadyTriggered as error:
-                return error.run.id
+            def start(store: RunStore, number: int, hour: int = hour) -> str:
+                wanted = replace(a_run(hour * 10 + number, f"{hour}-{number}"), trigger=f"schedule:hourly@{hour}")
+                try:
+                    return store.create(wanted).id
+                except AlreadyTriggered as error:
+                    return error.run.id
 
-        with ThreadPoolExecutor(len(stores)) as pool:
-            assert len(set(pool.map(start, range(len(stores))))) == 1
-        assert len(stores[0].list()) == 1
+            assert len(all_at_once(books, start)) == 1
+        assert len(books.open().list()) == 8
+
+    def test_of_many_who_start_an_issue_one_does(self, books: RunBooks) -> None:
+        for number in range(8):
+
+            def start(store: RunStore, who: int, number: int = number) -> str:
+                try:
+                    return store.create(a_run(number * 10 + who, f"issue-{number}")).id
+                except UsageError:  # open here, or on another machine
+                    return ""
+
+            assert len(all_at_once(books, start) - {""}) == 1
 
     def test_runs_that_nothing_triggered_are_as_many_as_people_want(self, runs: RunStore) -> None:
         assert [queued(runs, n).name for n in (1, 2)] == ["issue-1.1", "issue-2.1"]

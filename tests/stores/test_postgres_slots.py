@@ -12,10 +12,12 @@ from tests.stores.run_books import PostgresRunBooks
 
 
 class TestPostgresSlots(SlotsContract):
-    """The suite over a database of its own."""
+    """The suite over a database whose own default is another isolation than counting needs."""
 
     @pytest.fixture
     def books(self, postgres: Server, tmp_path: Path) -> Iterator[PostgresRunBooks]:
         found = PostgresRunBooks(postgres, tmp_path)
+        ((name,),) = postgres.sql(found.url, "SELECT current_database()")
+        postgres.sql(found.url, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
         yield found
         found.end()
