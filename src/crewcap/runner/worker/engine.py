@@ -48,7 +48,7 @@ Perform = Callable[[RunId, int, str], Awaitable[str]]  # (run, attempt, step) ->
 Job = Callable[[str, str], Awaitable[None]]  # (name, key)
 
 STEPS = ("admit", "workspace", "setup", "agent", "publish", "report", "release")
-MOST_STEPS = 200  # of one attempt; more is a circle
+MOST_STEPS = 64  # of one attempt; more is a circle
 VERSION = "wf-1"
 KEPT = timedelta(days=7)  # how long the engine knows what is over
 
@@ -137,7 +137,7 @@ class Engine:
 
     async def enqueue_job(self, name: str, key: str) -> None:
         """Have a short piece of work done, once; only one that ended in error is begun again when asked for again."""
-        await self._off_loop(partial(_enqueue_again, _JOBS, f"job:{name}:{key}", name, key))
+        await self._off_loop(partial(_enqueue_again, _JOBS, _job_key(name, key), name, key))
 
     async def cancel(self, run: RunId, attempt: int) -> None:
         """End an attempt for good: here at once, elsewhere within about a second. It may be cleaning up after this."""
@@ -160,8 +160,12 @@ class Engine:
 
     async def migrate(self) -> None:
         """Make or update the engine's tables in PostgreSQL: by command, with a role that may."""
-        if self._is_postgres:
+        if not self._is_postgres:
+            return
+        try:
             await asyncio.to_thread(_migrate, database_url(self._store))
+        except Exception as error:
+            raise self._trouble(error) from error
 
     def _end_threads(self) -> None:
         if self._threads is not None:
@@ -216,11 +220,13 @@ class Engine:
             "sys_db_pool_size": 20,
             "run_migrations": not self._is_postgres,
             "use_listen_notify": False,  # it serves messages between workflows, and there are none
+            "notification_listener_polling_interval_sec": 0.25,  # asks nothing, but the end waits for it
             "application_version": VERSION,
             "executor_id": self._executor,
             "serializer": DBOSPortableJSONSerializer(),  # the default one would unpickle what a database holds
             "log_level": "WARNING",
             "enable_otlp": False,
+            "max_executor_threads": 32,  # without it, one is kept for each run that there ever was at once
             "scheduler_polling_interval_sec": 60.0,  # schedules are ours
         }
 
@@ -233,12 +239,18 @@ class Engine:
 
         @api.workflow(name="job")
         async def job(name: str, key: str) -> None:
-            await api.run_step_async({"name": "job", "preemptible": True}, self._do_job, name, key)
+            try:
+                await api.run_step_async({"name": "job", "preemptible": True}, self._do_job, name, key)
+            finally:
+                self._here.written(_job_key(name, key))
 
     async def _steps(self, api: type[DBOS], run: RunId, attempt: int) -> None:
         step = STEPS[0]
         for _ in range(MOST_STEPS):
-            step = await api.run_step_async({"name": step, "preemptible": True}, self._do_step, run, attempt, step)
+            try:
+                step = await api.run_step_async({"name": step, "preemptible": True}, self._do_step, run, attempt, step)
+            finally:
+                self._here.written(_run_key(run, attempt))
             if not step:
                 return
         log.error("run %s, attempt %d: more than %d steps", run, attempt, MOST_STEPS)
@@ -252,7 +264,7 @@ class Engine:
         return following
 
     async def _do_job(self, name: str, key: str) -> None:
-        await self._here.do(f"job:{name}:{key}", f"job:{name}:{key}", name, lambda: self._job(name, key))
+        await self._here.do(_job_key(name, key), _job_key(name, key), name, lambda: self._job(name, key))
 
     def _trouble(self, error: Exception) -> UnsafeEnvironment:
         """What a failed start means, without DBOS's words: they name a command and a setting that are not ours."""
@@ -273,6 +285,10 @@ class Engine:
 
 def _run_key(run: RunId, attempt: int) -> str:
     return f"run:{run}:{attempt}"
+
+
+def _job_key(name: str, key: str) -> str:
+    return f"job:{name}:{key}"
 
 
 def _enqueue(queue: str, key: str, *given: str | int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -31,6 +31,7 @@ class Here:
         self._under_way: dict[asyncio.Task[Any], str] = {}
         self._dropped: set[asyncio.Task[Any]] = set()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._owed: dict[str, asyncio.Future[None]] = {}  # told, and not yet written down
         self._closed = False
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -39,14 +40,25 @@ class Here:
         self._closed = False
 
     async def close(self, within_s: float) -> None:
-        """Cancel everything, wait for its end, and begin nothing more."""
+        """Cancel everything, wait until it has ended and its answers are written down, and begin nothing more."""
         self._closed = True
+        deadline = asyncio.get_running_loop().time() + within_s
         for task in self._under_way:
             task.cancel()
-        if self._under_way:
-            _, late = await asyncio.wait(self._under_way, timeout=within_s)
-            if late:
-                log.warning("%d steps did not end within %g s; they are resumed at the next start", len(late), within_s)
+        if late := await _wait(self._under_way, deadline):
+            log.warning("%d steps did not end within %g s; they are resumed at the next start", late, within_s)
+        if late := await _wait(self._owed.values(), deadline):
+            log.warning("%d steps were done and could not be written down; they are performed again", late)
+
+    def written(self, key: str) -> None:
+        """Called on DBOS's loop when an answer is where it survives, or never will be."""
+        assert self._loop is not None  # noqa: S101  (opened before DBOS is)
+        self._loop.call_soon_threadsafe(self._settle, key)
+
+    def _settle(self, key: str) -> None:
+        owed = self._owed.pop(key, None)
+        if owed is not None and not owed.done():
+            owed.set_result(None)
 
     def drop(self, key: str) -> None:
         """Cancel what is done for a workflow that has ended."""
@@ -78,7 +90,7 @@ class Here:
         self._under_way[task] = key
         try:
             async with self._turns.setdefault(turn, asyncio.Lock()):
-                return await work()
+                answer = await work()
         except asyncio.CancelledError:
             if self._is_unwanted(task):
                 return _PARKED
@@ -87,9 +99,21 @@ class Here:
         except Exception as error:
             log.exception("%s: %s failed", key, named)
             raise StepFailed(named) from error
+        else:
+            self._owed[key] = asyncio.get_running_loop().create_future()
+            return answer
         finally:
             del self._under_way[task]
             self._dropped.discard(task)
 
     def _is_unwanted(self, task: asyncio.Task[Any]) -> bool:
         return self._closed or task in self._dropped
+
+
+async def _wait(ends: Iterable[asyncio.Future[Any]], deadline: float) -> int:
+    """Wait for them until then; how many are late."""
+    waited = tuple(ends)
+    if not waited:
+        return 0
+    _, late = await asyncio.wait(waited, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+    return len(late)
