@@ -428,6 +428,13 @@ def test_slots_are_those_of_the_scope_else_of_its_kind_and_0_is_no_limit() -> No
     assert of([Scope("repo:b")]) == {}
 
 
+def test_runs_of_a_schedule_that_queue_have_one_slot_unless_more_were_said() -> None:
+    scope = Scope("workflow:a")
+    assert read(NIGHTLY).slots.slots_of([scope]) == {}
+    assert read(f"{NIGHTLY}\noverlap = 'queue'").slots.slots_of([scope]) == {scope: 1}
+    assert read(f"[slots]\n'workflow:a' = 2\n{NIGHTLY}\noverlap = 'queue'").slots.slots_of([scope]) == {scope: 2}
+
+
 def test_a_schedule_goes_by_its_own_zone_else_by_the_budgets() -> None:
     second = NIGHTLY_AGAIN.replace("name = 'a'", "name = 'b'")
     settings = read(f"[budgets]\ntimezone = 'Europe/Berlin'\n{NIGHTLY}\n{second}\ntimezone = 'Asia/Tokyo'")

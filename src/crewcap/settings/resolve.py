@@ -255,7 +255,10 @@ def _rates_of(scope: Scope, budget: BudgetFile) -> Iterator[LimitLine]:
 
 
 def _slots(written: SettingsFile) -> Slots:
-    """Slots by scope; those of a run or an issue mean nothing, because an issue has one open run."""
+    """Slots by scope; those of a run or an issue mean nothing, because an issue has one open run.
+
+    Runs of a schedule that stand one behind the other do so because their workflow has one slot.
+    """
     slots = written.slots
     named: dict[Scope, int] = {}
     for text, limit in (slots.__pydantic_extra__ or {}).items():
@@ -271,6 +274,9 @@ def _slots(written: SettingsFile) -> Slots:
         if kind == "team":
             _known(name, written.teams, here, "team")
         named[scope] = limit
+    for schedule in written.schedules:
+        if schedule.overlap == "queue":
+            named.setdefault(Scope(f"workflow:{schedule.workflow_name}"), 1)
     return Slots(all=slots.all, team=slots.team, repo=slots.repo, named=named)
 
 
