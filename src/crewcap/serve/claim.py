@@ -28,6 +28,7 @@ class Claim:
 
     home: Home
     before: Presence | None  # what another serve left when it was killed
+    has_said: bool = False
 
     def say(self, presence: Presence) -> None:
         """Write down who we are, in one step."""
@@ -35,6 +36,7 @@ class Claim:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
             json.dump(asdict(presence), file)
         fresh.replace(self.home.serve_note)
+        self.has_said = True
 
 
 @contextmanager
@@ -44,8 +46,12 @@ def claim(home: Home) -> Iterator[Claim]:
     lock = os.open(home.serve_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _take(lock, home)
-        yield Claim(home, noted(home))
-        home.serve_note.unlink(missing_ok=True)
+        claimed = Claim(home, noted(home))
+        try:
+            yield claimed
+        finally:
+            if claimed.has_said:  # else the note is still another's, whose children may be alive
+                home.serve_note.unlink(missing_ok=True)
     finally:
         os.close(lock)
 

@@ -38,6 +38,7 @@ class Patience:
     refused_s: float = 2  # after the first refusal; doubles with each
     longest_pause_s: float = 30
     look_s: float = 15  # how often a gateway is asked whether it answers
+    answer_s: float = 10  # how long one answer may take
     silent_s: float = 60  # how long it may give no answer
     hurry_s: float = 2  # what each child gets when there is no time left
 

@@ -33,8 +33,6 @@ from crewcap.serve.keeping import Keeper, Patience
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 10
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
@@ -144,7 +142,7 @@ class Supervisor:
         answered = loop.time()
         while True:
             await asyncio.sleep(self._patience.look_s)
-            if not self._gateway.is_ready or await _answers(self._presence.url):
+            if not self._gateway.is_ready or await _answers(self._presence.url, limit_s=self._patience.answer_s):
                 answered = loop.time()
             elif loop.time() - answered >= self._patience.silent_s and self._gateway.child is not None:
                 log.error("the gateway has not answered for %.0f s: it is killed", loop.time() - answered)
@@ -169,11 +167,11 @@ class Supervisor:
         log.info("ended")
 
 
-async def _answers(url: str) -> bool:
+async def _answers(url: str, *, limit_s: float) -> bool:
     """Whether a gateway answers at its address, whatever it says."""
     place = urlsplit(url)
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(limit_s):
             reader, writer = await asyncio.open_connection(place.hostname, place.port)
             try:
                 writer.write(b"GET /healthz HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n")

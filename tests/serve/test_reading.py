@@ -1,0 +1,41 @@
+"""What a supervisor knows of the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crewcap.errors import SettingsError
+from crewcap.serve.reading import read
+
+SECRET = "sk-ant-fake-never-there"
+
+
+def test_it_is_what_the_settings_say(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[providers.anthropic]\nkey = { env = "MY_KEY" }\n[serve]\nlisten = "127.0.0.1:9000"\ndrain = "3m"\n'
+        f'[slots]\nall = 3\n[repos.shop]\nurl = "{tmp_path}/shop"\n[repos."acme/api"]\nurl = "https://acme.example/api"\n'
+    )
+    found = read(file, {"HOME": str(tmp_path), "MY_KEY": SECRET})
+    assert (found.listen, found.drain_s, found.slots, found.source) == ("127.0.0.1:9000", 180, 3, str(file))
+    assert found.repositories == (f"{tmp_path}/shop",)
+    assert SECRET not in repr(found)
+
+
+def test_variables_of_keys_are_those_that_are_named_and_those_that_everybody_knows(tmp_path: Path) -> None:
+    """A key that these settings do not use is no worker's affair either."""
+    file = tmp_path / "config.toml"
+    file.write_text('[providers.anthropic]\nkey = { env = "MY_KEY" }\n')
+    found = read(file, {"HOME": str(tmp_path)}).key_variables
+    assert found[0] == "MY_KEY"
+    assert {"ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "GEMINI_API_KEY"} <= set(found)
+
+
+def test_what_is_wrong_is_said_as_it_would_be_here(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[serve]\ndrian = 1\n")
+    with pytest.raises(SettingsError, match=r"line 2: serve\.drian") as error:
+        read(file, {"HOME": str(tmp_path)})
+    assert "drain" in error.value.help
