@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Self
 
 LIMIT_S = 60
-_AGAIN_S = 1.0
 
 
 @dataclass(kw_only=True)
@@ -67,34 +66,20 @@ class Terminal:
         """Change the window's size."""
         _resize(self.master, rows, columns)
 
-    def press(self, key: str, *, until: str) -> None:
-        """Press a key until it has done something: a shell that is not yet ready for one lets it pass.
-
-        Not too often: each key that becomes a signal throws away what is on its way in and out.
-        """
-        end = time.monotonic() + LIMIT_S
-        self.type(key)
-        while not self._shows(until, _AGAIN_S):
-            assert time.monotonic() < end, f"never shown: {until!r}, but {self.shown[self._read :]!r}"
-            self.type(key)
-
     def expect(self, words: str) -> None:
         """Wait until this stands on it, after what was expected before."""
-        assert self._shows(words, LIMIT_S), f"never shown: {words!r}, but {self.shown[self._read :]!r}"
-
-    def _shows(self, words: str, limit_s: float) -> bool:
-        """Whether this is shown in time; then what stands before it is past."""
-        end = time.monotonic() + limit_s
+        end = time.monotonic() + LIMIT_S
         while (found := self.shown.find(words, self._read)) < 0:
-            if (left := end - time.monotonic()) < 0 or not self._take(left):
-                return False
+            left = end - time.monotonic()
+            assert left > 0, f"never shown: {words!r}, but {self.shown[self._read :]!r}"
+            assert self._take(left), f"not shown to the end: {words!r}, but {self.shown[self._read :]!r}"
         self._read = found + len(words)
-        return True
 
     def end(self) -> int:
         """Wait for the command's end; its exit status."""
-        while self._take(LIMIT_S):
-            pass
+        end = time.monotonic() + LIMIT_S
+        while self._take(max(0.0, end - time.monotonic())):
+            assert time.monotonic() < end, f"goes on: {self.shown[self._read :]!r}"
         return self.process.wait(LIMIT_S)
 
     def is_raw(self) -> bool:

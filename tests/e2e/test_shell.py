@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tests.e2e.conftest import Setting
 from tests.e2e.terminal import Terminal
 
 pytestmark = [pytest.mark.agent, pytest.mark.sandbox]
+CTRL_C, CTRL_Z = "\x03", "\x1a"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,11 @@ def test_a_command_that_is_not_in_there_is_said_in_one_line_and_the_status_is_a_
 
 
 def test_at_a_terminal_there_is_a_real_one_inside(machine: Bench) -> None:
-    """Job control, Ctrl-C, a name, the size, and the prompt says where one is."""
+    """Job control, Ctrl-C, a name, the size, and the prompt says where one is.
+
+    The job starts nothing: a shell that Ctrl-Z meets while it starts a program (by vfork) waits for that one, which is
+    stopped, and never stops itself. It says when it was woken: before, Ctrl-C would be for the shell around it.
+    """
     with at_a_terminal(machine, rows=30, columns=100) as terminal:
         terminal.expect("[fix-login.1]")
         assert terminal.is_raw()
@@ -100,13 +106,15 @@ def test_at_a_terminal_there_is_a_real_one_inside(machine: Bench) -> None:
         terminal.resize(40, 120)
         terminal.type("stty size\r")
         terminal.expect("40 120")
-        terminal.type("sh -c \"echo rea''dy; sleep 600\"\r")
+        terminal.type("sh -c \"trap 'echo wo''ken' CONT; echo rea''dy; while :; do read key; done\"\r")
         terminal.expect("ready\n")
-        terminal.press("\x1a", until="Stopped")
+        terminal.type(CTRL_Z)
+        terminal.expect("Stopped")
         terminal.expect("[fix-login.1]")
         terminal.type("fg\r")
-        terminal.expect("sleep 600")
-        terminal.press("\x03", until="[fix-login.1]")
+        terminal.expect("woken\n")
+        terminal.type(CTRL_C)
+        terminal.expect("[fix-login.1]")
         terminal.type("echo ended $?\r")
         terminal.expect("ended 130")
         terminal.type("exit 5\r")
@@ -115,12 +123,13 @@ def test_at_a_terminal_there_is_a_real_one_inside(machine: Bench) -> None:
 
 
 def test_a_closed_terminal_ends_everything_in_there(machine: Bench) -> None:
-    with at_a_terminal(machine, "--", "sleep", "613") as terminal:
-        until(lambda: _sleeps("613"), "it sleeps in there")
+    long = f"613.{os.getpid()}"  # nobody else's on this machine
+    with at_a_terminal(machine, "--", "sleep", long) as terminal:
+        until(lambda: _sleeps(long), "it sleeps in there")
         terminal.process.terminate()
         assert terminal.end() > 128
         assert not terminal.is_raw()
-    until(lambda: not _sleeps("613"), "nothing is left")
+    until(lambda: not _sleeps(long), "nothing is left")
 
 
 def _sleeps(seconds: str) -> bool:

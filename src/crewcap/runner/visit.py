@@ -51,8 +51,9 @@ def _program() -> str:
 
 async def _carry(child: Child, *, terminal: bool) -> None:
     """Carry what is typed in and what is said out, until nothing more is said."""
-    feeding = asyncio.create_task(_feed(child, framed=terminal))
-    with _resizing(child) if terminal else contextlib.nullcontext():
+    window = _Window(child) if terminal else None
+    feeding = asyncio.create_task(_feed(child, window))
+    with _resizing(window) if window else contextlib.nullcontext():
         try:
             await asyncio.gather(_pour(child.stdout, 1), _pour(child.stderr, 2))
         finally:
@@ -72,13 +73,15 @@ def _write(descriptor: int, chunk: bytes) -> None:
         chunk = chunk[os.write(descriptor, chunk) :]
 
 
-async def _feed(child: Child, *, framed: bool) -> None:
-    """Pass on what comes on our stdin, to its end."""
+async def _feed(child: Child, window: _Window | None) -> None:
+    """Pass on what comes on our stdin, to its end; behind the size that its window had by then."""
     if child.stdin is None:
         return
     with contextlib.suppress(ConnectionError):
         while chunk := await _read(0):
-            child.stdin.write(_frame(TYPED, chunk) if framed else chunk)
+            if window:
+                window.tell()
+            child.stdin.write(_frame(TYPED, chunk) if window else chunk)
             await child.stdin.drain()
         child.stdin.close()
 
@@ -118,18 +121,28 @@ def _raw(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
+class _Window:
+    """The size of our terminal, as far as the one inside has been told."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._told: tuple[int, int] | None = None
+
+    def tell(self) -> None:
+        """Tell it where it has changed. A key may overtake the signal that says so."""
+        rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
+        stdin = self._child.stdin
+        if (rows, columns) != self._told and stdin is not None and not stdin.is_closing():
+            stdin.write(_frame(RESIZED, SIZE.pack(rows, columns)))
+            self._told = rows, columns
+
+
 @contextmanager
-def _resizing(child: Child) -> Iterator[None]:
+def _resizing(window: _Window) -> Iterator[None]:
     """The terminal inside has the size of ours, now and whenever that changes."""
     loop = asyncio.get_running_loop()
-
-    def tell() -> None:
-        rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
-        if child.stdin is not None and not child.stdin.is_closing():
-            child.stdin.write(_frame(RESIZED, SIZE.pack(rows, columns)))
-
-    tell()
-    loop.add_signal_handler(signal.SIGWINCH, tell)
+    window.tell()
+    loop.add_signal_handler(signal.SIGWINCH, window.tell)
     try:
         yield
     finally:
