@@ -51,6 +51,11 @@ class Home:
         return self.root / "gateway.json"
 
     @property
+    def engine(self) -> Path:
+        """What the engine of unattended runs knows; no part of the books, and never needed to read them."""
+        return self.root / "engine.db"
+
+    @property
     def serve_lock(self) -> Path:
         """Held by a living `crewcap serve`, and by nothing else for longer than a look."""
         return self.root / "serve.lock"

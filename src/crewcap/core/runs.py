@@ -253,9 +253,12 @@ class Run:
     worker: str = ""  # which one does, or did last
     seconds_before: float = 0.0  # of its agent, before a person last had it go on: each go has its whole time
     turns_before: int = 0
+    stumbles: int = 0  # steps of ours that failed in a way of their own
     attempt: int = 1  # the engine's go at it; rises when it is gone on with
     priority: int = 0
     hours: str = ""  # when it may start, "20:00-07:00"
+    is_alone: bool = False  # its workflow has one place for all its runs
+    queued_at: datetime | None = None  # this time
     queued_for: str = ""  # why it does not start yet
     position: int = 0  # in the queue; 0 = not in it
     opens_at: datetime | None = None  # when what it waits for is expected to be there

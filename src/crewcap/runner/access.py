@@ -27,10 +27,12 @@ class Access:
     secret: str = field(repr=False)
 
 
-def scopes_of(issue: Issue, *, run: str, repo: str, user: str, teams: tuple[str, ...]) -> tuple[Scope, ...]:
+def scopes_of(
+    issue: Issue, *, run: str, repo: str, user: str, teams: tuple[str, ...], workflow: str = ""
+) -> tuple[Scope, ...]:
     """Every scope that a run's money is spent for, the narrowest first (MONEY 4)."""
-    named = (Scope(f"run:{run}"), Scope(f"issue:{issue.scope_name}"), Scope(f"repo:{repo}"))
-    return lineage(KeyId(""), named, user=user, teams=teams)[1:]
+    named = [f"run:{run}", f"issue:{issue.scope_name}", f"repo:{repo}", *([f"workflow:{workflow}"] if workflow else [])]
+    return lineage(KeyId(""), tuple(map(Scope, named)), user=user, teams=teams)[1:]
 
 
 def scopes_kept(ledger: Ledger, run: Run) -> tuple[Scope, ...]:

@@ -16,6 +16,7 @@ from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError
 from crewcap.gateway.client import GatewayHandle
 from crewcap.gateway.front.fanout import Seen
+from crewcap.gateway.lifeline import Lifeline
 from crewcap.runner.process import Site
 from crewcap.workspaces import Outlet
 
@@ -98,6 +99,24 @@ class Doors:
         """Why the gateway froze the provider, if it did."""
         troubles = (await self.gateway.status())["frozen"]
         return str(troubles[0]["reason"]) if troubles else ""
+
+
+class LastingDoors(Doors):
+    """Doors of whichever gateway the home has: one that ends is followed by another."""
+
+    def __init__(self, lifeline: Lifeline) -> None:
+        self._lifeline = lifeline
+        self._generation = 0  # of the gateway behind the last door
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the gateway behind the last door is gone."""
+        return bool(self._generation) and not (self._lifeline.is_up and self._lifeline.generation == self._generation)
+
+    async def ready(self) -> None:
+        """Wait for a gateway; the next door leads to it."""
+        self.gateway = await self._lifeline.ready()
+        self._generation = self._lifeline.generation
 
 
 def _passable_folder() -> Path:

@@ -7,6 +7,7 @@ import uuid
 from datetime import datetime
 
 from crewcap.agents.find import Found
+from crewcap.core.budget import Scope
 from crewcap.core.limits import used_up
 from crewcap.core.runs import Run, RunId, RunState
 from crewcap.errors import MoneyRefused
@@ -20,7 +21,9 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TIME_LETTERS, _RANDOM_LETTERS = 10, 10
 
 
-def write_down(order: Order, plan: Plan, found: Found, *, hosted: bool = False, trigger: str = "") -> Run:
+def write_down(
+    order: Order, plan: Plan, found: Found, *, hosted: bool = False, trigger: str = "", is_alone: bool = False
+) -> Run:
     """Store a new run of this plan; `AlreadyOpen` and `AlreadyTriggered` carry the one that is there.
 
     A hosted run is a worker's; any other is ours from its first moment. `MoneyRefused` where a limit of runs or hours
@@ -56,7 +59,12 @@ def write_down(order: Order, plan: Plan, found: Found, *, hosted: bool = False, 
             scopes=_scopes(plan),
             user=plan.user,
             trust=order.trust,
+            workflow=plan.workflow,
+            priority=plan.priority,
+            hours=plan.hours,
             trigger=trigger,
+            is_alone=is_alone,
+            queued_at=order.clock(),
             hosted=hosted,
         )
     )
@@ -64,13 +72,17 @@ def write_down(order: Order, plan: Plan, found: Found, *, hosted: bool = False, 
 
 def _scopes(plan: Plan) -> tuple[str, ...]:
     """Every scope that the run counts in, but for its own."""
-    scopes = scopes_of(plan.issue, run="", repo=plan.repo, user=plan.user, teams=plan.teams)
+    scopes = _lineage(plan)
     return tuple(scope for scope in scopes if not scope.startswith("run:"))
+
+
+def _lineage(plan: Plan) -> tuple[Scope, ...]:
+    return scopes_of(plan.issue, run="", repo=plan.repo, user=plan.user, teams=plan.teams, workflow=plan.workflow)
 
 
 def _full(order: Order, plan: Plan) -> tuple[str, str] | None:
     """Which count of runs or hours is used up, in words; none for an issue that has an open run to be gone on with."""
-    scopes = scopes_of(plan.issue, run="", repo=plan.repo, user=plan.user, teams=plan.teams)
+    scopes = _lineage(plan)
     full = [count for count in order.ledger.counts(scopes) if count.kind != "tokens" and not count.left]
     issue = (plan.issue.tracker, plan.issue.key)
     if not full or any(

@@ -60,6 +60,8 @@ def prepare_again(house: House, run: Run) -> Job:
         timeout_s=run.timeout_s,
         sandbox=run.sandbox,
         user=run.user,
+        workflow=run.workflow,
+        is_again=True,
         login=login_here(),
     )
     job = prepare(house, replace(run.issue, cap=None), tracker_of(run.issue), asked, repo=run.repo_path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from crewcap.core.budget import Balance, Scope
+from crewcap.core.hours import Hours
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice
 from crewcap.core.routing import Occasion, Route, bind_cap, choose, insist
@@ -39,6 +40,10 @@ class Asked:
     sandbox: str = ""
     login: str = ""  # whom the system knows at the keyboard
     user: str = ""  # where that is known already: of a run that is there, of a schedule
+    workflow: str = ""  # what the run is one of
+    priority: int | None = None
+    hours: Hours | None = None  # when it may start
+    is_again: bool = False  # a run that is there: its cap was bound when it was written down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,9 @@ class Plan:
     teams: tuple[str, ...]
     balances: tuple[Balance, ...]  # what is left where it matters, before the run
     sandbox: str  # as asked for: auto, or a rung
+    workflow: str = ""
+    priority: int = 0
+    hours: str = ""  # when it may start
     card: RateCard | None = None  # the model's prices
 
     @property
@@ -81,13 +89,15 @@ def make_plan(
     user = asked.user or _user_of(settings, ledger, issue, asked)
     teams = tuple(dict.fromkeys((*settings.team_of(user), *([project.team] if project.team else []))))
     issue_cap = min(settings.defaults.issue_cap, project.issue_cap or settings.defaults.issue_cap)
-    balances = _balances(ledger, scopes_of(issue, run="", repo=repo, user=user, teams=teams), issue, issue_cap)
+    balances = _balances(
+        ledger, scopes_of(issue, run="", repo=repo, user=user, teams=teams, workflow=asked.workflow), issue, issue_cap
+    )
     route = _route(settings, issue, repo, balances, asked)
     default, whose = settings.defaults.cap, "your default"
     if project.cap is not None and project.cap < default:
         default, whose = project.cap, "the repository's own cap"
     cap, because = bind_cap(default=default, whose=whose, route=route, issue=issue, asked=asked.cap, budgets=balances)
-    if not cap:
+    if not cap and not asked.is_again:
         tightest = min(balances, key=lambda balance: balance.left)
         raise MoneyRefused(
             f"nothing was started: {cap.show()} is {because}",
@@ -107,6 +117,9 @@ def make_plan(
         teams=teams,
         balances=balances,
         sandbox=asked.sandbox or settings.defaults.sandbox,
+        workflow=asked.workflow,
+        priority=route.priority if asked.priority is None else asked.priority,
+        hours=str(asked.hours or route.hours or ""),
         card=book.card(PROVIDER, route.model, at=now),
     )
 

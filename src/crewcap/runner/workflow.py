@@ -20,7 +20,7 @@ import signal
 from types import TracebackType
 from typing import Any, Self
 
-from crewcap.core.runs import AT_WORK, Run, RunEvent, RunState, Verdict
+from crewcap.core.runs import AT_WORK, Run, RunEvent, RunState, Verdict, Word
 from crewcap.runner.finishing import finish
 from crewcap.runner.fitting import recall
 from crewcap.runner.moments import Ended
@@ -31,6 +31,7 @@ from crewcap.runner.record import FINAL, Record, Tools
 from crewcap.runner.working import put_to_work
 
 _COUNT_S = 0.5
+_BEFORE_WORK = frozenset({RunState.QUEUED, RunState.PREPARING})
 
 
 class Workflow:
@@ -39,7 +40,7 @@ class Workflow:
     def __init__(self, *, tools: Tools, plan: Plan, run: Run, say: str = "") -> None:
         self.record = Record(tools=tools, plan=plan, run=run)
         if say:
-            self.record.messages.append(say)  # a person's words for a run that is gone on with
+            self.record.add_word(Word(seq=0, at=tools.clock(), kind="say", text=say))
         self._task: asyncio.Task[Any] | None = None  # the step that is being taken
         self._counting: asyncio.Task[None] | None = None
 
@@ -52,6 +53,7 @@ class Workflow:
         record, tools = self.record, self.record.tools
         pid, started = myself()
         record.keep(owner_pid=pid, owner_started=started, signal=0)
+        record.listen()
         self._counting = asyncio.create_task(self._watch())
         if self.run.state in AT_WORK and self.run.is_prepared and tools.tree.is_there(tools.site):
             await tools.tree.take_over(tools.site)
@@ -77,15 +79,16 @@ class Workflow:
 
     async def step(self) -> None:
         """What the run's state calls for, to its end; whoever interrupts it before it can cost anything stops it."""
+        if self.record.interrupts and self.run.state in _BEFORE_WORK:
+            self._stop_early()
+            return
         self._task = asyncio.current_task()
         try:
             await self._step()
         except asyncio.CancelledError:
             if not self.record.interrupts:
                 raise
-            self.record.move(
-                RunEvent.STOP, verdict=Verdict.CANCELLED, reason="interrupted before it could cost anything"
-            )
+            self._stop_early()
         finally:
             self._task = None
 
@@ -103,16 +106,27 @@ class Workflow:
             self.record.hurry.set()
         self._give_up_waiting()
 
+    @property
+    def has_agent(self) -> bool:
+        """Whether its agent is at work now."""
+        return self._task is not None and self.run.state == RunState.RUNNING
+
     def leave(self) -> None:
         """End the agent and let the run stand where it is, for whoever goes on with it; nothing of it is decided."""
         self.record.is_leaving = True
 
     def _give_up_waiting(self) -> None:
         """End what is ours and takes long; the agent is ended by whoever watches it."""
-        if self.run.state in {RunState.QUEUED, RunState.PREPARING} and self._task is not None:
+        if self.run.state in _BEFORE_WORK and self._task is not None:
             self._task.cancel()
         if self.record.checking is not None:
             self.record.checking.cancel()
+
+    def _stop_early(self) -> None:
+        """Its agent has not begun, or not begun again."""
+        began = self.run.epoch > 1
+        reason = "interrupted before its agent went on" if began else "interrupted before it could cost anything"
+        self.record.move(RunEvent.STOP, verdict=Verdict.CANCELLED, reason=reason)
 
     async def _step(self) -> None:
         record = self.record

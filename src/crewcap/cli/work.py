@@ -1,0 +1,48 @@
+"""The worker of `crewcap serve`: a process of its own, without a provider's key, that ends when its supervisor does."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from functools import partial
+
+from crewcap.cli.context import Call
+from crewcap.cli.telling import tell_of
+from crewcap.runner.worker.worker import Duties, Worker
+from crewcap.serve import fellow
+
+_NEXT = 20
+_UNLIMITED = 1_000
+
+
+def work(call: Call, *, slots: int | None) -> int:
+    """Carry out runs until told to drain."""
+    return asyncio.run(_work(call, slots=slots))
+
+
+async def _work(call: Call, *, slots: int | None) -> int:
+    settings = call.app.settings
+    at_once = slots or settings.slots.all
+    duties = Duties(rested=partial(tell_of, call))
+    worker = Worker(call.app, duties, runs_at_once=at_once or _UNLIMITED)
+    told, hurry = _told_to_end()
+    await worker.start()
+    upcoming = [{"at": at.isoformat(timespec="minutes"), "name": name} for at, name in worker.clockwork.upcoming()]
+    fellow.say_ready(slots=at_once, schedules=upcoming[:_NEXT])
+    await told.wait()
+    await worker.drain(within_s=settings.serve.drain_s, hurry=hurry)
+    return 0
+
+
+def _told_to_end() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set at the first signal or when the supervisor is gone, and at the second signal."""
+    loop, told, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if told.is_set() else told).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    alone = asyncio.ensure_future(fellow.supervisor_gone())
+    alone.add_done_callback(lambda _: told.set())
+    return told, hurry

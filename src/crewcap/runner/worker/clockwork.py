@@ -1,0 +1,141 @@
+"""Schedules at work: each due time becomes at most one run, with any number of workers and through any restart.
+
+Every worker reckons the same ticks and asks the engine for the same job, `tick NAME@TIME`, which exists once. The job
+makes the run, and the run carries the tick as its trigger, which the books have once. What came of each tick is noted;
+the newest note is where the next look begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from crewcap.core.runs import Issue, Run
+from crewcap.core.schedules import NO_JITTER, OpenRun, due, in_the_way, starts_at
+from crewcap.errors import CrewcapError, UsageError
+from crewcap.runner import entry, jobs
+from crewcap.runner.house import House
+from crewcap.runner.plan import Asked
+from crewcap.runner.worker.engine import Engine
+from crewcap.runner.worker.ticks import Cron
+from crewcap.settings.models import ScheduleFile
+from crewcap.stores import Tick
+from crewcap.stores.run_rows import AlreadyOpen, AlreadyTriggered
+from crewcap.trackers.issue_text import title_of
+from crewcap.trackers.prompts import Prompts
+from crewcap.workspaces.sandbox.ladder import choose
+
+log = logging.getLogger(__name__)
+
+JOB = "tick"
+_MOST_OPEN = 10_000
+_FARTHEST = timedelta(days=366)
+
+
+@dataclass(slots=True, kw_only=True)
+class Clockwork:
+    """The schedules of one home's settings."""
+
+    house: House
+    engine: Engine
+
+    async def look(self) -> None:
+        """Ask for a job for each tick that has begun."""
+        for schedule in self.house.settings.schedules:
+            await self._look_at(schedule)
+
+    def upcoming(self) -> list[tuple[datetime, str]]:
+        """When each schedule comes next, soonest first."""
+        now = self.house.clock()
+        found = [(schedule, self._cron(schedule).next(now)) for schedule in self.house.settings.schedules]
+        return sorted((starts_at(each.name, at, _jitter(each)), each.name) for each, at in found)
+
+    async def make(self, key: str) -> None:
+        """The job: the run of one tick, `NAME@TIME`."""
+        name, _, at_text = key.rpartition("@")
+        at = datetime.fromisoformat(at_text)
+        schedule = next((each for each in self.house.settings.schedules if each.name == name), None)
+        if schedule is None:
+            return
+        tick = await asyncio.to_thread(self._made, schedule, at)
+        self.house.runs.note_tick(tick)
+        log.info("schedule %s, %s: %s", name, at_text, tick.run or tick.note)
+
+    async def _look_at(self, schedule: ScheduleFile) -> None:
+        now, runs = self.house.clock(), self.house.runs
+        newest = next(iter(runs.ticks(schedule.name)), None)
+        if newest is None:  # seen for the first time: nothing was promised before
+            runs.note_tick(Tick(schedule=schedule.name, at=now, note="first seen"))
+            return
+        ticks = self._cron(schedule).between(max(newest.at, now - _FARTHEST), now)
+        found = due(newest.at, now, ticks, schedule=schedule.name, catch_up=schedule.catch_up, jitter=_jitter(schedule))
+        for at in found.missed:
+            runs.note_tick(Tick(schedule=schedule.name, at=at, note="missed: nothing was serving"))
+        for at in found.run:
+            await self.engine.enqueue_job(JOB, f"{schedule.name}@{at.isoformat()}")
+
+    def _cron(self, schedule: ScheduleFile) -> Cron:
+        return Cron.parse(schedule.cron, schedule.timezone or self.house.settings.timezone)
+
+    def _made(self, schedule: ScheduleFile, at: datetime) -> Tick:
+        """Write the run down; what came of it. It blocks."""
+        prefix = f"schedule:{schedule.name}@"
+        mine = [run for run in self.house.runs.list(limit=_MOST_OPEN, open_only=True) if run.trigger.startswith(prefix)]
+        trigger = prefix + at.astimezone(UTC).isoformat()
+        if done := next((run for run in mine if run.trigger == trigger), None):
+            return Tick(schedule=schedule.name, at=at, run=done.id)
+        open_runs = [OpenRun(name=run.name, state=run.state) for run in mine]
+        if why := in_the_way(schedule.overlap, open_runs):
+            return Tick(schedule=schedule.name, at=at, note=f"left out: {why}")
+        try:
+            return Tick(schedule=schedule.name, at=at, run=self._written(schedule, at, trigger).id)
+        except (AlreadyTriggered, AlreadyOpen) as already:
+            return Tick(schedule=schedule.name, at=at, run=already.run.id)
+        except CrewcapError as error:
+            log.warning("schedule %s: %s", schedule.name, error.message)
+            return Tick(schedule=schedule.name, at=at, note=f"failed: {error.message}")
+
+    def _written(self, schedule: ScheduleFile, at: datetime, trigger: str) -> Run:
+        house = self.house
+        asked = Asked(
+            agent=schedule.agent or "",
+            model=schedule.model or "",
+            user=house.settings.defaults.user or "unknown",
+            workflow=schedule.workflow_name,
+            priority=schedule.priority,
+            hours=schedule.hours,
+        )
+        job = jobs.prepare(house, self._issue(schedule, at), Prompts(), asked, repo=schedule.repo)
+        sandbox = choose(job.plan.sandbox, state=house.home.root)  # type: ignore[arg-type]  # settings checked it
+        order = jobs.make_order(house, job, sandbox, tell=lambda _: None, keys={})
+        alone = schedule.overlap != "allow"
+        return entry.write_down(order, job.plan, job.found, hosted=True, trigger=trigger, is_alone=alone)
+
+    def _issue(self, schedule: ScheduleFile, at: datetime) -> Issue:
+        """What is asked; each tick is an issue of its own, with a lifetime budget of its own."""
+        words = schedule.prompt or self._read(schedule)
+        return Issue(
+            tracker="schedule",
+            key=f"{schedule.name}-{at.astimezone(UTC):%Y%m%d-%H%M}",
+            title=title_of(words) or schedule.name,
+            body=words,
+            cap=schedule.cap,
+            source=f"schedule {schedule.name}",
+        )
+
+    def _read(self, schedule: ScheduleFile) -> str:
+        folder = self.house.config_path.parent if self.house.config_path else Path.cwd()
+        path = folder / Path(schedule.prompt_file or "").expanduser()
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"schedule {schedule.name}: {path} cannot be read: {error}", help="mend prompt_file"
+            ) from None
+
+
+def _jitter(schedule: ScheduleFile) -> timedelta:
+    return timedelta(seconds=schedule.jitter_s) if schedule.jitter_s else NO_JITTER
