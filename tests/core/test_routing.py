@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from crewcap.core.budget import ALL, Balance, Scope
+from crewcap.core.hours import Hours
 from crewcap.core.money import ZERO, Money
 from crewcap.core.routing import Occasion, Route, Rule, bind_cap, choose, insist
 from crewcap.core.runs import Issue
@@ -54,6 +55,13 @@ def test_the_first_rule_that_matches_wins_and_is_named() -> None:
     route = choose(rules, occasion(labels=("bug", "Hard")), defaults=DEFAULTS)
     assert (route.model, route.effort, route.cap, route.max_turns) == ("opus", "high", usd(8), 40)
     assert route.because == 'route "hard-ones": label hard'
+
+
+def test_a_rule_may_say_when_and_how_early_a_run_has_its_turn() -> None:
+    night = Hours.parse("20:00-07:00")
+    route = choose((Rule(label=("chore",), priority=-10, hours=night),), occasion(labels=("chore",)), defaults=DEFAULTS)
+    assert (route.priority, route.hours) == (-10, night)
+    assert (DEFAULTS.priority, DEFAULTS.hours) == (0, None)
 
 
 def test_what_a_rule_does_not_say_stays_at_the_defaults() -> None:

@@ -112,6 +112,11 @@ def test_it_may_not_raise_one(text: str) -> None:
         ("[defaults]\nmodel = 'opus'", "defaults.model"),
         ("[[routes]]\nname = 'hard'\nmodel = 'opus'", "routes[0].model"),
         ("[[routes]]\nname = 'hard'\nagent = 'claude'", "routes[0].agent"),
+        ("[[routes]]\nname = 'hard'\npriority = 100", "routes[0].priority"),
+        ("[[routes]]\nname = 'hard'\nhours = '00:00-23:59'", "routes[0].hours"),
+        ("[slots]\nrepo = 100", "slots"),
+        ("[serve]\nlisten = '0.0.0.0:80'", "serve"),
+        ("[defaults]\nretention = '1s'", "defaults.retention"),
     ],
 )
 def test_it_may_not_touch_what_costs_money_holds_secrets_or_guards_the_machine(text: str, key: str) -> None:
