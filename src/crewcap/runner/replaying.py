@@ -8,6 +8,7 @@ whether the workspace changed by anything but an edit.
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,11 +70,13 @@ def replay(
 
 def events_of(transcript: Path, adapter: AgentAdapter) -> Iterator[AgentEvent] | None:
     """What an agent said, from the lines that were kept; None where they are gone."""
-    return _events(transcript, adapter) if transcript.is_file() else None
+    packed = transcript.with_name(f"{transcript.name}.gz")  # as house-keeping leaves it
+    kept = next((path for path in (transcript, packed) if path.is_file()), None)
+    return _events(kept, adapter) if kept is not None else None
 
 
-def _events(transcript: Path, adapter: AgentAdapter) -> Iterator[AgentEvent]:
-    with transcript.open("rb") as lines:
+def _events(kept: Path, adapter: AgentAdapter) -> Iterator[AgentEvent]:
+    with gzip.open(kept, "rb") if kept.suffix == ".gz" else kept.open("rb") as lines:
         while line := lines.readline(_LONGEST_LINE):
             yield from adapter.read(line)
 

@@ -23,7 +23,15 @@ from crewcap.workspaces.repository.git import FETCH, LONG_S, Git, GitFailed
 from crewcap.workspaces.repository.packs import Damaged, weigh
 from crewcap.workspaces.repository.remaking import Remade, Remaking
 from crewcap.workspaces.repository.repositories import BRANCH_PREFIX, Base, file_address
-from crewcap.workspaces.repository.review import NoChange, Returned, Spurned, read_bundle, read_numstat, read_raw_diff
+from crewcap.workspaces.repository.review import (
+    Bundle,
+    NoChange,
+    Returned,
+    Spurned,
+    read_bundle,
+    read_numstat,
+    read_raw_diff,
+)
 from crewcap.workspaces.repository.signing import Signer
 
 MOST_BYTES = 256 << 20
@@ -31,6 +39,7 @@ _MOST_UNPACKED = 4 << 30
 _MOST_NAMES = 256 << 20
 SCRATCH = ".scratch-"
 _INCOMING = f"refs/{BRANCH_PREFIX}/incoming"
+_ORIGINAL, _SAVED = f"refs/{BRANCH_PREFIX}/original", f"refs/{BRANCH_PREFIX}/saved"
 _CHECKED = (
     *("-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true"),
     *("-c", "fetch.fsck.badFilemode=error"),  # which git only mentions, and other programs read in their own way
@@ -54,17 +63,39 @@ class Intake:
         """Take it in, or say why not."""
         if not bundle:
             return NoChange()
+        head = self._head(bundle, most_bytes)
+        if isinstance(head, Spurned):
+            return head
+        try:
+            return self._take(bundle, head.refs)
+        except GitFailed as failed:
+            return Spurned(f"what came back was refused: {failed.message}")
+
+    def save(self, bundle: bytes, *, most_bytes: int = MOST_BYTES) -> tuple[str, ...] | Spurned:
+        """Keep each tip whose files are not in the mirror yet as it is, under a ref of its own; those refs.
+
+        For what lies in a workspace that is about to be removed: the branch and what is known of the run stay as they
+        are.
+        """
+        if not bundle:
+            return ()
+        head = self._head(bundle, most_bytes)
+        if isinstance(head, Spurned):
+            return head
+        try:
+            return self._save(bundle, head.refs)
+        except GitFailed as failed:
+            return Spurned(f"what came back was refused: {failed.message}")
+
+    def _head(self, bundle: bytes, most_bytes: int) -> Bundle | Spurned:
+        """What it says that it brings; a reason where git is not even asked to unpack it."""
         if len(bundle) > most_bytes:
             return Spurned(f"what came back is larger than {most_bytes >> 20} MiB")
         head = read_bundle(bundle)
         if isinstance(head, Spurned):
             return head
-        if reason := self._too_heavy(bundle, head.size):
-            return Spurned(reason)
-        try:
-            return self._take(bundle, head.refs)
-        except GitFailed as failed:
-            return Spurned(f"what came back was refused: {failed.message}")
+        reason = self._too_heavy(bundle, head.size)
+        return Spurned(reason) if reason else head
 
     def _take(self, bundle: bytes, refs: Mapping[str, str]) -> Returned | NoChange | Spurned:
         with self._scratch() as scratch:
@@ -72,11 +103,43 @@ class Intake:
             work = self._work(scratch, tips)
             if not work:
                 return NoChange()
-            names = ("ls-tree", "-r", "-z", "--name-only", "--full-tree", work[0])
-            if self.git.count(scratch, *names, of=b"\0", most_bytes=_MOST_NAMES) is None:
-                return Spurned(f"its files have more than {_MOST_NAMES >> 20} MiB of names")
+            if reason := self._too_many_names(scratch, work[0]):
+                return Spurned(reason)
             self._fetch(scratch, work[0])
         return self._accept(left_behind=len(work) - 1)
+
+    def _save(self, bundle: bytes, refs: Mapping[str, str]) -> tuple[str, ...] | Spurned:
+        saved: list[str] = []
+        with self._scratch() as scratch:
+            known = self._known_trees()
+            for tip in self._unpack(scratch, bundle, refs):
+                commit = self.git.inside(scratch, "rev-parse", "--verify", f"{tip}^{{commit}}").text
+                tree = self.git.inside(scratch, "rev-parse", "--verify", f"{commit}^{{tree}}").text
+                if tree in known:
+                    continue
+                if reason := self._too_many_names(scratch, tip):
+                    return Spurned(reason)
+                ref = f"{_SAVED}/{self.branch}/{commit}"
+                self._fetch(scratch, tip, to=ref)
+                known.add(tree)
+                saved.append(ref)
+        return tuple(saved)
+
+    def _known_trees(self) -> set[str]:
+        """What the branch is and was made of, what it followed from, and what was kept under other names."""
+        listed = self.git.inside(self.mirror, "for-each-ref", "--format=%(refname)", *self._kept_as()).text.split()
+        bounds = (*listed, f"^{self.base.commit}") if listed else ()
+        trees = self.git.inside(self.mirror, "log", "--format=%T", *bounds).text.split() if bounds else []
+        return {*trees, self._tree(self.base.commit)}
+
+    def _kept_as(self) -> tuple[str, ...]:
+        return (f"refs/heads/{self.branch}", f"{_ORIGINAL}/{self.branch}/", f"{_SAVED}/{self.branch}/")
+
+    def _too_many_names(self, scratch: Path, tip: str) -> str:
+        names = ("ls-tree", "-r", "-z", "--name-only", "--full-tree", tip)
+        if self.git.count(scratch, *names, of=b"\0", most_bytes=_MOST_NAMES) is None:
+            return f"its files have more than {_MOST_NAMES >> 20} MiB of names"
+        return ""
 
     def _too_heavy(self, bundle: bytes, head_bytes: int) -> str:
         """Why git is not even asked to unpack it; empty = it may be."""
@@ -121,9 +184,9 @@ class Intake:
                 kept.append(name)
         return kept
 
-    def _fetch(self, scratch: Path, tip: str) -> None:
+    def _fetch(self, scratch: Path, tip: str, *, to: str = _INCOMING) -> None:
         """Into the mirror, with every new object checked."""
-        where = (f"--git-dir={self.mirror}", *FETCH, file_address(scratch), f"+{tip}:{_INCOMING}")
+        where = (f"--git-dir={self.mirror}", *FETCH, file_address(scratch), f"+{tip}:{to}")
         self.git.run(*_CHECKED, *where, limit_s=LONG_S)
 
     def _accept(self, *, left_behind: int) -> Returned | NoChange:
@@ -156,7 +219,7 @@ class Intake:
             made = remaking.remake(tip, base=self.base.commit)
             if self._follows(self.mirror, later=made.tip, earlier=start):
                 return made
-        self.git.inside(self.mirror, "update-ref", f"refs/{BRANCH_PREFIX}/original/{self.branch}/{tip}", tip)
+        self.git.inside(self.mirror, "update-ref", f"{_ORIGINAL}/{self.branch}/{tip}", tip)
         words = ("commit-tree", self._tree(tip), "-p", start, "-m", self.message)
         one = self.git.run(f"--git-dir={self.mirror}", *words, environ=self.author.environ).text
         return replace(remaking.remake(one, base=start), is_squashed=True)

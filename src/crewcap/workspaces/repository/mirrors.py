@@ -24,6 +24,7 @@ from crewcap.workspaces.repository.handover import Handover, Published
 from crewcap.workspaces.repository.intake import MOST_BYTES, Intake, sweep
 from crewcap.workspaces.repository.large_files import LargeFile
 from crewcap.workspaces.repository.large_store import LargeStore
+from crewcap.workspaces.repository.maintenance import maintain
 from crewcap.workspaces.repository.merging import Merge, try_merge
 from crewcap.workspaces.repository.repositories import (
     BRANCH_PREFIX,
@@ -176,17 +177,27 @@ class Mirrors:
         """Take what a run's `harvest` brought into the mirror as `branch`, or say why not."""
         with self._locked(repository) as mirror:
             sweep(mirror)
-            intake = Intake(
-                git=self._git,
-                mirror=mirror,
-                object_format=repository.object_format,
-                base=base,
-                branch=check_branch(branch),
-                message=message,
-                author=self._authorship(),
-                signer=self._signer(),
-            )
-            return intake.take(bundle, most_bytes=most_bytes)
+            return self._intake(repository, mirror, base, branch, message).take(bundle, most_bytes=most_bytes)
+
+    def save(
+        self, repository: Repository, bundle: bytes, *, base: Base, branch: str, most_bytes: int = MOST_BYTES
+    ) -> tuple[str, ...] | Spurned:
+        """Keep what of a workspace is not in the mirror yet, under refs of its own; they are returned, or why not."""
+        with self._locked(repository) as mirror:
+            sweep(mirror)
+            return self._intake(repository, mirror, base, branch, "").save(bundle, most_bytes=most_bytes)
+
+    def _intake(self, repository: Repository, mirror: Path, base: Base, branch: str, message: str) -> Intake:
+        return Intake(
+            git=self._git,
+            mirror=mirror,
+            object_format=repository.object_format,
+            base=base,
+            branch=check_branch(branch),
+            message=message,
+            author=self._authorship(),
+            signer=self._signer(),
+        )
 
     def missing_large(self, repository: Repository, *, base: str, tip: str) -> tuple[tuple[str, LargeFile], ...]:
         """(path, pointer) of large files that came with a run's work and whose content did not."""
@@ -261,6 +272,13 @@ class Mirrors:
         """Who signs our commits, if they are to be signed."""
         key = self._authorship().signing_key
         return Signer(key=Path(key).expanduser(), environ=self._environ) if key else None
+
+    def maintain(self) -> tuple[str, ...]:
+        """Repack mirrors that have become many small pieces, if nobody is at work in them; their names.
+
+        What workspaces borrow follows from refs that stay, so nothing of it is lost; whoever reads meanwhile reads on.
+        """
+        return tuple(mirror.name for mirror in sorted(self._folder.glob("*.git")) if maintain(self._git, mirror))
 
     # --- reading refs, and the lock -----------------------------------------------------------------------------
 

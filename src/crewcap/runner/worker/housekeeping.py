@@ -1,0 +1,292 @@
+"""House-keeping: what ended runs left is removed, late and truthfully.
+
+    if due(home, now):
+        swept = await sweep(house, now=now, retention_s=settings.defaults.retention_s)
+
+What must hold, whatever lies in the state directory and whenever a sweep is killed:
+
+- never of a run that is open or that somebody is at work in: the sweep is the run's one driver meanwhile, and says to
+  the store what the run was when it decided;
+- never work that is not in the mirror: it is saved there first (`salvage`), or the workspace stays and says why;
+- never anything outside of the state directory, and never what is no run of these books;
+- the row says that the workspace is removed before it is; it goes to the trash at once and is deleted from there by a
+  program that waits for everybody else (`trash`).
+
+What stayed is looked at again after a day, because looking starts a sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gzip
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from crewcap.core.runs import AT_WORK, OPEN_STATES, Run, RunId
+from crewcap.errors import CrewcapError
+from crewcap.home import Home
+from crewcap.runner.house import House
+from crewcap.runner.ownership import driving, is_driven
+from crewcap.runner.worker.orphans import end_orphans_of
+from crewcap.runner.worker.salvage import Brought, bring_home
+from crewcap.runner.worker.stale_doors import remove_stale_doors
+from crewcap.runner.worker.trash import empty_trash, throw
+from crewcap.workspaces.project.prepared import ROOM_BYTES, PreparedTrees
+
+_LOG = logging.getLogger(__name__)
+WORKSPACE = ("workspace", "home")  # of a run's folder: its clone, and the agent's private home with the session
+TRANSCRIPT = "agent.jsonl"
+_NOTES, _LOCK = "housekeeping.json", "housekeeping.lock"
+_ASIDE = re.compile(r"\.gone-[0-9a-f]{16}")  # what a start of the run had set aside (`removal.set_aside`)
+_REHEARSAL_S = 86_400  # what `doctor --repo` leaves when it is killed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep did."""
+
+    removed: tuple[str, ...] = ()  # names of the runs whose workspaces went
+    kept: Mapping[str, str] = field(default_factory=dict)  # what is past its time and stayed -> why
+    saved: tuple[str, ...] = ()  # refs that were made in mirrors
+    maintained: tuple[str, ...] = ()  # mirrors that were repacked
+    freed_bytes: int = 0
+
+    @property
+    def said(self) -> str:
+        """A line for a log; empty where nothing was done."""
+        counts = {
+            "removed": len(self.removed),
+            "kept": len(self.kept),
+            "saved": len(self.saved),
+            "repacked": len(self.maintained),
+            "freed": f"{self.freed_bytes >> 20} MiB" if self.freed_bytes else 0,
+        }
+        return ", ".join(f"{name} {number}" for name, number in counts.items() if number)
+
+
+def due(home: Home, now: datetime, *, every: timedelta = timedelta(hours=1)) -> bool:
+    """Whether the last sweep was so long ago; a clock that went back does not stop them for ever."""
+    try:
+        last = datetime.fromisoformat(_notes(home)["swept_at"])
+    except (KeyError, TypeError, ValueError):
+        return True
+    return not timedelta(0) <= now - last < every
+
+
+def past_retention(home: Home, runs: Sequence[Run], now: datetime, *, retention_s: float) -> list[Run]:
+    """Those whose time is over and whose workspaces are there."""
+    return [run for run in runs if _is_over(run, now, retention_s) and _there(home.run(run.id))]
+
+
+def kept_so_far(home: Home) -> Mapping[str, str]:
+    """What the last sweeps let stay, by the name of the run or folder, and why."""
+    return {name: str(said["why"]) for name, said in _kept(home).items()}
+
+
+async def sweep(
+    house: House, *, now: datetime, retention_s: float, again_after: timedelta = timedelta(days=1)
+) -> Swept:
+    """Remove what is past its time; nothing, where another process is at it."""
+    home = house.home
+    with _alone(home) as is_alone:
+        if not is_alone:
+            return Swept()
+        sweeping = _Sweeping(house=house, now=now, retention_s=retention_s, again_after=again_after)
+        for folder in _run_folders(home):
+            await sweeping.look_at(folder)
+        await asyncio.to_thread(sweeping.clear_the_rest)
+        freed = await empty_trash(home.root)
+        _write_notes(home, {"swept_at": now.isoformat(), "kept": sweeping.kept})
+        return Swept(
+            removed=tuple(sweeping.removed),
+            kept={name: str(said["why"]) for name, said in sweeping.kept.items()},
+            saved=tuple(sweeping.saved),
+            maintained=sweeping.maintained,
+            freed_bytes=freed,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sweeping:
+    """One sweep on its way."""
+
+    house: House
+    now: datetime
+    retention_s: float
+    again_after: timedelta
+    removed: list[str] = field(default_factory=list)
+    saved: list[str] = field(default_factory=list)
+    maintained: tuple[str, ...] = ()
+    kept: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    async def look_at(self, folder: Path) -> None:
+        """One folder below `runs`."""
+        if not _is_folder(folder):
+            self._keep(folder.name, "it is a link or a file, and no run's folder")
+            return
+        run = self.house.runs.get(RunId(folder.name))
+        if run is None:
+            self._keep(folder.name, "it belongs to no run in these books")
+        elif _is_over(run, self.now, self.retention_s) and _has_remains(folder) and not self._stays(run):
+            await self._remove_of(run, folder)
+
+    def clear_the_rest(self) -> None:
+        """Everything else that nobody uses any more. It blocks."""
+        house, home = self.house, self.house.home
+        for folder in home.root.glob("doctor-*"):
+            if self.now.timestamp() - folder.lstat().st_mtime > _REHEARSAL_S:
+                throw(home.root, (), folder.name)
+        remove_stale_doors(self.now)
+        PreparedTrees(home.prepared, house.clock).sweep(ROOM_BYTES)
+        if not any(run.state in AT_WORK or is_driven(run) for run in house.runs.list(limit=1_000, open_only=True)):
+            with contextlib.suppress(CrewcapError):  # a damaged mirror is told of by the run that needs it
+                self.maintained = house.mirrors.maintain()
+
+    async def _remove_of(self, run: Run, folder: Path) -> None:
+        """A run whose time is over: as its one driver, so that nobody goes on with it meanwhile."""
+        try:
+            with driving(run, folder):
+                fresh = self.house.runs.get(run.id)
+                if fresh is None or fresh.state in OPEN_STATES or is_driven(fresh):
+                    return
+                await asyncio.to_thread(end_orphans_of, folder)
+                await self._remove(fresh, folder)
+        except (CrewcapError, OSError) as error:
+            self._keep(run.name, str(error))
+        except Exception:  # noqa: BLE001  (what an agent left must not keep the house from being swept)
+            _LOG.exception("the workspace of %s could not be removed", run.name)
+            self._keep(run.name, "it could not be removed; the log says more")
+
+    async def _remove(self, run: Run, folder: Path) -> None:
+        there = _there(folder)
+        if strange := [name for name in there if not _is_folder(folder / name)]:
+            self._keep(run.name, f"its {strange[0]} is a link or a file, and not a folder of ours")
+            return
+        brought = await bring_home(self.house, run) if "workspace" in there else Brought()
+        if brought.saved:
+            self._tell_saved(run, brought)
+        if brought.left:
+            self._keep(run.name, brought.left)
+            return
+        if there and run.workspace_removed_at is None:
+            self.house.runs.save(replace(run, workspace_removed_at=self.now), was=run)
+            self.house.runs.log(run.id, "note", f"workspace removed on {self.now.astimezone(UTC):%Y-%m-%d}")
+        await asyncio.to_thread(self._throw_away, run, folder, there)
+
+    def _throw_away(self, run: Run, folder: Path, there: Sequence[str]) -> None:
+        """Into the trash with it; what the agent said is kept, small. It blocks."""
+        for name in (*there, *_aside(folder)):
+            if why := throw(self.house.home.root, ("runs", folder.name), name):
+                self._keep(run.name, f"its {name}: {why}")
+                return
+        _compress(folder / TRANSCRIPT)
+        if there:
+            self.removed.append(run.name)
+
+    def _tell_saved(self, run: Run, brought: Brought) -> None:
+        """How to come by it, in the run's story."""
+        for ref in brought.saved:
+            words = f"saved from its workspace, into the mirror alone: git fetch {brought.mirror} {ref}"
+            self.house.runs.log(run.id, "note", words)
+        self.saved += brought.saved
+
+    def _stays(self, run: Run) -> bool:
+        """Whether it was looked at lately, and had to stay."""
+        known = _kept(self.house.home).get(run.name)
+        if known is None:
+            return False
+        with contextlib.suppress(ValueError, TypeError):
+            if timedelta(0) <= self.now - datetime.fromisoformat(known["at"]) < self.again_after:
+                self.kept[run.name] = dict(known)
+                return True
+        return False
+
+    def _keep(self, name: str, why: str) -> None:
+        self.kept[name] = {"why": why, "at": self.now.isoformat()}
+
+
+def _is_over(run: Run, now: datetime, retention_s: float) -> bool:
+    """Whether it has ended, and so long ago."""
+    ended = run.ended_at or run.created_at
+    return run.state not in OPEN_STATES and now - ended >= timedelta(seconds=retention_s)
+
+
+def _there(folder: Path) -> list[str]:
+    return [name for name in WORKSPACE if os.path.lexists(folder / name)]
+
+
+def _aside(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if _ASIDE.fullmatch(path.name)]
+
+
+def _has_remains(folder: Path) -> bool:
+    """Whether there is anything to do at all."""
+    return bool(_there(folder) or _aside(folder)) or (folder / TRANSCRIPT).is_file()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _run_folders(home: Home) -> Sequence[Path]:
+    folder = home.root / "runs"
+    return () if folder.is_symlink() or not folder.is_dir() else sorted(folder.iterdir())
+
+
+def _compress(transcript: Path) -> None:
+    """To about a tenth, whole or not at all."""
+    if not transcript.is_file() or transcript.is_symlink():
+        return
+    packed = transcript.with_name(f"{transcript.name}.gz")
+    fresh = packed.with_name(f"{packed.name}.new")
+    with transcript.open("rb") as said, gzip.open(fresh, "wb") as out:
+        shutil.copyfileobj(said, out)
+    fresh.rename(packed)
+    transcript.unlink()
+
+
+# --- what is remembered -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _alone(home: Home) -> Iterator[bool]:
+    """Whether nobody else sweeps here."""
+    descriptor = os.open(home.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_alone = True
+        except BlockingIOError:
+            is_alone = False
+        yield is_alone
+    finally:
+        os.close(descriptor)
+
+
+def _notes(home: Home) -> Mapping[str, Any]:
+    try:
+        notes = json.loads((home.root / _NOTES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def _kept(home: Home) -> Mapping[str, Mapping[str, str]]:
+    kept = _notes(home).get("kept")
+    return {name: said for name, said in kept.items() if "why" in said} if isinstance(kept, dict) else {}
+
+
+def _write_notes(home: Home, notes: Mapping[str, Any]) -> None:
+    fresh = home.root / f"{_NOTES}.new"
+    fresh.write_text(json.dumps(notes), encoding="utf-8")
+    fresh.rename(home.root / _NOTES)
