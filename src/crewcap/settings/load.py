@@ -25,9 +25,10 @@ from crewcap.errors import SettingsError, UnsafeEnvironment
 from crewcap.settings import locate
 from crewcap.settings.keysource import refuse_shared_file
 from crewcap.settings.locate import dotted
+from crewcap.settings.misplaced import Misplaced
 from crewcap.settings.models import Part, Settings, SettingsFile
 from crewcap.settings.place import find
-from crewcap.settings.resolve import Misplaced, resolve
+from crewcap.settings.resolve import resolve
 from crewcap.settings.values import SOURCE_HELP, Written, Wrong, nearest, quoted
 
 LARGEST_FILE = 1 << 20

@@ -15,22 +15,12 @@ from pydantic import Field
 
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
+from crewcap.settings.kinds import Cap, Hosts, InnerPaths, Text, Texts
 from crewcap.settings.load import Document, parse, validate
 from crewcap.settings.locate import Path, dotted
-from crewcap.settings.models import (
-    Cap,
-    Defaults,
-    Hosts,
-    InnerPaths,
-    Part,
-    RepoSettings,
-    RouteMatch,
-    Settings,
-    SettingsFile,
-    Text,
-    Texts,
-)
-from crewcap.settings.resolve import Misplaced, check_repo, rule_of
+from crewcap.settings.misplaced import Misplaced
+from crewcap.settings.models import Defaults, Part, RepoSettings, RouteMatch, Settings, SettingsFile
+from crewcap.settings.resolve import check_repo, rule_of
 from crewcap.settings.values import nearest, quoted
 
 FILE = ".crewcap.toml"

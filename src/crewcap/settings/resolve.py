@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from crewcap.agents import AGENTS
-from crewcap.core.admission import Slots
 from crewcap.core.budget import ALL, WINDOWS, Scope
 from crewcap.core.hostnames import is_name
 from crewcap.core.limits import COUNT_KINDS, RATE_KINDS, bounds
 from crewcap.core.money import Money
 from crewcap.core.routing import Rule
 from crewcap.core.services import PORTS, nearest_service
-from crewcap.settings.crons import shortest_gap
 from crewcap.settings.hosts import refuse_providers
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.locate import dotted
+from crewcap.settings.misplaced import Misplaced, Place, known
 from crewcap.settings.models import (
     BudgetFile,
     ProviderFile,
     RegistryFile,
     RepoSettings,
     RouteFile,
-    ScheduleFile,
     Settings,
     SettingsFile,
 )
 from crewcap.settings.served import DEFAULT, BudgetLine, DialectName, GatewaySettings, LimitLine, ProviderSettings
-from crewcap.settings.values import Wrong, is_loopback, nearest, quoted, read_host, read_scope, show_duration
+from crewcap.settings.unattended import check_notify, check_schedules, check_triggers, slots_of
+from crewcap.settings.values import Wrong, is_loopback, nearest, quoted, read_host, read_scope
 
-Place = tuple[str | int, ...]
 DEFAULT_DAY = Money.usd("25.00")
 _IDENTITY = re.compile(r"[a-z]+:\S{1,200}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
@@ -57,17 +55,8 @@ VENDORS: Mapping[str, Vendor] = {
 }
 
 
-_SLOTTED = ("all", "team", "repo", "user", "workflow")
 _FIRST_FREE_PORT = 1_024
 _TAKEN_INSIDE: Mapping[int, str] = {8_787: "the gateway", 3_128: "setup's proxy"}
-
-
-class Misplaced(Wrong):
-    """Something is wrong with the key at `path`."""
-
-    def __init__(self, path: Place, message: str, help: str = "") -> None:  # noqa: A002  (the word that users read)
-        super().__init__(message, help)
-        self.path = path
 
 
 def resolve(
@@ -86,17 +75,17 @@ def resolve(
     _check_names(written)
     _check_repos(written, providers)
     _check_agents(written)
-    _check_schedules(written)
-    _check_triggers(written)
+    check_schedules(written)
+    check_triggers(written)
     _check_prices(written)
-    _check_notify(written)
+    check_notify(written)
     budgets = _budgets(written)
     return Settings(
         providers=providers,
         defaults=written.defaults,
         budgets=budgets or (BudgetLine(scope=ALL, window="day", amount=DEFAULT_DAY),),
         rates=_rates(written),
-        slots=_slots(written),
+        slots=slots_of(written),
         timezone=written.budgets.timezone,
         teams=written.teams,
         users=written.users,
@@ -254,32 +243,6 @@ def _rates_of(scope: Scope, budget: BudgetFile) -> Iterator[LimitLine]:
                 yield LimitLine(scope=scope, kind=kind, window=window, count=count)
 
 
-def _slots(written: SettingsFile) -> Slots:
-    """Slots by scope; those of a run or an issue mean nothing, because an issue has one open run.
-
-    Runs of a schedule that stand one behind the other do so because their workflow has one slot.
-    """
-    slots = written.slots
-    named: dict[Scope, int] = {}
-    for text, limit in (slots.__pydantic_extra__ or {}).items():
-        here = ("slots", text)
-        kind, _, name = text.partition(":")
-        try:
-            scope = read_scope(text)
-        except Wrong as error:
-            near = nearest(text, ["all", "team", "repo"])
-            raise Misplaced(here, error.message, f"did you mean `{near}`?" if near else error.help) from None
-        if kind not in _SLOTTED:
-            raise Misplaced(here, "slots are not for single ones of these", f"they are for {', '.join(_SLOTTED)}")
-        if kind == "team":
-            _known(name, written.teams, here, "team")
-        named[scope] = limit
-    for schedule in written.schedules:
-        if schedule.overlap == "queue":
-            named.setdefault(Scope(f"workflow:{schedule.workflow_name}"), 1)
-    return Slots(all=slots.all, team=slots.team, repo=slots.repo, named=named)
-
-
 def _check_names(written: SettingsFile) -> None:
     """Names that will stand in a scope must fit into one; a name elsewhere belongs to one user."""
     for table, kind in (("teams", "team"), ("users", "user"), ("repos", "repo")):
@@ -301,7 +264,7 @@ def _check_names(written: SettingsFile) -> None:
 def _check_repos(written: SettingsFile, providers: Mapping[str, ProviderSettings]) -> None:
     for name, repo in written.repos.items():
         here = ("repos", name)
-        _known(repo.team, written.teams, (*here, "team"), "team")
+        known(repo.team, written.teams, (*here, "team"), "team")
         _check_secrets(repo, providers, here)
         _check_ports(repo, providers, here)
         check_repo(repo, providers, here=here)
@@ -371,7 +334,7 @@ def _registries(written: SettingsFile) -> Mapping[str, RegistryFile]:
             )
         _check_registry(registry, here)
         for index, repo in enumerate(registry.repos):
-            _known(repo, written.repos, (*here, "repos", index), "repository")
+            known(repo, written.repos, (*here, "repos", index), "repository")
     return written.registries
 
 
@@ -386,13 +349,13 @@ def _check_registry(registry: RegistryFile, here: Place) -> None:
 
 
 def _check_agents(written: SettingsFile) -> None:
-    _known(written.defaults.agent, AGENTS, ("defaults", "agent"), "agent")
+    known(written.defaults.agent, AGENTS, ("defaults", "agent"), "agent")
     for name, path in written.defaults.agent_path.items():
-        _known(name, AGENTS, ("defaults", "agent_path", name), "agent")
+        known(name, AGENTS, ("defaults", "agent_path", name), "agent")
         if not path.startswith(("/", "~/")):
             raise Misplaced(("defaults", "agent_path", name), f"{quoted(path)} is not a whole path", "start it with /")
     for index, route in enumerate(written.routes):
-        _known(route.agent or "", AGENTS, ("routes", index, "agent"), "agent")
+        known(route.agent or "", AGENTS, ("routes", index, "agent"), "agent")
 
 
 def _named_once(routes: tuple[RouteFile, ...]) -> tuple[RouteFile, ...]:
@@ -404,82 +367,8 @@ def _named_once(routes: tuple[RouteFile, ...]) -> tuple[RouteFile, ...]:
     return routes
 
 
-def _check_schedules(written: SettingsFile) -> None:
-    """What starts at night must be right today."""
-    names: set[str] = set()
-    for index, schedule in enumerate(written.schedules):
-        here = ("schedules", index)
-        if schedule.name in names:
-            raise Misplaced((*here, "name"), f"there is a schedule {quoted(schedule.name)} already", "rename one")
-        names.add(schedule.name)
-        _fits_scope(schedule.name, (*here, "name"))
-        _fits_scope(schedule.workflow_name, (*here, "workflow"))
-        if not schedule.repo.startswith(("/", "~/")):
-            _known(schedule.repo or "-", written.repos, (*here, "repo"), "repository")
-        _known(schedule.agent or "", AGENTS, (*here, "agent"), "agent")
-        if (schedule.prompt is None) == (schedule.prompt_file is None):
-            raise Misplaced(here, "a schedule has a `prompt` or a `prompt_file`, one of them")
-        _check_jitter(schedule, here)
-
-
-def _fits_scope(name: str, path: Place) -> None:
-    try:
-        read_scope(f"workflow:{name}")
-    except Wrong:
-        plain = re.sub(r"[^\w./:@-]+", "-", name).strip("-")[:40] or "nightly-audit"
-        raise Misplaced(path, f"{quoted(name)} has a space, a quote or is too long", f"write it as {plain}") from None
-
-
-def _check_jitter(schedule: ScheduleFile, here: Place) -> None:
-    """A start that is put off must come before the next due time."""
-    gap = shortest_gap(schedule.cron)
-    if schedule.jitter_s is not None and schedule.jitter_s > gap.total_seconds():
-        shown = show_duration(int(gap.total_seconds()))
-        message = f"{show_duration(schedule.jitter_s)} is longer than the {shown} between two due times"
-        raise Misplaced((*here, "jitter"), message, f'write at most jitter = "{shown}"')
-
-
-def _check_triggers(written: SettingsFile) -> None:
-    for name, trigger in written.triggers.items():
-        wanted = "key" if name == "linear" else "token"
-        if getattr(trigger, wanted) is None:
-            raise Misplaced(("triggers", name), f"`{wanted}` is missing", f'write it as {wanted} = {{ env = "NAME" }}')
-        for index, repo in enumerate(trigger.repos):
-            _known(repo, written.repos, ("triggers", name, "repos", index), "repository")
-
-
-def _check_notify(written: SettingsFile) -> None:
-    """Each tells in one way; a file has a whole path, because commands begin in different folders."""
-    for index, each in enumerate(written.notify):
-        here = ("notify", index)
-        ways = [each.webhook is not None, bool(each.command), each.desktop, each.log is not None]
-        if sum(ways) != 1:
-            message = "one of `webhook`, `command`, `desktop` and `log` says how"
-            raise Misplaced(here, message, 'write it as webhook = { env = "SLACK_WEBHOOK" }')
-        if each.log is not None and not each.log.startswith(("/", "~/")):
-            raise Misplaced((*here, "log"), f"{quoted(each.log)} is not a whole path", "start it with / or ~/")
-
-
 def _check_prices(written: SettingsFile) -> None:
     """A path that begins somewhere else for each command would be another file for each."""
     path = written.prices.overrides
     if path is not None and not path.startswith(("/", "~/")):
         raise Misplaced(("prices", "overrides"), f"{quoted(path)} is not a whole path", "start it with / or ~/")
-
-
-def _known(name: str, table: Iterable[str], path: Place, what: str) -> None:
-    if not name or name in table:
-        return
-    near = nearest(name, table)
-    raise Misplaced(
-        path,
-        f"there is no {what} {quoted(name)}",
-        f'did you mean "{near}"?' if near else _missing(what, name, ", ".join(table)),
-    )
-
-
-def _missing(what: str, name: str, known: str) -> str:
-    """What there is, and how a name becomes known."""
-    add = {"repository": f"[repos.{quoted(name)}]", "team": f'{quoted(name)} = ["NAME"] under [teams]'}.get(what)
-    there_is = f"there is {known}" if known else f"no {what} is set up yet"
-    return f"{there_is}; add {add}" if add else there_is
