@@ -6,14 +6,19 @@ import io
 import json
 import logging
 import re
+import resource
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crewcap.errors import UsageError
-from crewcap.logs import LONGEST, Format, Level, Secrets, set_up
+from crewcap.logs import LONGEST, Format, Level, LogFile, Secrets, cut, set_up
 
 SECRET = "hunter2-is-no-key-by-its-looks"
 log = logging.getLogger("crewcap.test")
@@ -126,3 +131,70 @@ def test_the_secrets_are_not_in_their_own_repr() -> None:
     secrets = Secrets()
     secrets.know([SECRET, ""])
     assert SECRET not in repr(secrets)
+
+
+def test_a_log_that_became_too_large_is_put_aside_and_so_many_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "serve.log"
+    with LogFile(path, most_bytes=50, kept=2) as file:
+        for number in range(40):
+            file.write(f"line {number:03}\n")
+    names = ("serve.log.2", "serve.log.1", "serve.log")
+    assert sorted(each.name for each in path.parent.iterdir()) == sorted([*names, "serve.log.lock"])
+    lines = [line for name in names for line in (path.parent / name).read_text().splitlines()]
+    assert lines == [f"line {number:03}" for number in range(40)][-len(lines) :]
+    assert all((path.parent / name).stat().st_size <= 50 + 9 for name in names)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from crewcap.logs import LogFile
+file = LogFile(Path(sys.argv[1]), most_bytes=2_000, kept=100)
+for number in range(500): file.write(f"{sys.argv[2]} {number}\\n")
+"""
+
+
+def test_processes_that_write_to_one_log_lose_no_line(tmp_path: Path) -> None:
+    """Whoever puts it aside, the others go on in the new one."""
+    writers = [subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path / "log"), name]) for name in "abc"]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    lines = [line for path in tmp_path.glob("log*") if path.suffix != ".lock" for line in path.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"{name} {number}" for name in "abc" for number in range(500))
+    assert (tmp_path / "log.3").exists()
+
+
+def test_a_full_disk_ends_nothing_and_what_was_lost_is_counted(tmp_path: Path, place: io.StringIO) -> None:
+    """A limit on the size of files stands for the disk."""
+    path = tmp_path / "log"
+    with LogFile(path, most_bytes=1 << 20, kept=1) as file:
+        set_up("text", "info", secrets=Secrets(), stream=file)
+        log.info("before")
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, most[1]))
+            log.info("lost")
+            log.info("lost, too")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, most)
+            signal.signal(signal.SIGXFSZ, ignored)
+        log.info("after")
+    said = path.read_text()
+    assert "lost, too" not in said
+    assert "(2 lines could not be written)\n" in said
+    assert said.endswith("after\n")
+    assert place.getvalue() == ""
+
+
+def test_a_log_that_somebody_holds_open_is_cut_under_them(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.log"
+    with path.open("a") as held:
+        held.write("x" * 100 + "\n")
+        held.flush()
+        assert not cut(path, most_bytes=101)
+        assert cut(path, most_bytes=100)
+        held.write("after\n")
+    assert path.read_text() == "after\n"
+    assert (tmp_path / "gateway.log.1").read_text() == "x" * 100 + "\n"
+    assert not cut(tmp_path / "none", most_bytes=0)

@@ -11,13 +11,18 @@ the system's: a library may quote what a client sent.
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
 import logging
+import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from crewcap.core.harmless import plain, redact
@@ -102,7 +107,7 @@ def _trace(error: BaseException | None) -> str:
     return "\n".join(reversed(told))
 
 
-def set_up(style: Format, level: Level, *, secrets: Secrets, stream: TextIO | None = None) -> None:
+def set_up(style: Format, level: Level, *, secrets: Secrets, stream: TextIO | LogFile | None = None) -> None:
     """Send every logger's records to one place, on stderr unless said otherwise; done anew, the old place is left."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_Lines(style, secrets))
@@ -111,3 +116,91 @@ def set_up(style: Format, level: Level, *, secrets: Secrets, stream: TextIO | No
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+
+
+class LogFile(io.TextIOBase):
+    """A log that several processes write to, put aside when it has become too large: `serve.log`, `serve.log.1`, ...
+
+    Every line is one write at the file's end. Whoever finds the file too large, or put aside by another, takes the lock
+    beside it and looks again. A line that cannot be written, because the disk is full, is lost and counted: a log must
+    never end what it tells of.
+    """
+
+    def __init__(self, path: Path, *, most_bytes: int, kept: int) -> None:
+        super().__init__()
+        self._path, self._most_bytes, self._kept = path, most_bytes, kept
+        self._file = -1
+        self._lost = 0
+
+    def writable(self) -> bool:
+        """Whether it can be written."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Append it; how many letters that were."""
+        lost = f"({self._lost} lines could not be written)\n" if self._lost else ""
+        try:
+            self._be_open()
+            os.write(self._file, (lost + text).encode("utf-8", "replace"))
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
+        return len(text)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        super().close()
+
+    def _be_open(self) -> None:
+        """At the file that bears the name now, which has room."""
+        if self._file < 0 or not self._is_current():
+            self._open()
+        if os.fstat(self._file).st_size < self._most_bytes:
+            return
+        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._path.stat().st_size >= self._most_bytes:
+                self._put_aside()
+        finally:
+            os.close(lock)
+        self._open()
+
+    def _is_current(self) -> bool:
+        try:
+            named = self._path.stat()
+        except OSError:
+            return False
+        ours = os.fstat(self._file)
+        return (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = opened
+
+    def _put_aside(self) -> None:
+        """The oldest goes, and every other one moves on by one."""
+        for number in range(self._kept, 0, -1):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            younger = self._path if number == 1 else self._path.with_name(f"{self._path.name}.{number - 1}")
+            if younger.exists():
+                younger.replace(older)
+
+
+def cut(path: Path, *, most_bytes: int) -> bool:
+    """Put the content of a log aside that somebody else holds open to append to, and go on from nothing."""
+    try:
+        if path.is_symlink() or path.stat().st_size <= most_bytes:
+            return False
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        os.truncate(path, 0)
+    except OSError:
+        return False
+    return True

@@ -35,6 +35,7 @@ from typing import Any
 from crewcap.core.runs import AT_WORK, OPEN_STATES, Run, RunId
 from crewcap.errors import CrewcapError
 from crewcap.home import Home
+from crewcap.logs import cut
 from crewcap.runner.house import House
 from crewcap.runner.ownership import driving, is_driven
 from crewcap.runner.worker.orphans import end_orphans_of
@@ -48,6 +49,7 @@ WORKSPACE = ("workspace", "home")  # of a run's folder: its clone, and the agent
 TRANSCRIPT = "agent.jsonl"
 _NOTES, _LOCK = "housekeeping.json", "housekeeping.lock"
 _ASIDE = re.compile(r"\.gone-[0-9a-f]{16}")  # what a start of the run had set aside (`removal.set_aside`)
+_LOG_BYTES = 16 << 20
 _REHEARSAL_S = 86_400  # what `doctor --repo` leaves when it is killed
 
 
@@ -147,6 +149,7 @@ class _Sweeping:
             if self.now.timestamp() - folder.lstat().st_mtime > _REHEARSAL_S:
                 throw(home.root, (), folder.name)
         remove_stale_doors(self.now)
+        cut(home.logs / "gateway.log", most_bytes=_LOG_BYTES)  # of gateways that commands started: they append to it
         PreparedTrees(home.prepared, house.clock).sweep(ROOM_BYTES)
         if not any(run.state in AT_WORK or is_driven(run) for run in house.runs.list(limit=1_000, open_only=True)):
             with contextlib.suppress(CrewcapError):  # a damaged mirror is told of by the run that needs it
