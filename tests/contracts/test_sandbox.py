@@ -98,6 +98,16 @@ class TestACommand:
         assert (any_rung.home / ".config/deep/settings.json").read_bytes() == content
         assert done.status == 0
 
+    def test_a_file_that_another_command_reads_is_never_half_made(self, any_rung: Ground) -> None:
+        """Commands of one phase start at the same time, and are given the same file."""
+        path = f"{any_rung.layout.home}/.config/trusted.pem"
+        any_rung.plain("true", files={path: b"first"})
+        made = any_rung.home / ".config" / "trusted.pem"
+        with made.open("rb") as reader:
+            any_rung.plain("true", files={path: b"second"})
+            assert (reader.read(), made.read_bytes()) == (b"first", b"second")
+        assert list(made.parent.iterdir()) == [made]
+
     def test_it_has_a_place_for_temporary_files(self, any_rung: Ground) -> None:
         done = any_rung.plain("sh", "-c", 'f=$(mktemp) && echo x > "$f" && cat "$f"')
         assert done.stdout == "x\n"

@@ -35,7 +35,10 @@ open(note, "a").write("started ")
 while True:
     asked, _ = server.accept()
     asked.recv(10)
-    asked.sendall(b"yes")
+    try:
+        asked.sendall(b"yes")
+    except OSError:  # who asked did not wait: this machine is busy
+        pass
 """
 BROKEN = "import sys; print('no such luck', file=sys.stderr); sys.exit(3)"
 DEAF = "import time; time.sleep(60)"
@@ -118,10 +121,10 @@ def test_it_ends_by_the_signal_that_ended_the_command(bench: Bench) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_passed_on_once_and_the_command_decides(bench: Bench, number: signal.Signals) -> None:
     bench.serve("one")
-    program = (
-        "import signal, sys, time\n"
-        f"signal.signal({int(number)}, lambda *_: print('heard', flush=True) or sys.exit(5))\n"
-        "print('ready', flush=True)\ntime.sleep(60)"
+    program = (  # what it says is written at once: a signal in the middle of a `print` could not print
+        "import os, signal, sys, time\n"
+        f"signal.signal({int(number)}, lambda *_: sys.exit(os.write(1, b'heard\\n') - 1))\n"
+        "os.write(1, b'ready\\n')\ntime.sleep(60)"
     )
     process = bench.start(sys.executable, "-c", program)
     assert process.stdout is not None

@@ -17,7 +17,7 @@ a subreaper, to which every orphan of the run falls, and leaves none alive when 
 """
 
 # pathlib would make up a third of this program's start:
-# ruff: noqa: PTH103, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH104, PTH108, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -210,11 +210,21 @@ def _make_temporary_folder(environ: dict[str, str]) -> None:
 
 
 def _make_files(files: dict[str, str]) -> None:
-    """Write the files that the command expects, as the user that it runs as."""
+    """Put the files there that the command expects, as the user that it runs as.
+
+    Each is whole at every moment: another command of the run may have the same file, and be reading it.
+    """
     for path, content in files.items():
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            out.write(base64.b64decode(content))
+        beside = f"{path}.{os.urandom(8).hex()}"
+        try:
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                out.write(base64.b64decode(content))
+            os.rename(beside, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise
 
 
 def _enter_folder(folder: str) -> None:
