@@ -36,7 +36,7 @@ from crewcap.prices import Book
 from crewcap.runner.doors import Doors
 from crewcap.runner.fitting import OWNER, Fitted, Grounds, Plot, fit_out
 from crewcap.runner.moments import Counted, Heard, Moment, Stepped
-from crewcap.runner.plan import Plan
+from crewcap.runner.plan import PROVIDER, Plan
 from crewcap.runner.process import Site
 from crewcap.runner.record import Tools
 from crewcap.runner.tree import Tree
@@ -105,7 +105,8 @@ class Rig:
         """One process that drives the run as it is stored, to its end."""
         made = self.workflow(say=say, **options)
         try:
-            return await made.drive()
+            async with made:
+                return await made.drive()
         finally:
             self.run = made.run
 
@@ -292,6 +293,7 @@ class Shop:
             teams=("core",),
             balances=(),
             sandbox="unconfined",
+            card=self.book.card(PROVIDER, MODEL, at=NOW),
         )
         return replace(plan, **changes)
 
@@ -313,6 +315,7 @@ class Shop:
             max_turns=plan.route.max_turns,
             timeout_s=plan.route.timeout_s,
             sandbox="unconfined",
+            scopes=("issue:prompt/fix-sum", "repo:shop", "user:ana", "team:core", "all"),
             session="5e551011-0000-4000-8000-000000000001",
             created_at=NOW,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ class Turn:
         self.heard: list[AgentEvent] = []
         self.children: list[Child] = []
         self.hurry = asyncio.Event()
-        self.words = ""  # what there is to say into the session
+        self.words: list[str] = []  # what there is to say into the session
+        self.told: list[str] = []  # what of it was said
         self.can_be_told = False
         self.asked: Cut = ""
         self.on: Callable[[AgentEvent], None] = lambda _: None
@@ -64,8 +65,10 @@ class Turn:
             company=Company(began=self._began, hear=self._hear, asked=lambda: self.asked, advice=self._advice),
         )
 
-    async def _advice(self) -> str:
-        return self.words
+    async def _advice(self) -> AsyncGenerator[str, None]:
+        for words in self.words:
+            yield words
+            self.told.append(words)
 
     def _began(self, child: Child) -> None:
         self.children.append(child)
@@ -131,7 +134,7 @@ def test_an_agent_that_dies_is_quoted_with_the_end_of_its_complaints(turn: Turn)
 
 def test_an_agent_that_can_be_told_hears_the_advice_and_then_that_no_more_will_come(turn: Turn) -> None:
     """Its input stays open until it says how it ended: a real agent waits for another message until then."""
-    turn.words, turn.can_be_told = "wrap\nup", True
+    turn.words, turn.can_be_told = ["wrap\nup"], True
     end, cut = turn.play(["listen"], ["end", {"kind": "finished"}], ["listen"])
     assert (end.kind, cut) == ("finished", "")
     assert [event for event in turn.heard if isinstance(event, Said)] == [
@@ -142,7 +145,7 @@ def test_an_agent_that_can_be_told_hears_the_advice_and_then_that_no_more_will_c
 
 def test_an_agent_that_cannot_be_told_is_told_nothing(turn: Turn) -> None:
     """Its input is closed behind its task."""
-    turn.words = "wrap up"
+    turn.words = ["wrap up"]
     turn.play(*finished(["listen"]))
     assert turn.heard[0] == Said(text="nobody will say more")
 

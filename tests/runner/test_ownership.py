@@ -12,15 +12,7 @@ import pytest
 
 from crewcap.core.runs import Issue, Run, RunId, RunState
 from crewcap.errors import UsageError
-from crewcap.runner.ownership import (
-    clear_stop,
-    driving,
-    is_driven,
-    is_stop_requested,
-    myself,
-    request_stop,
-    start_time,
-)
+from crewcap.runner.ownership import driving, is_driven, myself, start_time
 
 RUN = Run(
     id=RunId("01"),
@@ -50,15 +42,6 @@ def test_a_dead_process_drives_nothing_even_before_it_is_reaped() -> None:
     child.kill()
     child.wait()
     assert not is_driven(run)
-
-
-def test_a_stop_is_seen_until_the_next_start(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    assert not is_stop_requested(folder)
-    request_stop(folder)
-    assert is_stop_requested(folder)
-    clear_stop(folder)
-    assert not is_stop_requested(folder)
 
 
 def test_one_process_at_a_time_drives_a_run(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from crewcap.core.limits import CountLimit
 from crewcap.core.runs import Run, RunState, Verdict
 from crewcap.errors import MoneyRefused, UnsafeEnvironment, UsageError
 from crewcap.gateway.client import GatewayHandle
-from crewcap.runner.moments import Moment
 from crewcap.runner.entry import write_down
+from crewcap.runner.moments import Moment
 from crewcap.runner.start import Order, adapter_of, carry_out, find_agent, guard_keys
 from crewcap.settings.models import Settings
 from crewcap.stores.run_rows import AlreadyOpen

@@ -15,7 +15,6 @@ from tests.runner.test_workflow import ends, play
 
 from crewcap.core.runs import Remark, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.watch_rules import Rule, RuleName, Rules
-from crewcap.runner.ownership import request_stop
 from crewcap.runner.watching import changed_since
 from crewcap.settings.keysource import KeySource
 from crewcap.stores.sqlite_runs import SqliteRuns
@@ -95,7 +94,7 @@ def test_a_persons_word_is_above_the_watchs(shop: Shop) -> None:
     """Who says stop while the watch pauses has stopped it."""
 
     async def act(rig: Rig) -> None:
-        rig.on(lambda moment: "watch" in repr(moment), lambda _: request_stop(rig.folder))
+        rig.on(lambda moment: "watch" in repr(moment), lambda _: shop.runs.say(rig.run.id, "stop"))
         run = await rig.drive()
         assert ends(run) == (RunState.STOPPED, Verdict.CANCELLED)
         assert run.runaway == ""
@@ -107,7 +106,8 @@ def test_requests_and_refusals_are_seen_in_the_books(shop: Shop) -> None:
     """A model's context that is nearly full is noted even when the agent has ended meanwhile."""
 
     async def act(rig: Rig) -> None:
-        rig.plan = replace(rig.plan, context_window=10)
+        assert rig.plan.card is not None
+        rig.plan = replace(rig.plan, card=replace(rig.plan.card, context_window=10))
         run = await rig.drive()
         (remark,) = run.watched
         assert (remark.rule, remark.action, remark.turn) == ("context", "note", 1)

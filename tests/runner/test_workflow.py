@@ -23,8 +23,8 @@ from crewcap.core.money import Money
 from crewcap.core.runs import Check, Run, RunState, Verdict
 from crewcap.errors import UnsafeEnvironment
 from crewcap.runner.moments import Counted, Ended
-from crewcap.runner.ownership import request_stop
 from crewcap.runner.process import Site
+from crewcap.runner.resuming import resume
 from crewcap.runner.tree import Laid, Tree
 from crewcap.runner.workflow import Workflow
 from crewcap.simulator.script import Script
@@ -374,7 +374,7 @@ def twice(workflow: Workflow) -> None:
 
 
 def by_another_process(workflow: Workflow) -> None:
-    request_stop(workflow.record.tools.folder)
+    workflow.record.tools.runs.say(workflow.run.id, "stop", by="ben")
 
 
 @pytest.mark.parametrize("word", [interrupt, by_another_process])
@@ -461,7 +461,6 @@ def test_half_a_workspace_is_thrown_away_and_made_anew_from_the_same_commit(shop
         half = await rig.drive_until_killed()
         (rig.site.workspace / "adder.py").unlink()
         (rig.site.workspace / ".git" / "index.lock").touch()
-        request_stop(rig.folder)  # a word of yesterday
         shop.git("commit", "--quiet", "--allow-empty", "-m", "later")
         run = await rig.drive()
         assert (*ends(run), run.base) == (RunState.DONE, Verdict.FINISHED, half.base)
@@ -627,7 +626,7 @@ def test_a_run_that_gets_no_key_waits_and_goes_on_when_there_is_room_again(shop:
         assert run.reason.startswith("all has used 0 of its 0 runs this day (")
         assert [key for key in shop.ledger.keys() if key.run == run.id] == []  # noqa: SIM118  (a ledger is no mapping)
         shop.ledger.set_count(CountLimit(scope=ALL, kind="runs", window="day", value=1, source="command"))
-        shop.runs.save(replace(run, state=RunState.RUNNING, verdict=None, reason=""))
+        resume(shop.runs, run, by="ana", hosted=False)
         assert (await rig.drive()).state == RunState.DONE
 
     play(shop, act, finished(["write", "adder.py", "a + b"]), check=CHECK)

@@ -115,17 +115,20 @@ async def _advise(child: Child, adapter: AgentAdapter, advice: Callable[[], Asyn
     """Say into the live session what there is to say, to an agent that can be told."""
     async with aclosing(advice()) as texts:
         async for text in texts:
-            if adapter.capabilities().can_be_told:
-                await _say(child, adapter.say(text))
+            if adapter.capabilities().can_be_told and not await _say(child, adapter.say(text)):
+                return
 
 
-async def _say(child: Child, words: bytes) -> None:
-    """Write to the agent, if it still listens."""
+async def _say(child: Child, words: bytes) -> bool:
+    """Write to the agent; whether it still listened."""
     if child.stdin is None or child.stdin.is_closing():
-        return
-    with contextlib.suppress(ConnectionError):
+        return False
+    try:
         child.stdin.write(words)
         await child.stdin.drain()
+    except ConnectionError:
+        return False
+    return True
 
 
 def _close_input(child: Child) -> None:

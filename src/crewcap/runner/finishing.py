@@ -29,7 +29,8 @@ async def finish(record: Record) -> None:
     if kept.commits:
         record.keep(withheld=await _spilled(record))
         record.keep(check_after=await _check_after(record))
-    record.keep(cut=record.run.cut or record.asked())
+    record.listen()
+    record.keep(cut=record.run.cut or record.wanted())
     judgement = judge(_evidence(record))
     if _may_fix(record, judgement):
         record.keep(fixes=record.run.fixes + 1)
@@ -39,7 +40,7 @@ async def finish(record: Record) -> None:
     if kept.commits:
         await _publish(record)
         await _say_merge(record)
-    if judgement.move == RunEvent.SUCCEED and record.messages:  # said when the agent had ended already
+    if _has_more_to_do(record, judgement):
         record.move(RunEvent.START)
         return
     asked = _asking(record, judgement.verdict) if judgement.move == RunEvent.PAUSE else {}
@@ -62,9 +63,15 @@ def _asking(record: Record, verdict: Verdict) -> dict[str, Any]:
     return {"waits_for": waits_for(run, verdict, tools.ledger.all_balances(), cost.least), "question": question}
 
 
+def _has_more_to_do(record: Record, judgement: Judgement) -> bool:
+    """Whether somebody said something when the agent had ended already, in its own way."""
+    ended_by_itself = record.run.end is not None and record.run.end.kind == "finished" and not record.run.cut
+    return ended_by_itself and judgement.move != RunEvent.PAUSE and bool(record.messages())
+
+
 async def _check_after(record: Record) -> Check:
     """The check of the work; who interrupts does not wait for it, and the run says that it was not checked."""
-    if record.run.cut not in {"paused", "stopped"} and not record.asked():
+    if record.run.cut not in {"paused", "stopped"} and not record.wanted():
         record.checking = asyncio.create_task(checked(record, "check after", limit_s=record.tools.check_s))
         try:
             return await record.checking

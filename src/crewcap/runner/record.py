@@ -6,7 +6,7 @@ Every change goes through `keep` or `move`, which store it before anybody is tol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from crewcap.agents import AgentAdapter
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
-from crewcap.core.runs import Check, Cut, Run, RunEvent, RunState, move
+from crewcap.core.runs import Check, Cut, Run, RunEvent, RunState, Word, move
 from crewcap.core.watch_rules import Rules
 from crewcap.errors import CrewcapError
 from crewcap.runner.doors import Doors
@@ -80,8 +80,9 @@ class Record:
     is_leaving: bool = False  # its driver goes, and the run stays where it is
     losses: int = 0  # gateways that ended under it, in this process's time
     is_laid_out: bool = False  # its workspace stands, and setup may begin
-    messages: list[str] = field(default_factory=list)  # what a person said, and its agent has not heard
+    words: list[Word] = field(default_factory=list)  # what was said to it, and is not done yet
     has_message: asyncio.Event = field(default_factory=asyncio.Event)
+    last_word: int = 0  # that was read
     prepared_s: float = 0.0  # what setup and the first check took of the run's time
     lent: Lent = field(default_factory=Lent)  # what it was given beside its repository, and the filter that knows it
 
@@ -101,6 +102,8 @@ class Record:
         if state in FINAL:
             changes.setdefault("ended_at", self.tools.clock())
         self.keep(state=state, **changes)
+        if state in FINAL:
+            self.done_with([word for word in self.words if word.kind != "say"])
         self.log("state", f"{state} {changes.get('reason', '')}".strip())
         self.report()
 
@@ -130,31 +133,42 @@ class Record:
         totals = self.totals()
         self.tools.tell(Counted(spent=totals.spent + totals.uncertain, held=totals.held, turns=totals.requests))
 
-    def asked(self) -> Cut:
-        """What somebody asked of us since the agent started."""
+    def wanted(self) -> Cut:
+        """What a person asked of us since the agent started."""
         if self.is_stopped or self.interrupts > 1:
             return "stopped"
-        if self.interrupts:
-            return "paused"
-        return "left" if self.is_leaving else ""
+        return "paused" if self.interrupts else ""
+
+    def asked(self) -> Cut:
+        """The same, or that its driver leaves."""
+        return self.wanted() or ("left" if self.is_leaving else "")
 
     def listen(self) -> bool:
-        """Act on what was said to the run; whether that was to end what it does."""
-        words = self.tools.runs.unheard(self.run.id)
-        for word in words:
-            match word.kind:
-                case "say":
-                    self.messages.append(word.text)
-                    self.has_message.set()
-                case kind:
-                    self.is_stopped |= kind == "stop"
-                    self.interrupts = max(1, self.interrupts)
-        if words:
-            self.tools.runs.heard(self.run.id, upto=words[-1].seq)
-        return any(word.kind != "say" for word in words)
+        """Take in what was said to the run; whether that was to end what it does."""
+        new = [word for word in self.tools.runs.unheard(self.run.id) if word.seq > self.last_word]
+        for word in new:
+            self.add_word(word)
+        return any(word.kind != "say" for word in new)
 
-    def take_messages(self) -> str:
-        """What a person said that its agent has not heard; it is told now."""
-        said, self.messages = "\n\n".join(self.messages), []
-        self.has_message.clear()
-        return said
+    def add_word(self, word: Word) -> None:
+        """Somebody said this to the run."""
+        self.words.append(word)
+        self.last_word = max(self.last_word, word.seq)
+        if word.kind == "say":
+            self.has_message.set()
+        else:
+            self.is_stopped |= word.kind == "stop"
+            self.interrupts = max(1, self.interrupts)
+
+    def messages(self) -> list[Word]:
+        """What a person said that its agent has not been told."""
+        return [word for word in self.words if word.kind == "say"]
+
+    def done_with(self, words: Sequence[Word]) -> None:
+        """These were told, or did what they were to do; a driver that takes over after us does not hear them again."""
+        self.words = [word for word in self.words if word not in words]
+        upto = min((word.seq - 1 for word in self.words if word.seq), default=self.last_word)
+        if upto > 0:
+            self.tools.runs.heard(self.run.id, upto=upto)
+        if not self.messages():
+            self.has_message.clear()

@@ -53,21 +53,27 @@ def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, bal
 
 
 def resume(runs: RunStore, run: Run, *, add: Money = ZERO, by: str, hosted: bool, message: str = "") -> Run:
-    """Answer the run's question, if it has one, and put it back into the queue; the run as it is then."""
-    answer = f"+{add.exact()}" if add else GO_ON
-    if run.state == RunState.WAITING and run.question is not None:
-        answer = _answered(runs, run, answer, by=by)
-    if message:
-        runs.say(run.id, "say", message, by=by)
-    again = replace(queued_again(run, answer), hosted=hosted)
-    runs.save(again)
+    """Answer the run's question, if it has one, and put it back into the queue; the run as it is then.
+
+    `AlreadyAnswered` and `Overtaken` say who or what was first.
+    """
+    asked, answer = _answered(runs, run, _written(add), by=by)
+    again = replace(queued_again(asked, answer), hosted=hosted)
+    _hand_on_words(runs, run, message, by=by)
+    runs.save(again, was=asked)
     runs.log(run.id, "state", f"resumed by {by} with a cap of {again.cap}")
     return again
 
 
+def given(run: Run) -> Money:
+    """What was added in an answer that nobody has carried out yet."""
+    asked = run.question
+    return _added(asked.answer) if run.state == RunState.WAITING and asked is not None else ZERO
+
+
 def queued_again(run: Run, answer: str) -> Run:
     """The run as it goes back into the queue; its last end is history, and a person's word gives it its time anew."""
-    add = Money.usd(answer[1:]) if answer.startswith("+") else ZERO
+    add = _added(answer)
     return replace(
         run,
         state=move(run.state, RunEvent.RESUME),
@@ -83,8 +89,12 @@ def queued_again(run: Run, answer: str) -> Run:
         waits_for="",
         queued_for="",
         opens_at=None,
+        position=0,
+        is_prepared=run.is_prepared or run.epoch > 1,  # its agent has begun, by a version that did not say so
         seconds_before=run.agent_seconds,
         turns_before=run.turns,
+        owner_pid=0,  # whoever drove it is alive, perhaps, and drives others
+        owner_started="",
     )
 
 
@@ -100,18 +110,48 @@ def spent_of(ledger: Ledger, run: Run) -> Money:
     return totals.spent + totals.uncertain
 
 
-def _answered(runs: RunStore, run: Run, answer: str, *, by: str) -> str:
-    """The answer that holds: ours, or the one that was cut off after it was given."""
-    assert run.question is not None  # noqa: S101  (the caller looked)
+def _answered(runs: RunStore, run: Run, answer: str, *, by: str) -> tuple[Run, str]:
+    """The run with the answer that holds: ours, or the one that was cut off after it was given."""
+    asked = run.question
+    if run.state != RunState.WAITING or asked is None:
+        return run, answer
     try:
-        runs.answer(run.id, run.question.id, answer, by=by)
+        return runs.answer(run.id, asked.id, answer, by=by), answer
     except AlreadyAnswered as already:
-        question = already.run.question
-        if already.run.state != RunState.WAITING or question is None or question.id != run.question.id:
+        now, held = already.run, already.run.question
+        is_same_pause = now.state == RunState.WAITING and held is not None and held.id == asked.id
+        if not is_same_pause or held is None or not _means_the_same(held.answer, answer):
             raise
-        if question.answer != answer:
-            raise
-    return answer
+        return now, held.answer
+
+
+def _hand_on_words(runs: RunStore, run: Run, message: str, *, by: str) -> None:
+    """What ended the run, or came too late to end it, is over; what its agent was not told yet is told now."""
+    stale = runs.unheard(run.id)
+    texts = [word.text for word in stale if word.kind == "say"]
+    if message:
+        texts.append(message)
+    if texts:
+        runs.say(run.id, "say", "\n\n".join(texts), by=by)
+    if stale:
+        runs.heard(run.id, upto=stale[-1].seq)
+
+
+def _written(add: Money) -> str:
+    """An answer as a question's choices have it: `+2.00`."""
+    if not add:
+        return GO_ON
+    dollars, _, fraction = add.exact().partition(".")
+    return f"+{dollars}.{fraction.rstrip('0'):0<2}"
+
+
+def _added(answer: str) -> Money:
+    return Money.usd(answer[1:]) if answer.startswith("+") else ZERO
+
+
+def _means_the_same(held: str, answer: str) -> bool:
+    """`+2` is `+2.00`."""
+    return held == answer or (bool(_added(held)) and _added(held) == _added(answer))
 
 
 def _rounded_up(amount: Money) -> str:

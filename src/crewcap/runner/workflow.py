@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from crewcap.core.runs import AT_WORK, Run, RunEvent, RunState, Verdict, Word
 from crewcap.runner.finishing import finish
@@ -41,7 +41,7 @@ class Workflow:
         self.record = Record(tools=tools, plan=plan, run=run)
         if say:
             self.record.add_word(Word(seq=0, at=tools.clock(), kind="say", text=say))
-        self._task: asyncio.Task[Any] | None = None  # the step that is being taken
+        self._task: asyncio.Task[None] | None = None  # the step that is being taken
         self._counting: asyncio.Task[None] | None = None
 
     @property
@@ -55,7 +55,9 @@ class Workflow:
         record.keep(owner_pid=pid, owner_started=started, signal=0)
         record.listen()
         self._counting = asyncio.create_task(self._watch())
-        if self.run.state in AT_WORK and self.run.is_prepared and tools.tree.is_there(tools.site):
+        was_prepared = self.run.is_prepared or self.run.state in {RunState.RUNNING, RunState.FINISHING}
+        if self.run.state in AT_WORK and was_prepared and tools.tree.is_there(tools.site):
+            record.keep(is_prepared=True)  # which a version before this one did not say
             await tools.tree.take_over(tools.site)
             record.lent = await asyncio.to_thread(recall, tools.fitted)
         elif self.run.state in {RunState.RUNNING, RunState.FINISHING}:
@@ -82,13 +84,14 @@ class Workflow:
         if self.record.interrupts and self.run.state in _BEFORE_WORK:
             self._stop_early()
             return
-        self._task = asyncio.current_task()
+        self._task = asyncio.create_task(self._step())  # of its own: an interruption that comes too late ends here
         try:
-            await self._step()
+            await self._task
         except asyncio.CancelledError:
             if not self.record.interrupts:
                 raise
-            self._stop_early()
+            if self.run.state in _BEFORE_WORK:
+                self._stop_early()
         finally:
             self._task = None
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from crewcap.agents import LaunchOrder
 from crewcap.core.money import Money
-from crewcap.core.runs import AgentEnd, AgentEvent, Cut, RunEvent, Verdict
+from crewcap.core.runs import AgentEnd, AgentEvent, Cut, RunEvent, Verdict, Word
 from crewcap.errors import MoneyRefused, UnsafeEnvironment
 from crewcap.gateway.front.fanout import Seen
 from crewcap.runner import prompt
@@ -42,6 +41,10 @@ async def put_to_work(record: Record) -> None:
 
     Where its driver leaves, or its gateway ended and is started again, nothing is decided: the run stays where it is.
     """
+    if asked := record.asked():  # before it began, or between two starts
+        if asked != "left":
+            record.move(RunEvent.FINISH, cut=asked)
+        return
     resume = record.tools.tree.has_session(record.run, record.tools.site)
     try:
         access = _admitted(record)
@@ -49,12 +52,14 @@ async def put_to_work(record: Record) -> None:
         _wait_for(record, refused)
         return
     began = time.monotonic()
-    words = _words(record, say=record.take_messages(), resume=resume)
+    said = record.messages()
+    words = _words(record, say=joined(said), resume=resume)
     record.keep(refused_before=record.totals().refused, wrap_up="", runaway="")
-    end, cut = await _through(record, access, words=words, resume=resume)
+    end, cut = await _through(record, access, words=words, said=said, resume=resume)
     end_keys(record.tools.ledger, record.run)
     record.log("step", f"agent ended: {end.kind} {end.message}")
-    if asked := record.asked():  # a person's word is above the watch's, and perhaps it was said twice
+    record.listen()
+    if asked := record.wanted():  # a person's word is above the watch's, and perhaps it was said twice
         cut = asked if cut in {"paused", "stopped"} else cut
         record.keep(runaway="")
     record.keep(end=end, cut=cut, epoch=record.run.epoch + 1, turns=record.totals().requests)
@@ -66,11 +71,13 @@ async def put_to_work(record: Record) -> None:
         record.move(RunEvent.FINISH)
 
 
-async def _through(record: Record, access: Access, *, words: str, resume: bool) -> tuple[AgentEnd, Cut]:
+async def _through(
+    record: Record, access: Access, *, words: str, said: Sequence[Word], resume: bool
+) -> tuple[AgentEnd, Cut]:
     """The same, where what happens for want of a gateway is not taken for the agent's doing."""
     doors = record.tools.doors
     try:
-        end, cut = await _start(record, access, words=words, resume=resume)
+        end, cut = await _start(record, access, words=words, said=said, resume=resume)
     except UnsafeEnvironment:
         if not doors.is_lost:
             raise
@@ -85,7 +92,7 @@ def _admitted(record: Record) -> Access:
     ledger, run, plan = record.tools.ledger, record.run, record.plan
     bring_limits(ledger, run, issue_cap=plan.issue_cap, issue_source="default")
     scopes = scopes_kept(ledger, run) or scopes_of(
-        run.issue, run=run.id, repo=run.repo, user=plan.user, teams=plan.teams
+        run.issue, run=run.id, repo=run.repo, user=plan.user, teams=plan.teams, workflow=run.workflow
     )
     end_keys(ledger, run)
     turns_left = max(0, run.max_turns + run.turns_before - record.totals().requests)
@@ -106,7 +113,9 @@ def _wait_for(record: Record, refused: MoneyRefused) -> None:
     record.move(RunEvent.PAUSE, verdict=Verdict.BUDGET_EXHAUSTED, reason=refused.message, waits_for="money")
 
 
-async def _start(record: Record, access: Access, *, words: str, resume: bool) -> tuple[AgentEnd, Cut]:
+async def _start(
+    record: Record, access: Access, *, words: str, said: Sequence[Word], resume: bool
+) -> tuple[AgentEnd, Cut]:
     """The agent in its room, with its door to the gateway, from its first line to its last."""
     tools, run = record.tools, record.run
     async with (
@@ -114,7 +123,7 @@ async def _start(record: Record, access: Access, *, words: str, resume: bool) ->
         Watching.over(record, key=access.key_id) as watching,  # its last look comes when every request is settled
         tools.doors.opened(run.id, access.key_id, site, hurry=record.hurry, fan_out=record.plan.route.fan_out) as door,
     ):
-        listener = _Listener(record, watching)
+        listener = _Listener(record, watching, said)
         end, cut = await work(
             site,
             tools.adapter,
@@ -177,15 +186,22 @@ def _words(record: Record, *, say: str, resume: bool) -> str:
     return _GO_ON
 
 
+def joined(said: Sequence[Word]) -> str:
+    """Several messages as one."""
+    return "\n\n".join(word.text for word in said)
+
+
 @dataclass(slots=True)
 class _Listener:
     """Who hears what the agent says, and knows what to say to it."""
 
     record: Record
     watching: Watching
+    said: Sequence[Word] = ()  # what it is told with its task
 
     def began(self, child: Child) -> None:
-        """A limit that this machine cannot enforce is said, not passed over."""
+        """It is told its task; a limit that this machine cannot enforce is said, not passed over."""
+        self.record.done_with(self.said)
         if child.unenforced:
             self.record.tell("limits", f"not enforced here: {', '.join(child.unenforced)}")
 
@@ -213,30 +229,28 @@ class _Listener:
         record = self.record
         can_be_told = record.tools.adapter.capabilities().can_be_told
         wrapping = asyncio.ensure_future(record.tools.doors.slice_opened(record.run.id, wait=True))
-        heeded: asyncio.Future[Any] = asyncio.ensure_future(
-            record.has_message.wait() if can_be_told else asyncio.Event().wait()
-        )
-        waits: set[asyncio.Future[Any]] = {wrapping, heeded}
+        spoken: asyncio.Future[bool] = asyncio.ensure_future(record.has_message.wait())
+        waits = {wrapping, spoken} if can_be_told else {wrapping}
         try:
             while waits:
-                done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                if wrapping in done:
-                    waits.discard(wrapping)
-                    if wrapping.result():
-                        left = self.wrapped_up(
-                            "was told to wrap up" if can_be_told else "cannot be told while it works"
-                        )
-                        yield prompt.wrap_up(record.run, left=left)
-                if heeded in done:
-                    waits.discard(heeded)
-                    said = record.take_messages()
-                    record.tell("message", f"told to the agent: {said}")
-                    yield said
-                    heeded = asyncio.ensure_future(record.has_message.wait())
-                    waits.add(heeded)
+                done, waits = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                if wrapping in done and wrapping.result():
+                    left = self.wrapped_up("was told to wrap up" if can_be_told else "cannot be told while it works")
+                    yield prompt.wrap_up(record.run, left=left)
+                if spoken in done:
+                    said = record.messages()
+                    yield joined(said)
+                    self.told(said)  # unless it listens no more: then nobody asks us to go on
+                    spoken = asyncio.ensure_future(record.has_message.wait())
+                    waits.add(spoken)
         finally:
-            for task in (wrapping, heeded):
+            for task in (wrapping, spoken):
                 task.cancel()
+
+    def told(self, said: Sequence[Word]) -> None:
+        """The agent was told this."""
+        self.record.done_with(said)
+        self.record.tell("message", f"told to the agent: {joined(said)}")
 
     def wrapped_up(self, agent: str) -> Money:
         """Its money ran short; how the agent took part in that, and what is left."""
