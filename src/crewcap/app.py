@@ -151,9 +151,12 @@ class App:
         if not self.served.store_url:
             _ = self.ledger
             return ()
+        from crewcap.runner.worker.engine import migrate  # noqa: PLC0415
         from crewcap.stores.postgres_setup import bring_up_to_date  # noqa: PLC0415
 
-        return bring_up_to_date(self.served.store_url, self.home, zone=self.served.timezone)
+        run = bring_up_to_date(self.served.store_url, self.home, zone=self.served.timezone)
+        migrate(self.served.store_url)
+        return run
 
     def accept_restored(self, *, cost: Money, word: str) -> None:
         """Take books that were restored as the ledger from now on."""
