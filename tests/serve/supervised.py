@@ -1,4 +1,4 @@
-"""A supervisor with stand-ins for both of its children: `supervised.py FOLDER [name=value...]`, values of its patience."""
+"""A supervisor with stand-ins for both of its children: `supervised.py FOLDER [name=value...]`, of its patience."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ worker = Program(
 
 def tell(started: Started) -> None:
     ours = {"url": started.url, "gateway_pid": started.gateway_pid, "worker_pid": started.worker_pid}
-    print(json.dumps({**ours, "worker": started.worker}), flush=True)
+    sys.stdout.write(json.dumps({**ours, "worker": started.worker}) + "\n")
+    sys.stdout.flush()
 
 
 try:

@@ -1,4 +1,4 @@
-"""What becomes of a supervisor's children, and of a supervisor: real processes, real signals, stand-ins for the work."""
+"""What becomes of a supervisor's children, and of itself: real processes, real signals, stand-ins for the work."""
 
 from __future__ import annotations
 
@@ -51,10 +51,15 @@ def test_a_worker_that_was_killed_is_started_again(served: Served) -> None:
 
 def test_a_child_that_dies_five_times_within_a_minute_ends_it_with_one_line(served: Served) -> None:
     served.start("pause_s=0.001")
-    for number in range(1, 6):
-        born = until(lambda: (b := served.diary("worker", "born"))[number - 1 :] and b, f"start {number}")
-        until(lambda: served.noted()["worker_pid"] == born[-1]["pid"], "it is ready")
-        os.kill(born[-1]["pid"], signal.SIGKILL)
+    killed: set[int] = set()
+
+    def next_one() -> set[int]:
+        return {int(served.noted()["worker_pid"])} - killed
+
+    while len(killed) < 5:
+        (pid,) = until(next_one, "it is ready again")
+        os.kill(pid, signal.SIGKILL)
+        killed.add(pid)
     status, err = served.ended()
     assert status == 1
     assert "error: the worker died 5 times within 60 s: the last one was killed by SIGKILL" in err

@@ -1,4 +1,4 @@
-"""A gateway's stand-in: it listens, answers /healthz, and writes down what it is told. `tiny_gateway.py DIARY HOST:PORT`"""
+"""A gateway's stand-in: it listens, answers, and writes down what it is told: `tiny_gateway.py DIARY HOST:PORT`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def write(word: str, **more: object) -> None:
         file.write(json.dumps({"word": word, "pid": os.getpid(), **more}) + "\n")
 
 
+def say(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     asked = await reader.readline()
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -33,12 +38,12 @@ async def main() -> None:
     loop.add_reader(sys.stdin, lambda: told.set() if not os.read(0, 1) else None)
     refusal = diary.with_name("refuse-gateway")
     if refusal.exists():
-        print(json.dumps({"error": {"code": "ledger", "message": refusal.read_text(), "help": ""}}), flush=True)
+        say({"error": {"code": "ledger", "message": refusal.read_text(), "help": ""}})
         return
     server = await asyncio.start_server(answer, host, int(port))
     write("born", handed=json.loads(line)["environ"], first="--first" in sys.argv)
     place = server.sockets[0].getsockname()
-    print(json.dumps({"url": f"http://{place[0]}:{place[1]}"}), flush=True)
+    say({"url": f"http://{place[0]}:{place[1]}"})
     await told.wait()
     write("ended")
 

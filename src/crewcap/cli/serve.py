@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -46,18 +47,11 @@ def serve(
     elif worker:
         click.get_current_context().exit(_work(call, slots=slots, log_format=log_format))
     else:
-        supervise(call, listen=listen, slots=slots, log_format=log_format)
+        _supervise(call, listen=listen, slots=slots, log_format=log_format)
 
 
-def supervise(
-    call: Call,
-    *,
-    listen: str | None = None,
-    slots: int | None = None,
-    log_format: logs.Format = "text",
-    worker: tuple[str, ...] = (),
-) -> None:
-    """Be the one `crewcap serve` of this home until somebody ends it; `worker`: another program than ours."""
+def _supervise(call: Call, *, listen: str | None, slots: int | None, log_format: logs.Format) -> None:
+    """Be the one `crewcap serve` of this home until somebody ends it."""
     from crewcap.cli.gateway import address_of  # noqa: PLC0415  (this and the next: not for --help)
     from crewcap.cli.room import require_room  # noqa: PLC0415
     from crewcap.gateway import process  # noqa: PLC0415
@@ -79,7 +73,6 @@ def supervise(
             log_format=log_format,
             slots=slots,
             verbose=call.verbose,
-            worker_command=worker or crew.WORKER,
         )
         call.environ = programs.environ
         asyncio.run(_keep(call, programs, claimed, terms, listen=listen))
@@ -128,6 +121,7 @@ def _work(call: Call, *, slots: int | None, log_format: logs.Format) -> int:
     from crewcap.serve import fellow  # noqa: PLC0415
 
     logs.set_up(log_format, "info" if call.verbose else "warning", secrets=logs.Secrets())
+    signal.signal(signal.SIGHUP, lambda *_: None)  # a word about settings; it must end nobody who does not listen
     try:
         call.environ = fellow.environ_from_stdin(call.environ)
         return work(call, slots=slots)

@@ -40,7 +40,8 @@ class Patience:
     look_s: float = 15  # how often a gateway is asked whether it answers
     answer_s: float = 10  # how long one answer may take
     silent_s: float = 60  # how long it may give no answer
-    hurry_s: float = 2  # what each child gets when there is no time left
+    hurry_s: float = 3  # what a worker gets when there is no time left: it stores where its runs are
+    close_s: float = 1.5  # what a gateway gets then
 
 
 Came = Callable[[Child, Mapping[str, Any]], None]
@@ -128,8 +129,8 @@ class Keeper:
         if self.child is not None and self.is_ready:
             self.child.send(number)
 
-    async def end(self, *, until: float, hurried: asyncio.Event) -> None:
-        """Ask it to end, wait until then at the most, hurry it, kill it. The time is of the loop."""
+    async def end(self, *, until: float, hurried: asyncio.Event, hurry_s: float) -> None:
+        """Ask it to end, wait until then (a time of the loop) at the most, hurry it, kill it."""
         if self.child is None:
             return
         child, ended = self.child, asyncio.ensure_future(self.child.ended())
@@ -138,7 +139,7 @@ class Keeper:
             await _first(ended, hurried, until - asyncio.get_running_loop().time())
             if not ended.done():
                 child.send(signal.SIGTERM)
-                await asyncio.wait([ended], timeout=self._patience.hurry_s)
+                await asyncio.wait([ended], timeout=hurry_s)
             if not ended.done():
                 log.error("the %s does not end: it is killed", child.name)
                 child.kill()

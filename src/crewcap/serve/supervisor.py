@@ -162,8 +162,8 @@ class Supervisor:
         """The worker first, then the gateway; what time the first leaves is the second's."""
         log.info("ending: what is under way may end")
         until = asyncio.get_running_loop().time() + drain_s
-        for keeper in (self._worker, self._gateway):
-            await keeper.end(until=until, hurried=self._hurried)
+        await self._worker.end(until=until, hurried=self._hurried, hurry_s=self._patience.hurry_s)
+        await self._gateway.end(until=until, hurried=self._hurried, hurry_s=self._patience.close_s)
         log.info("ended")
 
 
