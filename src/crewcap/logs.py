@@ -164,7 +164,7 @@ class LogFile(io.TextIOBase):
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if self._path.stat().st_size >= self._most_bytes:
+            if self._is_current():  # else another has put it aside meanwhile
                 self._put_aside()
         finally:
             os.close(lock)

@@ -106,6 +106,10 @@ class Trip:
         """Both."""
         return self.receive(self.harvest().bundle)
 
+    def save(self) -> tuple[str, ...] | Spurned:
+        """What is done before the workspace goes."""
+        return self.mirrors.save(self.repository, self.harvest().bundle, base=self.base, branch=self.branch)
+
     def mirror_git(self, *words: str, fails: bool = False) -> str:
         """Look into the mirror."""
         return git(self.mirrors.mirror(self.repository), *words, fails=fails)

@@ -338,3 +338,39 @@ def test_a_bundle_has_a_largest_size(trip: Trip) -> None:
 def test_only_branches_of_ours_can_be_written(trip: Trip) -> None:
     with pytest.raises(Exception, match="is not a branch of crewcap's"):
         trip.mirrors.receive(trip.repository, b"", base=trip.base, branch="main", message="m")
+
+
+class TestWhatLiesInAWorkspaceThatGoes:
+    """It is kept beside the branch, as it is, and only where the mirror does not know it."""
+
+    def test_what_came_home_is_known(self, trip: Trip) -> None:
+        (trip.folder / "new").write_text("x")
+        _returned(trip)
+        assert trip.save() == ()
+
+    def test_each_tip_with_other_files_has_a_ref_of_its_own(self, trip: Trip) -> None:
+        came = _work_and_more(trip)
+        saved = trip.save()
+        assert isinstance(saved, tuple)
+        assert {trip.mirror_git("show", f"{ref}:more") for ref in saved} == {"on the branch", "beside it"}
+        assert all(ref.startswith(f"refs/crewcap/saved/{trip.branch}/") for ref in saved)
+        assert trip.mirror_git("rev-parse", trip.branch) == came.commit
+        assert trip.save() == ()
+
+    def test_what_is_damaged_is_not_taken(self, trip: Trip) -> None:
+        assert trip.mirrors.save(trip.repository, b"# v2 git bundle", base=trip.base, branch=trip.branch) != ()
+        too_large = trip.mirrors.save(trip.repository, b"x" * 100, base=trip.base, branch=trip.branch, most_bytes=99)
+        assert isinstance(too_large, Spurned)
+
+
+def _work_and_more(trip: Trip) -> Returned:
+    """A branch that came home, and later commits on two branches of the workspace."""
+    (trip.folder / "new").write_text("x")
+    came = _returned(trip)
+    for words, name in (("on the branch", ""), ("beside it", "beside")):
+        if name:
+            git(trip.folder, "switch", "--quiet", "-c", name)
+        (trip.folder / "more").write_text(f"{words}\n")
+        git(trip.folder, "add", "--all")
+        git(trip.folder, "commit", "--quiet", "-m", words)
+    return came

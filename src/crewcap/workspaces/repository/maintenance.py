@@ -12,17 +12,17 @@ from pathlib import Path
 
 from crewcap.workspaces.repository.git import LONG_S, Git
 
-_MOST_LOOSE, _MOST_PACKS = 6_700, 50  # git's own figures
+MOST_LOOSE, _MOST_PACKS = 6_700, 50  # git's own figures
 
 
-def maintain(git: Git, mirror: Path) -> bool:
+def maintain(git: Git, mirror: Path, *, most_loose: int = MOST_LOOSE) -> bool:
     """Repack one, if it needs it and nobody holds its lock; whether that was done."""
     if mirror.is_symlink() or not (mirror / "crewcap").is_file():
         return False
     descriptor = os.open(f"{mirror}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_scattered(git, mirror):
+        if not _is_scattered(git, mirror, most_loose):
             return False
         git.inside(mirror, "gc", "--quiet", "--prune=2.weeks.ago", limit_s=LONG_S)
     except BlockingIOError:
@@ -32,7 +32,7 @@ def maintain(git: Git, mirror: Path) -> bool:
     return True
 
 
-def _is_scattered(git: Git, mirror: Path) -> bool:
+def _is_scattered(git: Git, mirror: Path, most_loose: int) -> bool:
     lines = (line.split(": ") for line in git.inside(mirror, "count-objects", "-v").text.splitlines())
     counted = {name: int(number) for name, number in lines if number.isdigit()}
-    return counted.get("count", 0) > _MOST_LOOSE or counted.get("packs", 0) > _MOST_PACKS
+    return counted.get("count", 0) > most_loose or counted.get("packs", 0) > _MOST_PACKS

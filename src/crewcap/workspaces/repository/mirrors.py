@@ -24,7 +24,7 @@ from crewcap.workspaces.repository.handover import Handover, Published
 from crewcap.workspaces.repository.intake import MOST_BYTES, Intake, sweep
 from crewcap.workspaces.repository.large_files import LargeFile
 from crewcap.workspaces.repository.large_store import LargeStore
-from crewcap.workspaces.repository.maintenance import maintain
+from crewcap.workspaces.repository.maintenance import MOST_LOOSE, maintain
 from crewcap.workspaces.repository.merging import Merge, try_merge
 from crewcap.workspaces.repository.repositories import (
     BRANCH_PREFIX,
@@ -273,12 +273,16 @@ class Mirrors:
         key = self._authorship().signing_key
         return Signer(key=Path(key).expanduser(), environ=self._environ) if key else None
 
-    def maintain(self) -> tuple[str, ...]:
+    def maintain(self, *, most_loose: int = MOST_LOOSE) -> tuple[str, ...]:
         """Repack mirrors that have become many small pieces, if nobody is at work in them; their names.
 
         What workspaces borrow follows from refs that stay, so nothing of it is lost; whoever reads meanwhile reads on.
         """
-        return tuple(mirror.name for mirror in sorted(self._folder.glob("*.git")) if maintain(self._git, mirror))
+        return tuple(
+            mirror.name
+            for mirror in sorted(self._folder.glob("*.git"))
+            if maintain(self._git, mirror, most_loose=most_loose)
+        )
 
     # --- reading refs, and the lock -----------------------------------------------------------------------------
 
