@@ -15,7 +15,7 @@ from tests.stores.postgres_server import Server, serving, shared
 
 from crewcap.core.runs import RunId
 from crewcap.errors import InternalError, UnsafeEnvironment
-from crewcap.runner.worker.engine import MOST_STEPS, STEPS, VERSION, Engine, Unfinished
+from crewcap.runner.worker.engine import MOST_STEPS, STEPS, VERSION, Engine, Unfinished, migrate
 
 RUN = RunId("run-1")
 OTHER = RunId("run-2")
@@ -50,7 +50,7 @@ def postgres() -> Server:
 def database(postgres: Server) -> str:
     """The URL of a database with the engine's tables."""
     url = postgres.empty()
-    asyncio.run(_engine(url).migrate())
+    migrate(url)
     return url
 
 
@@ -354,6 +354,31 @@ def test_a_stop_does_not_wait_for_ever(store: str, caplog: pytest.LogCaptureFixt
     assert "did not end within" in caplog.text
 
 
+def test_what_was_claimed_and_is_not_performed_goes_back_into_the_queue(store: str) -> None:
+    """DBOS leaves it so when the database fails between the claim and the start. What is performed is left alone."""
+
+    async def scene() -> None:
+        floor = Floor()
+        floor.hold = "agent"
+        async with working(store, floor, runs=1) as engine:
+            await engine.enqueue(RUN, 1)
+            await asyncio.wait_for(floor.held.wait(), 30)
+            await engine.enqueue(OTHER, 1)
+            rows(store, "UPDATE workflow_status SET status = 'PENDING', executor_id = 'local'")
+            lost = await engine._take_up_lost(frozenset())
+            assert lost == {"run:run-2:1"}
+            await states(engine, ["pending", "pending"])
+            await engine._take_up_lost(lost)
+            await states(engine, ["enqueued", "pending"])
+            floor.hold = ""
+            await engine.cancel(RUN, 1)
+            await over(engine)
+        assert floor.steps(RUN) == list(STEPS[:4])
+        assert floor.steps(OTHER) == list(STEPS)
+
+    asyncio.run(scene())
+
+
 # jobs, and what is over
 
 
@@ -645,7 +670,7 @@ def test_a_worker_ends_though_its_database_is_gone(tmp_path: Path) -> None:
     """What it could not write down is resumed when the database is back."""
     with serving() as server:
         url = server.empty()
-        asyncio.run(_engine(url).migrate())
+        migrate(url)
         journal = tmp_path / "journal"
         with worker(url, journal, executor="a", hold="agent") as one:
             assert one.said() == "started"

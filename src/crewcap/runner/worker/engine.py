@@ -27,17 +27,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from crewcap.core.runs import RunId
 from crewcap.errors import InternalError, UnsafeEnvironment
-from crewcap.runner.worker.engine_store import database_url, make_ready, unusable
+from crewcap.runner.worker.engine_log import redirect_log
+from crewcap.runner.worker.engine_store import database_url, is_postgres, make_ready, unusable
 from crewcap.runner.worker.handover import Here, StepFailed
 
 if TYPE_CHECKING:
@@ -58,15 +62,9 @@ _OPEN = ("ENQUEUED", "PENDING", "DELAYED")
 _FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 _OVER = ("SUCCESS", *_FAILED)
 _PIECE = 500  # workflows that are forgotten at once
-_FORGET_EVERY_S = 3600.0
+_LOOK_EVERY_S = 15.0
+_LOOKS_TO_FORGET = 240  # an hour
 _SETTLE_S = 2.0  # what the engine has for itself, at least, where nobody has time
-_KNOWN = (  # what DBOS says of things that we do on purpose, or tell ourselves
-    "DBOS failed to launch",
-    "Asyncio task cancelled",
-    "was cancelled during execution",
-    "Workflow already exists in queue: None",
-)
-_KNOWN_ERRORS = ("StepFailed", "DBOSAwaitedWorkflowCancelledError")
 _ONE = threading.Lock()  # DBOS is one for a process, so is the engine
 log = logging.getLogger(__name__)
 
@@ -96,12 +94,9 @@ class Engine:
         self._at_once = {_RUNS: runs_at_once, _JOBS: jobs_at_once}
         self._here = Here()
         self._threads: Executor | None = None
-        self._claiming: list[threading.Event] = []
+        self._dbos: DBOS | None = None
+        self._begun: Counter[str] = Counter()  # workflows that DBOS performs here; changed on its loop
         self._chores: asyncio.Task[None] | None = None
-
-    @property
-    def _is_postgres(self) -> bool:
-        return self._store.startswith(("postgres://", "postgresql://"))
 
     async def start(self) -> None:
         """Begin to take work, and what an earlier process of this name left: `perform` may be called before the end."""
@@ -114,7 +109,7 @@ class Engine:
         except BaseException:
             self._end_threads()
             raise
-        self._chores = asyncio.create_task(self._forget_now_and_then())
+        self._chores = asyncio.create_task(self._keep_house())
 
     async def stop(self, *, within_s: float) -> None:
         """Take nothing new, cancel what is performed and give it this long to clean up; all of it stays resumable."""
@@ -123,8 +118,9 @@ class Engine:
         deadline = asyncio.get_running_loop().time() + within_s
         if self._chores is not None:
             self._chores.cancel()
-        for claiming in self._claiming:
-            claiming.set()
+        if self._dbos is not None:
+            for claiming in self._dbos.background_thread_stop_events:
+                claiming.set()
         await self._here.close(within_s)
         left_s = deadline - asyncio.get_running_loop().time()
         if not await _in_daemon(_discard, within_s=max(left_s, _SETTLE_S)):
@@ -159,13 +155,8 @@ class Engine:
         return await self._off_loop(partial(_forget, finished_before))
 
     async def migrate(self) -> None:
-        """Make or update the engine's tables in PostgreSQL: by command, with a role that may."""
-        if not self._is_postgres:
-            return
-        try:
-            await asyncio.to_thread(_migrate, database_url(self._store))
-        except Exception as error:
-            raise self._trouble(error) from error
+        """Make or update the engine's tables in PostgreSQL."""
+        await asyncio.to_thread(migrate, self._store)
 
     def _end_threads(self) -> None:
         if self._threads is not None:
@@ -179,46 +170,65 @@ class Engine:
             raise InternalError("the engine is not running")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def _forget_now_and_then(self) -> None:
-        while True:
+    async def _keep_house(self) -> None:
+        """Look for what got lost, and now and then remove what is over."""
+        lost: frozenset[str] = frozenset()
+        for look in count():
             try:
-                await self.forget(finished_before=datetime.now(UTC) - KEPT)
+                lost = await self._take_up_lost(lost)
+                if look % _LOOKS_TO_FORGET == 0:
+                    await self.forget(finished_before=datetime.now(UTC) - KEPT)
             except Exception:
-                log.exception("what is over could not be removed from the engine's store")
-            await asyncio.sleep(_FORGET_EVERY_S)
+                log.exception("the engine's store could not be looked after")
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _take_up_lost(self, lost_before: frozenset[str]) -> frozenset[str]:
+        """Put back what the store says we perform and nobody does: DBOS drops it when the database fails it just then.
+
+        Only what was lost the last time as well: between being claimed and being begun there is a moment.
+        """
+        pending = partial(_listed, status=["PENDING"], executor_id=[self._executor], app_version=[VERSION])
+        found = await self._off_loop(pending)
+        lost = frozenset(each.workflow_id for each in found if each.workflow_id not in self._begun)
+        for key in lost & lost_before:
+            log.warning("%s was claimed and is not performed; it goes back into the queue", key)
+            await self._off_loop(partial(self._put_back, key))
+        return lost
 
     # everything below runs on threads of ours or on DBOS's own
 
     def _launch(self) -> None:
         from dbos import DBOS  # noqa: PLC0415  (half a second, for workers only)
 
-        _redirect_log()
-        if not self._is_postgres:
+        redirect_log()
+        if not is_postgres(self._store):
             make_ready(Path(self._store))
         try:
-            self._claiming = DBOS(config=self._config()).background_thread_stop_events
+            self._dbos = DBOS(config=self._config())
             self._register(DBOS)
             DBOS.launch()
             for name, at_once in self._at_once.items():
                 DBOS.register_queue(
                     name,
                     worker_concurrency=at_once,
-                    polling_interval_sec=1.0 if self._is_postgres else 0.25,
+                    polling_interval_sec=1.0 if is_postgres(self._store) else 0.25,
                     on_conflict="always_update",
                 )
         except Exception as error:
             _discard()
-            raise self._trouble(error) from error
+            raise _trouble(self._store, error) from error
 
     def _config(self) -> DBOSConfig:
         from dbos import DBOSPortableJSONSerializer  # noqa: PLC0415
 
         return {
             "name": "crewcap",
-            "system_database_url": database_url(self._store) if self._is_postgres else f"sqlite:///{self._store}",
+            "system_database_url": database_url(self._store)
+            if is_postgres(self._store)
+            else f"sqlite:///{self._store}",
             "dbos_system_schema": _SCHEMA,
             "sys_db_pool_size": 20,
-            "run_migrations": not self._is_postgres,
+            "run_migrations": not is_postgres(self._store),
             "use_listen_notify": False,  # it serves messages between workflows, and there are none
             "notification_listener_polling_interval_sec": 0.25,  # asks nothing, but the end waits for it
             "application_version": VERSION,
@@ -235,14 +245,30 @@ class Engine:
 
         @api.workflow(name="run")
         async def attempt_of_a_run(run: str, attempt: int) -> None:
-            await self._steps(api, RunId(run), attempt)
+            with self._performing(_run_key(RunId(run), attempt)):
+                await self._steps(api, RunId(run), attempt)
 
         @api.workflow(name="job")
         async def job(name: str, key: str) -> None:
-            try:
-                await api.run_step_async({"name": "job", "preemptible": True}, self._do_job, name, key)
-            finally:
-                self._here.written(_job_key(name, key))
+            with self._performing(_job_key(name, key)):
+                try:
+                    await api.run_step_async({"name": "job", "preemptible": True}, self._do_job, name, key)
+                finally:
+                    self._here.written(_job_key(name, key))
+
+    @contextmanager
+    def _performing(self, key: str) -> Iterator[None]:
+        self._begun[key] += 1
+        try:
+            yield
+        finally:
+            self._begun[key] -= 1
+            if not self._begun[key]:
+                del self._begun[key]
+
+    def _put_back(self, key: str) -> None:
+        if self._dbos is not None:
+            self._dbos._sys_db.reenqueue_for_recovery(key, [self._executor], _RUNS)  # noqa: SLF001  (a test holds it)
 
     async def _steps(self, api: type[DBOS], run: RunId, attempt: int) -> None:
         step = STEPS[0]
@@ -266,21 +292,35 @@ class Engine:
     async def _do_job(self, name: str, key: str) -> None:
         await self._here.do(_job_key(name, key), _job_key(name, key), name, lambda: self._job(name, key))
 
-    def _trouble(self, error: Exception) -> UnsafeEnvironment:
-        """What a failed start means, without DBOS's words: they name a command and a setting that are not ours."""
-        from dbos._error import DBOSInitializationError  # noqa: PLC0415
 
-        said = str(getattr(error, "orig", error)).splitlines()
-        if self._is_postgres and isinstance(error, DBOSInitializationError):
-            return UnsafeEnvironment(
-                "the database has no tables of the engine, or older ones", help="crewcap ledger migrate"
-            )
-        if self._is_postgres:
-            return UnsafeEnvironment(
-                f"the engine cannot use the database: {said[0] if said else type(error).__name__}",
-                help="see that the server runs, and that its role may read and write the schema " + _SCHEMA,
-            )
-        return unusable(Path(self._store), said[0] if said else type(error).__name__)
+def migrate(store: str) -> None:
+    """Make or update the engine's tables in PostgreSQL: by command, with a role that may; a file needs no word."""
+    from dbos import DBOS  # noqa: PLC0415
+
+    if not is_postgres(store):
+        return
+    redirect_log()
+    try:
+        DBOS.migrate(database_url(store), schema=_SCHEMA)
+    except Exception as error:
+        raise _trouble(store, error) from error
+
+
+def _trouble(store: str, error: Exception) -> UnsafeEnvironment:
+    """What failed, without DBOS's words: they name a command and a setting that are not ours."""
+    from dbos._error import DBOSInitializationError  # noqa: PLC0415
+
+    said = (str(getattr(error, "orig", error)).splitlines() or [type(error).__name__])[0]
+    if not is_postgres(store):
+        return unusable(Path(store), said)
+    if isinstance(error, DBOSInitializationError):
+        return UnsafeEnvironment(
+            "the database has no tables of the engine, or older ones", help="crewcap ledger migrate"
+        )
+    return UnsafeEnvironment(
+        f"the engine cannot use the database: {said}",
+        help=f"see that the server runs, and that its role may read and write the schema {_SCHEMA}",
+    )
 
 
 def _run_key(run: RunId, attempt: int) -> str:
@@ -352,12 +392,6 @@ def _forget(finished_before: datetime) -> int:
     return removed
 
 
-def _migrate(url: str) -> None:
-    from dbos import DBOS  # noqa: PLC0415
-
-    DBOS.migrate(url, schema=_SCHEMA)
-
-
 def _discard() -> None:
     from dbos import DBOS  # noqa: PLC0415
 
@@ -381,22 +415,3 @@ async def _in_daemon(work: Callable[[], None], *, within_s: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _redirect_log() -> None:
-    """DBOS would write to the console in a form of its own; what it has to say goes where ours goes."""
-    theirs = logging.getLogger("dbos")
-    theirs.handlers[:] = [_Forward()]
-    theirs.propagate = False
-
-
-class _Forward(logging.Handler):
-    """Records of DBOS as records of ours, without its fields."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Say it, unless it is known."""
-        said = record.getMessage()
-        error = record.exc_info[1] if record.exc_info else None
-        if type(error).__name__ in _KNOWN_ERRORS or any(known in said for known in _KNOWN):
-            return
-        log.log(record.levelno, "engine: %s", said, exc_info=record.exc_info)

@@ -10,6 +10,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from crewcap.errors import UnsafeEnvironment
 
 
+def is_postgres(store: str) -> bool:
+    """Whether it is an address; otherwise it is a file's path."""
+    return store.startswith(("postgres://", "postgresql://"))
+
+
 def make_ready(path: Path) -> None:
     """Refuse a file that is not the engine's or damaged; DBOS would never set WAL, which is kept in the file."""
     try:
