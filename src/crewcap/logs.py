@@ -107,14 +107,22 @@ def _trace(error: BaseException | None) -> str:
     return "\n".join(reversed(told))
 
 
-def set_up(style: Format, level: Level, *, secrets: Secrets, stream: TextIO | LogFile | None = None) -> None:
+def set_up(
+    style: Format,
+    level: Level,
+    *,
+    secrets: Secrets,
+    stream: TextIO | LogFile | None = None,
+    also: LogFile | None = None,
+) -> None:
     """Send every logger's records to one place, on stderr unless said otherwise; done anew, the old place is left."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_Lines(style, secrets))
     root = logging.getLogger()
     for old in tuple(root.handlers):
         root.removeHandler(old)
-    root.addHandler(handler)
+    for place in (stream or sys.stderr, *((also,) if also is not None else ())):
+        handler = logging.StreamHandler(place)
+        handler.setFormatter(_Lines(style, secrets))
+        root.addHandler(handler)
     root.setLevel(level.upper())
 
 

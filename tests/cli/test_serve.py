@@ -175,10 +175,11 @@ def _remembers(pid: int, needle: bytes) -> bool:
 
 def test_gateway_and_worker_are_started_again_when_they_are_killed(serve: Serve) -> None:
     """The gateway with a new boot at the same address, and with the keys: it would not start without."""
-    process, said = serve.start()
+    process, said = serve.start("--log-format", "json", "-v")
     boot = serve.boot()
     os.kill(said["gateway_pid"], signal.SIGKILL)
     until(lambda: serve.noted()["gateway_pid"] != said["gateway_pid"], "the gateway is started again")
+    gateway = serve.noted()["gateway_pid"]
     assert serve.boot() != boot
     assert serve.noted()["url"] == said["url"]
     assert healthy(said["url"])
@@ -188,6 +189,10 @@ def test_gateway_and_worker_are_started_again_when_they_are_killed(serve: Serve)
     _, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, err
     assert SECRET not in err
+    log = [json.loads(line) for line in serve.home.serve_log.read_text().splitlines()]
+    assert {process.pid, gateway} <= {line["pid"] for line in log}
+    assert "the gateway was killed by SIGKILL; it is started again in 0.1 s" in [line["event"] for line in log]
+    assert "the gateway was killed by SIGKILL; it is started again in 0.1 s" in err
     assert serving(serve.home) is None
     assert not serve.home.serve_note.exists()
     assert not [pid for pid in serve.pids if is_alive(pid)]

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,8 @@ from crewcap.cli.handover import Handover
 from crewcap.cli.room import require_room
 from crewcap.errors import CrewcapError, UsageError
 
+LOG_FILE = (str, int, int)
+
 
 @click.command(epilog="Example: crewcap gateway & crewcap key create --cap 1.00 --shell")
 @click.option("--listen", default="127.0.0.1:8787", metavar="HOST:PORT", help="Loopback only; port 0 takes a free one.")
@@ -22,6 +25,7 @@ from crewcap.errors import CrewcapError, UsageError
 @click.option("--log-level", type=click.Choice(logs.LEVELS), help="What is logged; by default warnings, with -v info.")
 @click.option("--child", is_flag=True, hidden=True, help="Keys on stdin as one line of JSON; ends with it.")
 @click.option("--first", is_flag=True, hidden=True, help="Somebody reads what is refused: a clock in doubt is.")
+@click.option("--log-file", type=LOG_FILE, hidden=True, help="Logs there, not on stderr: path, bytes, kept.")
 @common
 @with_call
 def gateway(
@@ -33,6 +37,7 @@ def gateway(
     log_level: logs.Level | None,
     child: bool,
     first: bool,
+    log_file: tuple[str, int, int] | None,
 ) -> None:
     """Serve model requests on this machine, each held against its budgets before it is sent.
 
@@ -44,7 +49,8 @@ def gateway(
 
     process.make_unreadable()
     secrets = logs.Secrets()
-    logs.set_up(log_format, log_level or ("info" if call.verbose else "warning"), secrets=secrets)
+    level = log_level or ("info" if call.verbose else "warning")
+    logs.set_up(log_format, level, secrets=secrets, stream=log_file_of(log_file))
     try:
         keys = _keys_from_stdin() if child else {}
         call.environ = {**call.environ, **keys}  # which providers there are may rest on which keys there are
@@ -88,3 +94,8 @@ def address_of(text: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65_535:
         raise UsageError(f"--listen {text!r} is not HOST:PORT", help="for example 127.0.0.1:8787")
     return host.strip("[]"), int(port)
+
+
+def log_file_of(said: tuple[str, int, int] | None) -> logs.LogFile | None:
+    """The log that several processes share: its path, how large it may become, how many old ones are kept."""
+    return logs.LogFile(Path(said[0]), most_bytes=said[1], kept=said[2]) if said else None

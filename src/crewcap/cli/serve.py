@@ -11,6 +11,7 @@ import click
 
 from crewcap import __version__, logs
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.gateway import LOG_FILE, address_of, log_file_of
 from crewcap.errors import CrewcapError
 
 if TYPE_CHECKING:
@@ -30,11 +31,20 @@ KINDS = ("auto", "user", "system")
     "--print-unit", "unit", is_flag=False, flag_value="auto", type=click.Choice(KINDS), help="Print a systemd unit."
 )
 @click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", help="How the log is written.")
+@click.option("--log-file", type=LOG_FILE, hidden=True, help="Of the worker: path, bytes, kept.")
 @click.option("--worker", is_flag=True, hidden=True, help="Be the worker: names of variables on stdin.")
 @common
 @with_call
 def serve(
-    call: Call, /, *, listen: str | None, slots: int | None, unit: str | None, log_format: logs.Format, worker: bool
+    call: Call,
+    /,
+    *,
+    listen: str | None,
+    slots: int | None,
+    unit: str | None,
+    log_format: logs.Format,
+    log_file: tuple[str, int, int] | None,
+    worker: bool,
 ) -> None:
     """Run issues and schedules unattended: a gateway and a worker, watched and started again.
 
@@ -45,25 +55,26 @@ def serve(
     if unit is not None:
         _print_unit(call, unit, listen=listen, slots=slots)
     elif worker:
-        click.get_current_context().exit(_work(call, slots=slots, log_format=log_format))
+        click.get_current_context().exit(_work(call, slots=slots, log_format=log_format, log_file=log_file))
     else:
         _supervise(call, listen=listen, slots=slots, log_format=log_format)
 
 
 def _supervise(call: Call, *, listen: str | None, slots: int | None, log_format: logs.Format) -> None:
     """Be the one `crewcap serve` of this home until somebody ends it."""
-    from crewcap.cli.gateway import address_of  # noqa: PLC0415  (this and the next: not for --help)
-    from crewcap.cli.room import require_room  # noqa: PLC0415
+    from crewcap.cli.room import require_room  # noqa: PLC0415  (this and the next: not for --help)
     from crewcap.gateway import process  # noqa: PLC0415
     from crewcap.serve import claim, crew, keys, reading  # noqa: PLC0415
 
     process.make_unreadable()
-    logs.set_up(log_format, "info" if call.verbose else "warning", secrets=logs.Secrets())
+    level: logs.Level = "info" if call.verbose else "warning"
     require_room(call.home)
     with claim.claim(call.home) as claimed:
         terms = reading.read(call.config_path, call.environ)
         listen = listen or terms.listen
         address_of(listen)
+        log_file = (str(call.home.serve_log), terms.log_bytes, terms.logs_kept)
+        logs.set_up(log_format, level, secrets=logs.Secrets(), also=log_file_of(log_file))
         programs = crew.Crew(
             home=call.home.root,
             config=call.config_path,
@@ -71,6 +82,7 @@ def _supervise(call: Call, *, listen: str | None, slots: int | None, log_format:
             names=frozenset(name for name, value in call.environ.items() if value),
             keys=keys.SealedKeys(process.forget(terms.key_variables)),
             log_format=log_format,
+            log_file=log_file,
             slots=slots,
             verbose=call.verbose,
         )
@@ -106,21 +118,23 @@ def _tell(call: Call, started: Started, terms: Terms) -> None:
     if call.as_json:
         said = {"url": started.url, "pid": os.getpid(), "gateway_pid": started.gateway_pid}
         said |= {"worker_pid": started.worker_pid, "slots": slots, "schedules": schedules}
-        call.emit({**said, "home": str(call.home.root), "drain_s": terms.drain_s})
+        call.emit({**said, "log": str(call.home.serve_log), "drain_s": terms.drain_s})
         return
     call.out(f"gateway  {started.url}")
     call.out(f"runs     {f'{slots} at once' if slots else 'as many at once as there are'}")
     for each in schedules[:NEXT_SHOWN]:
         call.out(f"next     {each['at']}  {each['name']}")
-    call.note(f"state in {call.home.root}; Ctrl-C ends it: what is under way has {terms.drain_s:.0f} s to end")
+    call.out(f"log      {call.home.serve_log}")
+    call.note(f"Ctrl-C ends it: what is under way has {terms.drain_s:.0f} s to end, the rest is kept")
 
 
-def _work(call: Call, *, slots: int | None, log_format: logs.Format) -> int:
+def _work(call: Call, *, slots: int | None, log_format: logs.Format, log_file: tuple[str, int, int] | None) -> int:
     """Be the worker; what keeps it from starting is told to the supervisor."""
     from crewcap.cli.work import work  # noqa: PLC0415  (heavy, and only here)
     from crewcap.serve import fellow  # noqa: PLC0415
 
-    logs.set_up(log_format, "info" if call.verbose else "warning", secrets=logs.Secrets())
+    level: logs.Level = "info" if call.verbose else "warning"
+    logs.set_up(log_format, level, secrets=logs.Secrets(), stream=log_file_of(log_file))
     signal.signal(signal.SIGHUP, lambda *_: None)  # a word about settings; it must end nobody who does not listen
     try:
         call.environ = fellow.environ_from_stdin(call.environ)

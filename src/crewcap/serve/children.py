@@ -31,7 +31,6 @@ class Program:
     command: Sequence[str]
     environ: Mapping[str, str] = field(repr=False)  # without a provider's key
     hand_over: Callable[[int], None]  # writes what it is told into its standard input
-    stderr: int | None = None  # a file's number; none said = ours
 
 
 class Child:
@@ -55,7 +54,6 @@ class Child:
                 *program.command,
                 stdin=read,
                 stdout=PIPE,
-                stderr=program.stderr,
                 env=dict(program.environ),
                 start_new_session=True,
                 limit=LONGEST_LINE,

@@ -31,6 +31,7 @@ class Crew:
     names: frozenset[str]  # of the variables that are set, those of the keys as well
     keys: SealedKeys
     log_format: Format
+    log_file: tuple[str, int, int]  # its path, how large it may become, how many old ones are kept
     slots: int | None
     verbose: bool
     worker_command: tuple[str, ...] = WORKER
@@ -48,7 +49,8 @@ class Crew:
     def _program(self, name: str, words: tuple[str, ...], hand_over: Callable[[int], None]) -> Program:
         config = ("--config", str(self.config)) if self.config is not None else ()
         verbose = ("--verbose",) if self.verbose else ()
-        command = (*words, "--home", str(self.home), *config, "--log-format", self.log_format, *verbose)
+        log = ("--log-format", self.log_format, "--log-file", *map(str, self.log_file))
+        command = (*words, "--home", str(self.home), *config, *log, *verbose)
         return Program(name=name, command=command, environ=self.environ, hand_over=hand_over)
 
 
