@@ -498,6 +498,22 @@ class LedgerContract(LimitsContract, IncidentsContract, BatchesContract, Correct
         )
         assert desk.ledger.totals(Scope("repo:other")).requests == 0
 
+    def test_what_the_newest_request_needs_is_known_until_one_is_granted(self, desk: Desk) -> None:
+        """A run that was paused before anything was granted has no other word about what would be enough."""
+        desk.key(cap="1.00")
+        desk.key("k2", scopes=(Scope("key:k2"), TEAM, ALL))
+        for model, needed in (("claude-opus-5", "9"), ("claude-opus-5-1", "3"), ("claude-haiku-5", "0.02")):
+            desk.ledger.note_refusal(KeyId("k1"), model=model, needed=usd(needed), message="key:k1 has 1.00 left")
+        desk.ledger.note_refusal(KeyId("k2"), model="claude-opus-5", needed=usd("7"), message="all has 1.00 left")
+        assert desk.ledger.needed(RUN) == usd("0.02")
+        assert desk.ledger.needed(RUN, model="claude-opus-5") == usd("3")
+        assert desk.ledger.needed(RUN, model="claude_opus%") == ZERO
+        assert desk.ledger.needed(TEAM) == usd("7")
+        assert desk.ledger.needed(Scope("run:r9")) == ZERO
+        desk.clocks.pass_time(timedelta(seconds=1))
+        desk.granted("0.20")
+        assert desk.ledger.needed(RUN) == ZERO
+
     def test_open_holds_are_listed_by_run(self, desk: Desk) -> None:
         desk.key()
         hold = desk.granted("0.20")

@@ -27,7 +27,6 @@ from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.front.fanout import FanOuts, speaker
 from crewcap.gateway.money import plan
 from crewcap.gateway.money.admission import Admission, Counts, Prices, Request
-from crewcap.gateway.money.choosing import Want
 from crewcap.gateway.money.prefixes import Prefixes
 from crewcap.gateway.money.purse import Held, Purse, TimedOut, Withdrawn
 from crewcap.gateway.money.slices import Slices
@@ -325,15 +324,15 @@ class Metered:
             case Withdrawn(reason):
                 raise Refusal("unavailable", f"nothing was sent: {reason}")
             case Denied():
-                self._note(want, request, outcome.message)
+                self._note(request, outcome.message, needed=want.least)
                 raise Refusal(_DENIED[outcome.code], outcome.message)
             case Refused():
                 message = budget_message(outcome)
-                self._note(want, request, message)
+                self._note(request, message, needed=outcome.needed + outcome.kept)
                 raise Refusal("budget", message)
 
-    def _note(self, want: Want, request: Request, message: str) -> None:
-        self.purse.note_refusal(request.key.id, model=request.model, needed=want.least, message=message)
+    def _note(self, request: Request, message: str, *, needed: Money) -> None:
+        self.purse.note_refusal(request.key.id, model=request.model, needed=needed, message=message)
 
 
 def _outgoing(body: bytes, request: Request, held: Held) -> bytes:

@@ -9,7 +9,7 @@ that price is said before anybody decides.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FLOOR = 1_024  # output tokens: the least that a request is clamped to (MONEY 5)
 _PAD = 256 + 1_024 + 500  # prompt tokens that a hold counts on top (MONEY 2.2, 2.3)
+_WORDS = 1_024  # prompt tokens, at most, that a refused request grows by: what it was told, and our word to go on
 _COUNTED_PERCENT = 103  # of a counted prompt, which a hold rests on
 
 
@@ -41,7 +42,19 @@ class GoingOn:
 
 
 def going_on(ledger: Ledger, run: Run, card: RateCard | None, *, thinking: int = 0) -> GoingOn:
-    """By the newest request of the run's main conversation; nothing where it has sent none or has no price."""
+    """By the newest request of the run's main conversation; where it was refused, by what the gateway said of it."""
+    reckoned = _reckoned(ledger, run, card, thinking)
+    said = ledger.needed(Scope(f"run:{run.id}"), model=run.model)
+    if card is None or not said:
+        return reckoned
+    try:
+        return replace(reckoned, least=said + card.cost(Usage(write_5m=_WORDS)))
+    except UnknownPrice:
+        return replace(reckoned, least=said)
+
+
+def _reckoned(ledger: Ledger, run: Run, card: RateCard | None, thinking: int) -> GoingOn:
+    """By the newest request that was answered; nothing where there is none or it has no price."""
     mine = [entry for entry in ledger.entries(scope=Scope(f"run:{run.id}")) if not entry.agent and entry.usage.prompt]
     if card is None or not mine:
         return GoingOn(context=0, again=ZERO, least=ZERO)
@@ -81,11 +94,12 @@ def question_of(
     missing = Money(max(0, (spent + cost.least - run.cap).nano)) if at_cap else ZERO
     text = f"{spent.show()} of {run.cap.show()} is spent" if at_cap else "it was paused"
     again = f"; going on reads its context again for about {cost.again.show()}" if cost.again else ""
+    more = f"; its next request needs {missing.show()} more" if missing else ""
     fitting = tuple(f"+{offer.show()[1:]}" for offer in offers if offer >= missing)
     return Question(
         id=secrets.token_hex(4),
         asked_at=now,
-        text=text + again,
+        text=text + more + again,
         choices=(*(fitting if at_cap else ("go on",)), "stop"),
         least=missing,
         again=cost.again,

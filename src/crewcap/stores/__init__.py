@@ -223,7 +223,14 @@ class Ledger(Protocol):
         ...
 
     def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
-        """Remember that a request was refused, for the report."""
+        """Remember that a request was refused, for the report; `needed` must have been free for it."""
+        ...
+
+    def needed(self, scope: Scope, *, model: str = "") -> Money:
+        """What must be free for the newest request of a scope, where it was refused and none was granted after it.
+
+        `model`: only requests of models whose name begins so. Nothing where none was refused, or one was granted since.
+        """
         ...
 
     def open_holds(self, *, run: str = "") -> tuple[OpenHold, ...]:
@@ -582,8 +589,8 @@ class RunStore(Protocol):
         ...
 
     # workers
-    def beat(self, worker: str, *, version: str) -> None:
-        """This worker is alive, by the store's own clock."""
+    def beat(self, worker: str, *, version: str) -> bool:
+        """This worker is alive, by the store's own clock; whether it was known to be."""
         ...
 
     def workers(self, *, silent_s: float | None = None) -> Sequence[WorkerSeen]:

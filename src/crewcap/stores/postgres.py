@@ -195,6 +195,10 @@ class PostgresLedger:
         """Remember that a request was refused."""
         self._ask(self._writer, "note_refusal", key, model, needed.nano, message, again=False)
 
+    def needed(self, scope: Scope, *, model: str = "") -> Money:
+        """What must be free for the newest request of a scope, where that was refused."""
+        return self._reader.run(lambda db: postgres_read.needed(db, scope, model), again=True)
+
     def open_holds(self, *, run: str = "") -> tuple[OpenHold, ...]:
         """Holds in flight."""
         return self._reader.run(lambda db: postgres_read.open_holds(db, run=run), again=True)

@@ -88,6 +88,18 @@ WHERE k.scopes @> ARRAY[$1::text]
 """
 
 
+# What the newest refused request of a scope needed, unless one was granted after it.
+_NEEDED = """
+SELECT r.needed
+FROM crewcap.refusal AS r JOIN crewcap.virtual_key AS k ON k.id = r.key
+WHERE k.scopes @> ARRAY[$1::text] AND starts_with(r.model, $2) AND NOT EXISTS (
+    SELECT FROM crewcap.hold AS h JOIN crewcap.virtual_key AS o ON o.id = h.key
+    WHERE o.scopes @> ARRAY[$1::text] AND h.booked_at > r.at AND starts_with(h.model, $2)
+)
+ORDER BY r.id DESC LIMIT 1
+"""
+
+
 async def key_by_hash(db: Connection, hash_: str) -> VirtualKey | None:
     """The key that was shown, whatever has become of it."""
     row = await db.fetchrow(_KEY + "WHERE hash = $1", hash_)
@@ -154,6 +166,11 @@ async def totals(db: Connection, scope: Scope) -> Totals:
         refused=row["refused"],
         usage=_usage(row),
     )
+
+
+async def needed(db: Connection, scope: Scope, model: str) -> Money:
+    """Of the newest refused request, where none was granted since."""
+    return Money(await db.fetchval(_NEEDED, scope, model) or 0)
 
 
 def _key(row: Any) -> VirtualKey:

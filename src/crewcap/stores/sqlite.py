@@ -175,6 +175,11 @@ class SqliteLedger:
             row = {"key": key, "at": now.at, "model": model, "needed": needed.nano, "message": message}
             db.execute(q.ADD_REFUSAL, row)
 
+    def needed(self, scope: Scope, *, model: str = "") -> Money:
+        """What must be free for the newest request of a scope, where that was refused."""
+        with self._reading() as (db, _):
+            return sqlite_read.needed(db, scope, model)
+
     def open_holds(self, *, run: str = "") -> tuple[OpenHold, ...]:
         """Holds in flight."""
         with self._reading() as (db, _):

@@ -374,6 +374,17 @@ REFUSED = """
 SELECT count(*) FROM key_scope AS s CROSS JOIN refusal AS r ON r.key = s.key WHERE s.scope = :scope
 """
 
+# What the newest refused request of a scope needed, unless one was granted after it. Names of models have no wildcards.
+NEEDED = """
+SELECT r.needed
+FROM key_scope AS s CROSS JOIN refusal AS r ON r.key = s.key
+WHERE s.scope = :scope AND substr(r.model, 1, length(:model)) = :model AND NOT EXISTS (
+    SELECT 1 FROM key_scope AS t CROSS JOIN hold AS h ON h.key = t.key
+    WHERE t.scope = :scope AND h.booked_at > r.at AND substr(h.model, 1, length(:model)) = :model
+)
+ORDER BY r.id DESC LIMIT 1
+"""
+
 # --- verifying -------------------------------------------------------------------------------------------------------
 
 # How many requests are closed.

@@ -71,6 +71,12 @@ def totals(db: sqlite3.Connection, scope: Scope) -> Totals:
     )
 
 
+def needed(db: sqlite3.Connection, scope: Scope, model: str) -> Money:
+    """Of the newest refused request, where none was granted since."""
+    row = db.execute(q.NEEDED, {"scope": scope, "model": model}).fetchone()
+    return Money(row[0] if row else 0)
+
+
 def _open_hold(row: tuple[Any, ...]) -> OpenHold:
     hold, key, run, model, held, uncertain, sent_at, reason = row
     return OpenHold(
