@@ -89,6 +89,22 @@ def test_a_gateway_that_cannot_start_says_why_to_its_starter(
     asyncio.run(main())
 
 
+def test_a_folder_named_crewcap_where_we_stand_is_not_taken_for_ours(
+    given: tuple[Home, Settings, Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository could bring one, and the gateway is handed the providers' keys."""
+    home, settings, path, environ = given
+    (tmp_path / "repository/crewcap").mkdir(parents=True)
+    (tmp_path / "repository/crewcap/__init__.py").write_text("raise SystemExit('not ours')\n")
+    monkeypatch.chdir(tmp_path / "repository")
+
+    async def main() -> None:
+        async with attached(home, settings, path, environ) as gateway:
+            assert (await gateway.status())["url"] == gateway.url
+
+    asyncio.run(main())
+
+
 def test_a_gateway_that_goes_by_other_settings_or_other_prices_is_not_ours(
     given: tuple[Home, Settings, Path, dict[str, str]], tmp_path: Path, book: Book
 ) -> None:
