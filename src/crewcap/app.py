@@ -82,7 +82,11 @@ class App:
 
     @cached_property
     def runs(self) -> SqliteRuns | PostgresRuns:
-        """The runs of this home; the ledger is opened first, because it knows where they are kept, and guards it."""
+        """The runs of this home."""
+        return self.more_runs()
+
+    def more_runs(self) -> SqliteRuns | PostgresRuns:
+        """The same by a session of its own; the ledger is opened first: it knows where they are, and guards them."""
         _ = self.ledger
         if self.served.store_url:
             from crewcap.stores.postgres_runs import PostgresRuns  # noqa: PLC0415

@@ -61,6 +61,11 @@ class Home:
         return self.root / "serve.lock"
 
     @property
+    def worker_lock(self) -> Path:
+        """Held by a living worker; what it is called stands in it."""
+        return self.root / "worker.lock"
+
+    @property
     def serve_note(self) -> Path:
         """What a `crewcap serve` says of itself (JSON)."""
         return self.root / "serve.json"

@@ -15,10 +15,9 @@ from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.runner import entry, jobs
 from crewcap.runner.jobs import Job
 from crewcap.runner.person import login_here
+from crewcap.runner.worker.fencing import LEFT, TIMES, living
 from crewcap.runner.worker.presence import serving
 from crewcap.workspaces.sandbox.ladder import choose
-
-DEAD_AFTER_S = 30.0  # a worker that said nothing for so long has been taken for dead
 
 
 def is_served(call: Call) -> bool:
@@ -27,8 +26,7 @@ def is_served(call: Call) -> bool:
         return True
     if not call.app.served.store_url or call.app.is_new:
         return False
-    runs = call.app.runs
-    return len(runs.workers()) > len(runs.workers(silent_s=DEAD_AFTER_S))
+    return any(version != LEFT for version in living(call.app.runs, dead_after_s=TIMES.dead_after_s).values())
 
 
 def hand_over(call: Call, job: Job) -> int:

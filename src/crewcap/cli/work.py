@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from functools import partial
 
 from crewcap.cli.context import Call
 from crewcap.cli.telling import tell_of
+from crewcap.runner.worker.engine import VERSION
+from crewcap.runner.worker.fencing import TIMES, Times
 from crewcap.runner.worker.worker import Duties, Worker
 from crewcap.serve import fellow
 
@@ -15,20 +18,26 @@ _NEXT = 20
 _UNLIMITED = 1_000
 
 
-def work(call: Call, *, slots: int | None) -> int:
+def work(call: Call, *, slots: int | None, times: Times = TIMES, version: str = VERSION) -> int:
     """Carry out runs until told to drain."""
-    return asyncio.run(_work(call, slots=slots))
+    return asyncio.run(_work(call, slots=slots, times=times, version=version))
 
 
-async def _work(call: Call, *, slots: int | None) -> int:
+async def _work(call: Call, *, slots: int | None, times: Times, version: str) -> int:
     settings = call.app.settings
     at_once = slots or settings.slots.all
-    duties = Duties(rested=partial(tell_of, call))
-    worker = Worker(call.app, duties, runs_at_once=at_once or _UNLIMITED)
+    is_shared, is_ready = bool(settings.store_url), threading.Event()
+    duties = Duties(
+        rested=partial(tell_of, call),
+        beaten=lambda: fellow.say_alive() if is_ready.is_set() else None,
+        heart=call.app.more_runs if is_shared else None,
+    )
+    worker = Worker(call.app, duties, runs_at_once=at_once or _UNLIMITED, times=times, version=version)
     told, hurry = _told_to_end()
     await worker.start()
     upcoming = [{"at": at.isoformat(timespec="minutes"), "name": name} for at, name in worker.clockwork.upcoming()]
-    fellow.say_ready(slots=at_once, schedules=upcoming[:_NEXT])
+    fellow.say_ready(slots=at_once, schedules=upcoming[:_NEXT], silent_s=times.fence_s if is_shared else 0)
+    is_ready.set()
     await told.wait()
     await worker.drain(within_s=settings.serve.drain_s, hurry=hurry)
     return 0

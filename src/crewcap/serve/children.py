@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 from asyncio.subprocess import PIPE, Process
@@ -21,6 +22,8 @@ from crewcap.errors import InternalError, error_of
 from crewcap.runner.ownership import start_time
 
 LONGEST_LINE = 1 << 20
+_GRACE_S = 0.2
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class Child:
         self._process = process
         self._stdin = stdin
         self._drained: asyncio.Task[None] | None = None
+        self._is_at_end = False  # it says nothing more
         self.said_error = False  # it did not start, and told why
 
     @classmethod
@@ -87,7 +91,7 @@ class Child:
         if "error" in said:
             self.said_error = True
             raise error_of(said["error"])
-        self._drained = asyncio.create_task(self._drain())
+        self._drained = asyncio.create_task(self._drain(float(said.get("silent_s", 0))))
         return said
 
     async def ended(self) -> str:
@@ -117,11 +121,22 @@ class Child:
             self._drained.cancel()
             await asyncio.wait([self._drained])
 
-    async def _drain(self) -> None:
-        """What it says after its one line is for nobody, and must not stop it."""
+    async def _drain(self, silent_s: float) -> None:
+        """What it says after its one line must not stop it; one that says nothing for so long hangs, and is killed."""
+        while await self._says_more(silent_s) or await self._says_more(_GRACE_S):  # we may have stood still ourselves
+            if self._is_at_end:
+                return
+        log.error("the %s gave no sign of life for %g s: it is killed", self.name, silent_s)
+        self.kill()
+
+    async def _says_more(self, limit_s: float) -> bool:
         assert self._process.stdout is not None  # noqa: S101  (it is a pipe)
-        while await self._process.stdout.read(1 << 16):
-            pass
+        try:
+            async with asyncio.timeout(limit_s or None):
+                self._is_at_end = not await self._process.stdout.read(1 << 16)
+        except TimeoutError:
+            return False
+        return True
 
 
 def _signal_name(number: int) -> str:

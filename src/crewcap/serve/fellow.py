@@ -8,6 +8,7 @@ input stays open for as long as the supervisor lives. On standard output goes on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -35,9 +36,19 @@ def environ_from_stdin(own: Mapping[str, str]) -> dict[str, str]:
     return {**{str(name): SET for name in json.loads(said)["set"]}, **own}
 
 
-def say_ready(*, slots: int, schedules: Sequence[Mapping[str, str]] = ()) -> None:
-    """Runs are taken from now on. Of each schedule that comes next: `name` and `at` (RFC 3339)."""
-    _say({"ready": True, "pid": os.getpid(), "slots": slots, "schedules": list(schedules)})
+def say_ready(*, slots: int, schedules: Sequence[Mapping[str, str]] = (), silent_s: float = 0) -> None:
+    """Runs are taken from now on. Of each schedule that comes next: `name` and `at` (RFC 3339).
+
+    `silent_s`: we say now and then that we are alive, and are to be killed when we have not for so long; 0 = never.
+    """
+    said = {"ready": True, "pid": os.getpid(), "slots": slots, "schedules": list(schedules)}
+    _say({**said, "silent_s": silent_s})
+
+
+def say_alive() -> None:
+    """Others know that we are; a supervisor that is gone hears nothing, and says so by our standard input."""
+    with contextlib.suppress(OSError):
+        _say({"alive": True})
 
 
 def say_error(error: CrewcapError) -> None:

@@ -181,9 +181,9 @@ class PostgresRuns:
         return self._session.run(lambda db: postgres_workers.ticks(db, schedule, limit), again=True)
 
     # workers
-    def beat(self, worker: str, *, version: str) -> None:
-        """This worker is alive, by the database's clock."""
-        self._session.run(lambda db: postgres_workers.beat(db, worker, version), again=True)
+    def beat(self, worker: str, *, version: str) -> bool:
+        """This worker is alive, by the database's clock; said twice it is said as once."""
+        return self._session.run(lambda db: postgres_workers.beat(db, worker, version), again=True)
 
     def workers(self, *, silent_s: float | None = None) -> Sequence[WorkerSeen]:
         """Workers that are known, or those that have been silent for longer than this."""

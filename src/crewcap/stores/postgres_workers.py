@@ -22,6 +22,7 @@ _BEAT = """
 INSERT INTO crewcap.worker (name, seen_at, version)
 VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2)
 ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, version = excluded.version
+RETURNING xmax <> 0
 """
 _WORKERS = "SELECT name, seen_at, version FROM crewcap.worker ORDER BY name"
 _SILENT = """
@@ -45,9 +46,9 @@ async def ticks(db: Connection, schedule: str, limit: int) -> Sequence[Tick]:
     ]
 
 
-async def beat(db: Connection, worker: str, version: str) -> None:
-    """This worker is alive."""
-    await db.execute(_BEAT, worker, version)
+async def beat(db: Connection, worker: str, version: str) -> bool:
+    """This worker is alive; whether it was known to be."""
+    return bool(await db.fetchval(_BEAT, worker, version))
 
 
 async def workers(db: Connection, silent_s: float | None) -> Sequence[WorkerSeen]:

@@ -60,8 +60,12 @@ class Overtaken(UsageError):
 
 
 def refuse_overtaken(stored: str, run: Run, *, was: Run | None) -> None:
-    """`Overtaken` where the stored run is not any more the one that somebody looked at; saved twice is saved once."""
-    if was is not None and (now := load(stored)) not in (was, run):
+    """`Overtaken` where the stored run is not any more the one that somebody looked at; saved twice is saved once.
+
+    Who drives a run looks at nothing first: it is overtaken where a later attempt was begun, which is another's.
+    """
+    now = load(stored)
+    if now.attempt > run.attempt or (was is not None and now not in (was, run)):
         raise Overtaken(now)
 
 

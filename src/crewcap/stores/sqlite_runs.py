@@ -199,10 +199,10 @@ class SqliteRuns:
             return sqlite_workers.ticks(db, schedule, limit)
 
     # workers
-    def beat(self, worker: str, *, version: str) -> None:
+    def beat(self, worker: str, *, version: str) -> bool:
         """This worker is alive, by our clock: on this file there is one machine."""
         with self._using() as db:
-            sqlite_workers.beat(db, worker, version=version, at=micros(self._clock()))
+            return sqlite_workers.beat(db, worker, version=version, at=micros(self._clock()))
 
     def workers(self, *, silent_s: float | None = None) -> Sequence[WorkerSeen]:
         """Workers that are known, or those that have been silent for longer than this."""

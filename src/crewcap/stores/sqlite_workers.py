@@ -19,10 +19,8 @@ from crewcap.stores.clock import instant, micros
 
 _NOTE_TICK = "INSERT INTO tick (schedule, at, run, note) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _TICKS = "SELECT schedule, at, run, note FROM tick WHERE schedule = ? ORDER BY at DESC LIMIT ?"
-_BEAT = """
-INSERT INTO worker (name, seen_at, version) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, version = excluded.version
-"""
+_BEAT = "UPDATE worker SET seen_at = ?, version = ? WHERE name = ?"
+_COME = "INSERT INTO worker (seen_at, version, name) VALUES (?, ?, ?)"
 _WORKERS = "SELECT name, seen_at, version FROM worker WHERE seen_at < ? ORDER BY name"
 _FORGET = "DELETE FROM worker WHERE name = ?"
 _LATEST = 2**63 - 1
@@ -41,9 +39,12 @@ def ticks(db: sqlite3.Connection, schedule: str, limit: int) -> Sequence[Tick]:
     ]
 
 
-def beat(db: sqlite3.Connection, worker: str, *, version: str, at: int) -> None:
-    """This worker is alive."""
-    db.execute(_BEAT, (worker, at, version))
+def beat(db: sqlite3.Connection, worker: str, *, version: str, at: int) -> bool:
+    """This worker is alive; whether it was known to be."""
+    is_known = db.execute(_BEAT, (at, version, worker)).rowcount == 1
+    if not is_known:
+        db.execute(_COME, (at, version, worker))
+    return is_known
 
 
 def workers(db: sqlite3.Connection, *, before: int | None) -> Sequence[WorkerSeen]:

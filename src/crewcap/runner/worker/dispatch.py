@@ -22,9 +22,12 @@ from crewcap.core.money import Money
 from crewcap.core.queueing import Entry, fair_order
 from crewcap.core.runs import AT_WORK, Run, RunId, RunState
 from crewcap.errors import CrewcapError
+from crewcap.runner.access import end_keys
 from crewcap.runner.house import House
+from crewcap.runner.ownership import LOCAL
 from crewcap.runner.room import free_bytes
-from crewcap.runner.worker.engine import VERSION, Engine
+from crewcap.runner.worker.engine import VERSION, Engine, Unfinished
+from crewcap.runner.worker.fencing import LEFT, TIMES, Times, forget_the_dead, living, place_of
 from crewcap.stores.run_rows import Overtaken
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,9 @@ class Dispatcher:
 
     house: House
     engine: Engine
+    is_shared: bool = False  # whether there may be other workers
+    times: Times = TIMES
+    version: str = VERSION
     frozen: str = ""  # why the provider's key is out of order, as the gateway last said
     _past: Sequence[Job] = ()
     _past_at: datetime | None = None
@@ -60,29 +66,55 @@ class Dispatcher:
         return await self._let_in(waiting, situation)
 
     async def mend(self) -> int:
-        """Begin a new attempt of every run that has its places, or is at work, and that no attempt stands for."""
-        under_way = await self.engine.unfinished()
-        stale = [each for each in under_way if each.version != VERSION]
-        for each in stale:
-            await self.engine.cancel(each.run, each.attempt)
-        known = {(each.run, each.attempt) for each in under_way if each.version == VERSION}
+        """Begin a new attempt of every run that has its places, or is at work, and that no living worker stands for.
+
+        One worker at a time does so. What was found once is looked at again after a moment: an attempt may be on its
+        way from the books into the queue.
+        """
+        if self.is_shared:
+            forget_the_dead(self.house.runs, dead_after_s=self.times.dead_after_s)
+        found = await self._unattended()
+        if found and self.is_shared:
+            await asyncio.sleep(self.times.settle_s)
+            before = {(run.id, run.attempt) for run in found}
+            found = [run for run in await self._unattended() if (run.id, run.attempt) in before]
+        return sum([await self._begin_again(run) for run in found])
+
+    async def _unattended(self) -> list[Run]:
+        """Runs that have begun, and that nobody stands for."""
+        alive = await asyncio.to_thread(self._living)
+        held = {(each.run, each.attempt) for each in await self.engine.unfinished() if _is_held(each, alive)}
         admitted = self.house.runs.admitted()
-        mended = 0
-        for run in await asyncio.to_thread(self.house.runs.list, limit=MOST_OPEN, open_only=True):
-            has_begun = run.state in AT_WORK or (run.state == RunState.QUEUED and run.id in admitted)
-            if run.hosted and has_begun and (run.id, run.attempt) not in known:
-                mended += await self._begin_again(run)
-        return mended
+        open_runs = await asyncio.to_thread(self.house.runs.list, limit=MOST_OPEN, open_only=True)
+        begun = [
+            run for run in open_runs if run.state in AT_WORK or (run.state == RunState.QUEUED and run.id in admitted)
+        ]
+        return [run for run in begun if run.hosted and (run.id, run.attempt) not in held]
 
     async def _begin_again(self, run: Run) -> int:
-        again = replace(run, attempt=run.attempt + 1)
+        """What the attempt before does from now on counts for nothing: the books refuse it, and its keys are dead."""
+        again = replace(run, attempt=run.attempt + 1, owner_pid=0, owner_started="")
         try:
             self.house.runs.save(again, was=run)
         except Overtaken:
             return 0
+        await asyncio.to_thread(end_keys, self.house.ledger, run)
         self.house.runs.log(run.id, "note", f"attempt {again.attempt}: the one before ended without an end")
-        await self.engine.enqueue(run.id, again.attempt)
+        await self.engine.cancel(run.id, run.attempt)
+        await self._enqueue(again)
         return 1
+
+    async def _enqueue(self, run: Run) -> None:
+        """To where its workspace is, as long as somebody works there; else to everybody."""
+        place, alive = place_of(run.worker), await asyncio.to_thread(self._living)
+        is_there = any(place_of(worker) == place and of in {self.version, LEFT} for worker, of in alive.items())
+        await self.engine.enqueue(run.id, run.attempt, place=place if is_there else "")
+
+    def _living(self) -> Mapping[str, str]:
+        """Workers that live, and the version of each; of books in a file there is one, and that is us."""
+        if not self.is_shared:
+            return {LOCAL: self.version}
+        return living(self.house.runs, dead_after_s=self.times.dead_after_s)
 
     async def _let_in(self, waiting: Sequence[Run], situation: Situation) -> int:
         """In fair order; whoever is let in changes what there is for those behind."""
@@ -109,7 +141,7 @@ class Dispatcher:
                 return False
         except CrewcapError:  # it was stopped meanwhile
             return False
-        await self.engine.enqueue(run.id, run.attempt)
+        await self._enqueue(run)
         return True
 
     def _tell(self, run: Run, found: Queued, place: int) -> None:
@@ -186,6 +218,18 @@ def _entry(run: Run) -> Entry:
         user=Scope(f"user:{run.user or 'unknown'}"),
         since=run.queued_at or run.created_at,
         priority=run.priority,
+    )
+
+
+def _is_held(found: Unfinished, alive: Mapping[str, str]) -> bool:
+    """Whether somebody who lives has an attempt, or can take it: of its version, and where it belongs.
+
+    What a worker left that ended in order is kept for the next one there.
+    """
+    if found.state == "pending":
+        return alive.get(found.executor) in {found.version, LEFT}
+    return any(
+        version in {found.version, LEFT} and found.place in {"", place_of(worker)} for worker, version in alive.items()
     )
 
 

@@ -9,8 +9,8 @@ comes back, and calls again, until that name is empty. What it promises, and wha
 *   The run's row is the truth, not this. The engine's file may be lost, or a workflow may end in error: the run stays
     open in our books, nothing of `unfinished()` stands for it, and whoever compares the two begins a new attempt.
 *   A workflow ends in error only when `perform` failed in a way of its own. A process that ends, in order or not,
-    leaves its workflows pending: on SQLite the next start takes them up by itself, on PostgreSQL another worker does,
-    by `recover`, once the first one is known to be dead. Two processes with one executor's name do everything twice.
+    leaves its workflows pending: on SQLite the next start takes them up by itself, on PostgreSQL whoever finds the
+    executor dead cancels them and begins new attempts. Two processes with one executor's name do everything twice.
 *   `perform` runs on the event loop that called `start`, never on the engine's threads, and once at a time for a run.
 
 The workflow's version is a word of ours, not DBOS's hash of the source: a change of a comment must not strand what is
@@ -75,23 +75,39 @@ class Unfinished:
 
     run: RunId
     attempt: int
-    executor: str  # who has it; empty while nobody does
+    executor: str  # who has it, or asked for it
     version: str  # of the workflow: another than ours is never taken up
     state: Literal["enqueued", "pending"]
+    place: str = ""  # whose workers alone take it; empty = everybody's
 
 
 class Engine:
     """The queue, checkpoints and recovery of runs; the run's own row stays the truth. One for each process."""
 
     def __init__(
-        self, *, store: str, executor: str, perform: Perform, job: Job, runs_at_once: int, jobs_at_once: int = 4
+        self,
+        *,
+        store: str,
+        executor: str,
+        perform: Perform,
+        job: Job,
+        runs_at_once: int,
+        jobs_at_once: int = 4,
+        place: str = "",
+        version: str = VERSION,
     ) -> None:
-        """`store` is an SQLite file of the engine's own, or the URL of a PostgreSQL database. Nothing is opened yet."""
+        """`store` is an SQLite file of the engine's own, or the URL of a PostgreSQL database. Nothing is opened yet.
+
+        `place`: where this worker stands; besides everybody's attempts it takes those that belong there.
+        """
         self._store = store
         self._executor = executor
         self._perform = perform
         self._job = job
         self._at_once = {_RUNS: runs_at_once, _JOBS: jobs_at_once}
+        self._own = _queue_of(place)
+        self._at_once[self._own] = runs_at_once
+        self._version = version
         self._here = Here()
         self._threads: Executor | None = None
         self._dbos: DBOS | None = None
@@ -127,13 +143,14 @@ class Engine:
             log.warning("the engine's own threads did not end in time; the process has to")
         self._end_threads()
 
-    async def enqueue(self, run: RunId, attempt: int) -> None:
-        """Have an attempt performed, here or on another worker of the store; once, however often it is asked for."""
-        await self._off_loop(partial(_enqueue, _RUNS, _run_key(run, attempt), run, attempt))
+    async def enqueue(self, run: RunId, attempt: int, *, place: str = "") -> None:
+        """Have an attempt performed, by any worker or one at a place; once, however often it is asked for."""
+        key, queue = _run_key(run, attempt), _queue_of(place)
+        await self._off_loop(partial(_enqueue, "run", queue, key, run, attempt, version=self._version))
 
     async def enqueue_job(self, name: str, key: str) -> None:
         """Have a short piece of work done, once; only one that ended in error is begun again when asked for again."""
-        await self._off_loop(partial(_enqueue_again, _JOBS, _job_key(name, key), name, key))
+        await self._off_loop(partial(_enqueue_again, _job_key(name, key), name, key, version=self._version))
 
     async def cancel(self, run: RunId, attempt: int) -> None:
         """End an attempt for good: here at once, elsewhere within about a second. It may be cleaning up after this."""
@@ -187,7 +204,7 @@ class Engine:
 
         Only what was lost the last time as well: between being claimed and being begun there is a moment.
         """
-        pending = partial(_listed, status=["PENDING"], executor_id=[self._executor], app_version=[VERSION])
+        pending = partial(_listed, status=["PENDING"], executor_id=[self._executor], app_version=[self._version])
         found = await self._off_loop(pending)
         lost = frozenset(each.workflow_id for each in found if each.workflow_id not in self._begun)
         for key in lost & lost_before:
@@ -206,6 +223,7 @@ class Engine:
         try:
             self._dbos = DBOS(config=self._config())
             self._register(DBOS)
+            DBOS.listen_queues(list(self._at_once))
             DBOS.launch()
             for name, at_once in self._at_once.items():
                 DBOS.register_queue(
@@ -231,7 +249,7 @@ class Engine:
             "run_migrations": not is_postgres(self._store),
             "use_listen_notify": False,  # it serves messages between workflows, and there are none
             "notification_listener_polling_interval_sec": 0.25,  # asks nothing, but the end waits for it
-            "application_version": VERSION,
+            "application_version": self._version,
             "executor_id": self._executor,
             "serializer": DBOSPortableJSONSerializer(),  # the default one would unpickle what a database holds
             "log_level": "WARNING",
@@ -268,7 +286,7 @@ class Engine:
 
     def _put_back(self, key: str) -> None:
         if self._dbos is not None:
-            self._dbos._sys_db.reenqueue_for_recovery(key, [self._executor], _RUNS)  # noqa: SLF001  (a test holds it)
+            self._dbos._sys_db.reenqueue_for_recovery(key, [self._executor], self._own)  # noqa: SLF001  (a test holds it)
 
     async def _steps(self, api: type[DBOS], run: RunId, attempt: int) -> None:
         step = STEPS[0]
@@ -331,21 +349,24 @@ def _job_key(name: str, key: str) -> str:
     return f"job:{name}:{key}"
 
 
-def _enqueue(queue: str, key: str, *given: str | int) -> None:
+def _queue_of(place: str) -> str:
+    return f"{_RUNS}@{place}" if place else _RUNS
+
+
+def _enqueue(name: str, queue: str, key: str, *given: str | int, version: str) -> None:
     from dbos import DBOS  # noqa: PLC0415
 
-    name = {_RUNS: "run", _JOBS: "job"}[queue]
     DBOS.enqueue_workflow_with_options(
-        {"workflow_name": name, "queue_name": queue, "workflow_id": key, "app_version": VERSION}, *given
+        {"workflow_name": name, "queue_name": queue, "workflow_id": key, "app_version": version}, *given
     )
 
 
-def _enqueue_again(queue: str, key: str, *given: str | int) -> None:
+def _enqueue_again(key: str, *given: str | int, version: str) -> None:
     from dbos import DBOS  # noqa: PLC0415
 
     if _listed(workflow_ids=[key], status=list(_FAILED)):
         DBOS.delete_workflow(key)
-    _enqueue(queue, key, *given)
+    _enqueue("job", _JOBS, key, *given, version=version)
 
 
 def _cancel(key: str) -> None:
@@ -362,17 +383,18 @@ def _listed(**filters: Any) -> Sequence[Any]:
 
 def _unfinished() -> Sequence[Unfinished]:
     found = _listed(status=list(_OPEN), workflow_id_prefix="run:")
-    return tuple(_read(each.workflow_id, each.status, each.executor_id, each.app_version) for each in found)
+    return tuple(map(_read, found))
 
 
-def _read(key: str, status: str, executor: str | None, version: str | None) -> Unfinished:
-    _, run, attempt = key.split(":")
+def _read(found: Any) -> Unfinished:
+    _, run, attempt = found.workflow_id.split(":")
     return Unfinished(
         run=RunId(run),
         attempt=int(attempt),
-        executor=executor or "",
-        version=version or "",
-        state="pending" if status == "PENDING" else "enqueued",
+        executor=found.executor_id or "",
+        version=found.app_version or "",
+        state="pending" if found.status == "PENDING" else "enqueued",
+        place=(found.queue_name or "").partition("@")[2],
     )
 
 

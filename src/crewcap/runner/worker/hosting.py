@@ -128,7 +128,9 @@ class Host:
         with contextlib.suppress(Exception):
             await self._close(run.id)
         now = self._house.runs.get(run.id)
-        if now is None or now.state in FINAL:
+        if now is None or now.attempt != run.attempt:  # others go on with it
+            return ""
+        if now.state in FINAL:
             return "report"
         words = error.message if isinstance(error, CrewcapError) else f"{type(error).__name__}: {error}"
         self._house.runs.log(run.id, "note", f"stumbled while {now.state}: {words}")

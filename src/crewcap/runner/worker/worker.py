@@ -12,9 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,19 +21,19 @@ from crewcap.core.runs import Run, RunId, RunState
 from crewcap.errors import CrewcapError
 from crewcap.gateway.lifeline import Lifeline
 from crewcap.runner.house import House
-from crewcap.runner.ownership import LOCAL
 from crewcap.runner.worker.clockwork import JOB, Clockwork
 from crewcap.runner.worker.dispatch import MOST_OPEN, Dispatcher
-from crewcap.runner.worker.engine import Engine
-from crewcap.runner.worker.fencing import Fence
+from crewcap.runner.worker.engine import VERSION, Engine
+from crewcap.runner.worker.fencing import TIMES, Fence, Times, named, place_of, seat, sit_down
 from crewcap.runner.worker.hosting import Host
 from crewcap.runner.worker.housekeeping import due, sweep
 from crewcap.runner.worker.orphans import end_orphans
 from crewcap.runner.worker.waking import wake
+from crewcap.stores import RunStore
 
 log = logging.getLogger(__name__)
 
-LOOK_S, MEND_S, ROUND_S, TIDY_S = 0.5, 30.0, 5.0, 3600.0
+LOOK_S, ROUND_S, TIDY_S = 0.5, 5.0, 3600.0
 _STOP_S = 10.0
 
 
@@ -45,16 +43,24 @@ class Duties:
 
     rested: Callable[[Run], None]  # tells people of a run that came to rest; blocks
     fall: Callable[[], None] = lambda: os._exit(70)
+    beaten: Callable[[], None] = lambda: None  # a heartbeat was heard
+    heart: Callable[[], RunStore] | None = None  # runs by a session of its own, where several workers share them
 
 
 class Worker:
     """Many runs, unattended."""
 
-    def __init__(self, house: House, duties: Duties, *, runs_at_once: int) -> None:
+    def __init__(
+        self, house: House, duties: Duties, *, runs_at_once: int, times: Times = TIMES, version: str = VERSION
+    ) -> None:
         self._house = house
         self._duties = duties
+        self._times = times
         store = house.settings.store_url
-        self.name = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}" if store else LOCAL
+        house.home.make()
+        self._seat, self._before = seat(house.home.worker_lock)
+        self._is_shared = bool(store and house.runs)  # the store knows where we stand
+        self.name = named(house.home, is_shared=self._is_shared)
         self.lifeline = Lifeline(house.home, drain_s=house.settings.gateway.drain_s)
         self.host = Host(house, self.lifeline, worker=self.name, rested=self._rested)
         self.engine = Engine(
@@ -63,27 +69,41 @@ class Worker:
             perform=self.host.perform,
             job=self._job,
             runs_at_once=runs_at_once,
+            place=place_of(self.name),
+            version=version,
         )
-        self.dispatcher = Dispatcher(house=house, engine=self.engine)
+        self.dispatcher = Dispatcher(
+            house=house, engine=self.engine, is_shared=self._is_shared, times=times, version=version
+        )
         self.clockwork = Clockwork(house=house, engine=self.engine)
-        self._fence = Fence(runs=house.runs, worker=self.name, fall=duties.fall) if store else None
+        self._fence: Fence | None = None
+        if duties.heart is not None:
+            self._fence = Fence(
+                runs=duties.heart(),
+                worker=self.name,
+                fall=duties.fall,
+                beaten=duties.beaten,
+                version=version,
+                times=times,
+            )
         self._tasks: set[asyncio.Task[None]] = set()
         self._version = -1
 
     async def start(self) -> None:
         """Take up what was left, and begin."""
         house = self._house
-        house.home.make()
         for orphan in await asyncio.to_thread(end_orphans, house.home, house.runs):
             log.warning("ended what an earlier process left: %s", orphan)
+        if self._fence is not None:
+            await asyncio.to_thread(self._fence.start)
+            house.runs.forget_worker(self._before)  # we have its seat, so it has ended
+        sit_down(self._seat, self.name)
         self._spawn(self.lifeline.keep())
         await self.engine.start()
-        await self.dispatcher.mend()
-        if self._fence is not None:
-            self._spawn(self._fence.keep())
+        await self._mend()
         self._spawn(self._now_and_then(self._look, LOOK_S))
         self._spawn(self._now_and_then(self._round, ROUND_S))
-        self._spawn(self._now_and_then(self._mend, MEND_S, after_s=MEND_S))
+        self._spawn(self._now_and_then(self._mend, self._times.mend_s, after_s=self._times.mend_s))
         self._spawn(self._now_and_then(self._tidy, TIDY_S))
 
     async def drain(self, *, within_s: float, hurry: asyncio.Event) -> None:
@@ -100,7 +120,7 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         if self._fence is not None:
-            self._house.runs.forget_worker(self.name)
+            await asyncio.to_thread(self._fence.leave)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         name = "keep" if getattr(work, "__name__", "") == "keep" else "duty"
@@ -138,10 +158,10 @@ class Worker:
         await self.dispatcher.look()
 
     async def _mend(self) -> None:
-        if self._fence is None:
+        """One worker at a time looks for what dead ones left."""
+        if not self._is_shared:
             await self.dispatcher.mend()
             return
-        await self._fence.take_over(self.engine)
         with self._house.runs.alone("mending") as is_ours:
             if is_ours:
                 await self.dispatcher.mend()
