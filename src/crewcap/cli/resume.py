@@ -55,14 +55,15 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     from crewcap.cli.run import carry_out  # noqa: PLC0415
     from crewcap.cli.run_job import prepare_again  # noqa: PLC0415
     from crewcap.runner import resuming  # noqa: PLC0415
-    from crewcap.runner.asking import going_on  # noqa: PLC0415
+    from crewcap.runner.asking import going_on, shortage  # noqa: PLC0415
     from crewcap.runner.person import login_here  # noqa: PLC0415
 
     resuming.refuse_resume(run, has_workspace=(call.home.run(run.id) / "workspace").is_dir())
     job = prepare_again(call, run)
     cost = going_on(call.app.ledger, run, job.plan.card, thinking=job.plan.route.thinking_tokens or 0)
-    spent = cost_of(totals_of(call, run))
-    resuming.refuse_poor_resume(run, add, spent=spent, cost=cost, balances=call.app.ledger.all_balances())
+    add = add or resuming.given(run)
+    short = shortage(call.app.ledger, run, cost.least)
+    resuming.refuse_poor_resume(run, add, spent=cost_of(totals_of(call, run)), cost=cost, short=short)
     if cost.again:
         call.note(f"{run.name}  its context of {cost.context:,} tokens is read again, for about {cost.again.show()}")
     hosted = is_served(call)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from crewcap.core.runs import AgentEnd, CheckResult, Cut, RunEvent, Verdict
 
+AT_CAP = "paused at the cap"  # its own; where a limit that it shares is used up, the reason names that one
 _PAYMENT_REQUIRED = 402
 
 
@@ -84,7 +85,7 @@ def _refused(seen: Evidence) -> Judgement | None:
     if seen.end.kind == "finished" and seen.commits and seen.check == "passed":
         return None
     if seen.refused_for_money:
-        return Judgement(verdict=Verdict.BUDGET_EXHAUSTED, move=RunEvent.PAUSE, reason="paused at the cap")
+        return Judgement(verdict=Verdict.BUDGET_EXHAUSTED, move=RunEvent.PAUSE, reason=AT_CAP)
     return None
 
 

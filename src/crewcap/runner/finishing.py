@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from crewcap.core.runs import AgentEnd, Check, RunEvent, Verdict
 from crewcap.core.verdict import Evidence, Judgement, judge
-from crewcap.runner.asking import going_on, question_of, waits_for
+from crewcap.runner.asking import at_its_cap, going_on, question_of, shortage, waits_for
 from crewcap.runner.lending import spilled
 from crewcap.runner.preparing import checked
 from crewcap.runner.record import Record
@@ -43,24 +42,36 @@ async def finish(record: Record) -> None:
     if _has_more_to_do(record, judgement):
         record.move(RunEvent.START)
         return
-    asked = _asking(record, judgement.verdict) if judgement.move == RunEvent.PAUSE else {}
-    record.move(judgement.move, verdict=judgement.verdict, reason=judgement.reason, **asked)
+    if judgement.move == RunEvent.PAUSE:
+        _pause(record, judgement)
+    else:
+        record.move(judgement.move, verdict=judgement.verdict, reason=judgement.reason)
 
 
-def _asking(record: Record, verdict: Verdict) -> dict[str, Any]:
-    """What a run that comes to wait waits for, and its question."""
-    tools, run, totals = record.tools, record.run, record.totals()
+def _pause(record: Record, judgement: Judgement) -> None:
+    """The run comes to wait: for what, by which limit, and its question."""
+    tools, run, totals, verdict = record.tools, record.run, record.totals(), judgement.verdict
+    spent = totals.spent + totals.uncertain
     cost = going_on(tools.ledger, run, record.plan.card, thinking=record.plan.route.thinking_tokens or 0)
-    question = question_of(
-        run,
-        verdict,
-        cost,
-        offers=tools.offers,
-        spent=totals.spent + totals.uncertain,
-        now=tools.clock(),
-        expires_s=tools.waiting_expires_s,
+    own = verdict != Verdict.BUDGET_EXHAUSTED or at_its_cap(run, spent, cost.least)
+    short = None if own else shortage(tools.ledger, run, cost.least)
+    record.move(
+        RunEvent.PAUSE,
+        verdict=verdict,
+        reason=f"paused at a limit that it shares: {short.said}" if short else judgement.reason,
+        waits_for=waits_for(verdict, short),
+        opens_at=short.opens_at if short else None,
+        question=question_of(
+            run,
+            verdict,
+            cost,
+            offers=tools.offers,
+            spent=spent,
+            now=tools.clock(),
+            expires_s=tools.waiting_expires_s,
+            short=short,
+        ),
     )
-    return {"waits_for": waits_for(run, verdict, tools.ledger.all_balances(), cost.least), "question": question}
 
 
 def _has_more_to_do(record: Record, judgement: Judgement) -> bool:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from crewcap.core.budget import Balance, Scope
+from crewcap.core.budget import Scope
 from crewcap.core.money import ZERO, Money
-from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
+from crewcap.core.runs import Run, RunEvent, RunState, move
 from crewcap.errors import MoneyRefused, UsageError
-from crewcap.runner.asking import GoingOn, short_of
+from crewcap.runner.asking import GoingOn, Short, enough
 from crewcap.stores import Ledger, RunStore
 from crewcap.stores.run_rows import AlreadyAnswered
 
@@ -32,24 +32,18 @@ def refuse_resume(run: Run, *, has_workspace: bool) -> None:
         raise UsageError(f"{run.name} has no workspace any more: it was removed{when}{kept}", help="crewcap run again")
 
 
-def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, balances: tuple[Balance, ...]) -> None:
+def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, short: Short | None) -> None:
     """`MoneyRefused`, with the smallest amount that would do, where not even the first turn would fit (MONEY 5)."""
-    least = cost.least if run.verdict == Verdict.BUDGET_EXHAUSTED or cost.least else Money(1)
-    missing = Money((spent + max(least, Money(1)) - run.cap - add).nano)
+    least = max(cost.least, Money(1))
+    missing = Money((spent + least - run.cap - add).nano)
     if missing.nano > 0:
-        enough = _rounded_up(add + missing)
         raise MoneyRefused(
-            f"{run.name} used {spent} of {run.cap}, and its next turn needs up to {least} to be sent",
-            help=f"crewcap resume {run.name} --add {enough}",
+            f"{run.name} used {spent} of {run.cap}{f' and {add} more' if add else ''}, and its next turn needs up to"
+            f" {least.show()} to be sent",
+            help=f"crewcap resume {run.name} --add {enough(add + missing)}",
         )
-    short = short_of(balances, [scope for scope in run.scopes if scope != f"run:{run.id}"], least)
     if short is not None:
-        opens = f"; it opens at {short.resets_at:%Y-%m-%d %H:%M %Z}" if short.resets_at else ""
-        raise MoneyRefused(
-            f"{run.name}: {short.scope} has {short.left} left of its {short.limit} ({short.window}), and the next turn"
-            f" needs up to {least}{opens}",
-            help=f"crewcap budget set {short.scope} {short.window} AMOUNT",
-        )
+        raise MoneyRefused(f"{run.name}: {short.said}, and its next turn needs up to {least.show()}", help=short.remedy)
 
 
 def resume(runs: RunStore, run: Run, *, add: Money = ZERO, by: str, hosted: bool, message: str = "") -> Run:
@@ -152,9 +146,3 @@ def _added(answer: str) -> Money:
 def _means_the_same(held: str, answer: str) -> bool:
     """`+2` is `+2.00`."""
     return held == answer or (bool(_added(held)) and _added(held) == _added(answer))
-
-
-def _rounded_up(amount: Money) -> str:
-    """Dollars and cents that are enough."""
-    cents = -(-amount.nano // 10_000_000)
-    return f"{cents // 100}.{cents % 100:02d}"
