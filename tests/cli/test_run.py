@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.fake_claude import VERSION
+from tests.cli.live_home import CHECK, ISSUE, crewcap, furnish
 from tests.cli.run_home import RunHome
 from tests.cli.test_show import PROMISED
-from tests.contracts.sandboxes import PYTHON
 from tests.gateway.conftest import says, script
-from tests.workspaces.repos import git, make_repository
+from tests.workspaces.repos import git
 
 from crewcap.core.money import Money
 from crewcap.prices import Book, load
 from crewcap.simulator.server import Simulator
-
-CHECK = "grep -q 'a + b' adder.py && echo '1 passed' || { echo '1 failed'; exit 1; }"
-ISSUE = "---\ntitle: Fix the sum\n---\n2 + 2 should be 4.\n"
 
 
 @pytest.fixture(scope="module")
@@ -40,40 +33,8 @@ def simulator(book: Book) -> Iterator[Simulator]:
 @pytest.fixture
 def desk(home: RunHome, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> RunHome:
     """A repository with an issue, settings for the scripted provider, and an agent that settings name."""
-    agent = home.folder / "claude"
-    program = Path(__file__).with_name("fake_claude.py").read_text()
-    agent.write_text(f"#!/usr/bin/env -S {PYTHON} -I -S\n{program}")
-    agent.chmod(0o755)
-    make_repository(home.user)
-    (home.user / "issues").mkdir()
-    (home.user / "issues" / "fix-sum.md").write_text(ISSUE)
-    home.config.write_text(f"""
-[providers.anthropic]
-key = {{ env = "ANTHROPIC_API_KEY" }}
-base_url = "{simulator.url}"
-prices = "anthropic"
-[defaults]
-sandbox = "unconfined"
-agent_path = {{ claude = "{agent}" }}
-[repos."acme/shop"]
-url = "{home.user}"
-check = {json.dumps(CHECK)}
-""")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-fake-provider-key-0001")
-    monkeypatch.chdir(home.user)
+    furnish(home, simulator.url, monkeypatch)
     return home
-
-
-def crewcap(home: RunHome, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own: it makes itself unreadable and forgets the key."""
-    return subprocess.run(
-        [sys.executable, "-m", "crewcap", "--home", str(home.home.root), "--config", str(home.config), *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=dict(os.environ),
-        timeout=60,
-    )
 
 
 def test_a_run_at_its_cap_waits_and_with_more_money_it_becomes_a_branch(desk: RunHome, simulator: Simulator) -> None:

@@ -51,6 +51,12 @@ async def put_to_work(record: Record) -> None:
     except MoneyRefused as refused:
         _wait_for(record, refused)
         return
+    record.listen()
+    if asked := record.asked():  # who said so has ended the keys that were there, and this one was perhaps not yet
+        end_keys(record.tools.ledger, record.run)
+        if asked != "left":
+            record.move(RunEvent.FINISH, cut=asked)
+        return
     began = time.monotonic()
     said = record.messages()
     words = _words(record, say=joined(said), resume=resume)
