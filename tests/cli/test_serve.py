@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,10 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.gateway.conftest import MODEL, add_key
 from tests.serve.conftest import LIMIT_S, is_alive, until
 
+from crewcap.core.budget import ALL
 from crewcap.home import Home
+from crewcap.prices import load
 from crewcap.runner.worker.presence import serving
+from crewcap.simulator.script import Script, Step
+from crewcap.simulator.server import Simulator
 from crewcap.stores.sqlite import SqliteLedger
 
 SECRET = "sk-ant-fake-canary-of-serve"
@@ -196,6 +202,37 @@ def test_gateway_and_worker_are_started_again_when_they_are_killed(serve: Serve)
     assert serving(serve.home) is None
     assert not serve.home.serve_note.exists()
     assert not [pid for pid in serve.pids if is_alive(pid)]
+
+
+def test_an_answer_under_way_is_read_to_its_end_before_it_goes(serve: Serve) -> None:
+    """SIGTERM: nothing new is taken, what is under way ends, and the books know what it cost."""
+    steps = (Step(name="slow", say="Yes.", output_tokens=400, events=40, pace_ms=25),)
+    with Simulator.in_thread(Script(name="slow", steps=steps), book=load()) as simulator:
+        serve.config.write_text(SETTINGS.replace("http://127.0.0.1:9", simulator.url))
+        process, said = serve.start()
+        ledger = SqliteLedger(serve.home, clock=lambda: datetime.now(UTC), monotonic=time.monotonic)
+        client = _client(said["url"], add_key(ledger, "1.00").secret)
+        until(lambda: simulator.meter.bills, "the provider answers")
+        process.send_signal(signal.SIGTERM)
+        answer, _ = client.communicate(timeout=LIMIT_S)
+        _, err = process.communicate(timeout=LIMIT_S)
+        assert (process.returncode, err) == (0, "")
+        assert b"message_stop" in answer
+        assert ledger.open_holds() == ()
+        assert ledger.totals(ALL).spent == simulator.meter.total()
+        ledger.close()
+
+
+def _client(url: str, secret: str) -> subprocess.Popen[bytes]:
+    """A client in a process of its own, so that it goes on while we look elsewhere."""
+    body = {"model": MODEL, "max_tokens": 1_000, "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    code = (
+        "import sys, urllib.request as u\n"
+        "request = u.Request(sys.argv[1], sys.argv[3].encode(), {'x-api-key': sys.argv[2]})\n"
+        "sys.stdout.write(u.urlopen(request).read().decode())"
+    )
+    arguments = [sys.executable, "-c", code, f"{url}/v1/messages", secret, json.dumps(body)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE)
 
 
 def test_when_it_is_killed_gateway_and_worker_end(serve: Serve) -> None:

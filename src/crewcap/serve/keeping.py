@@ -101,7 +101,10 @@ class Keeper:
         if not self.child.said_error:
             self.child.kill()
             return False
-        await self.child.ended()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.start_s):
+                await self.child.ended()
+        self.child.kill()
         await self.child.close()
         await self._wait_after_refusal(f"the {self.child.name}", error.message)
         return True
