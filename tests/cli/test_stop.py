@@ -18,6 +18,16 @@ from crewcap.core.runs import Run, RunState, Verdict
 from crewcap.prices import load
 from crewcap.simulator.server import Simulator
 
+NIGHTLY = """
+[repos.shop]
+url = "/shop"
+[[schedules]]
+name = "nightly"
+cron = "0 2 * * *"
+repo = "shop"
+prompt = "tidy up"
+"""
+
 
 def stored(home: RunHome, name: str) -> Run:
     (run,) = home.runs.find(name)
@@ -47,6 +57,25 @@ def test_a_run_that_waits_is_closed_and_keeps_why_it_waited(home: RunHome) -> No
     assert home.out("stop") == "fix-login.1  stopped; its work is kept\n"
     run = stored(home, "fix-login.1")
     assert (run.state, run.verdict, run.reason) == (RunState.STOPPED, Verdict.BUDGET_EXHAUSTED, "paused at the cap")
+
+
+@pytest.mark.parametrize("state", [RunState.WAITING, RunState.QUEUED])
+def test_a_hosted_run_that_rests_is_closed_though_its_worker_is_alive(home: RunHome, state: RunState) -> None:
+    """The worker drives others by now: nobody would hear a word to this one."""
+    run = home.add(
+        state=state, hosted=True, worker="local", queued_for="money", position=2, waits_for="money", **driven()
+    )
+    assert home.json("stop") == [{"run": "fix-login.1", "result": "stopped"}]
+    ended = stored(home, "fix-login.1")
+    assert (ended.state, ended.queued_for, ended.position, ended.waits_for) == (RunState.STOPPED, "", 0, "")
+    assert home.runs.unheard(run.id) == []
+
+
+def test_a_hosted_run_at_work_is_left_to_its_worker_wherever_that_is(home: RunHome) -> None:
+    """On another machine, whose processes nobody here can see."""
+    run = home.add(state=RunState.RUNNING, hosted=True, worker="elsewhere", **cut_short())
+    assert home.json("stop") == [{"run": "fix-login.1", "result": "asked to stop"}]
+    assert (stored(home, "fix-login.1"), [word.kind for word in home.runs.unheard(run.id)]) == (run, ["stop"])
 
 
 def test_keys_of_a_run_that_nobody_drives_are_dead(home: RunHome) -> None:
@@ -112,9 +141,7 @@ def test_a_worker_that_died_is_not_waited_for(home: RunHome) -> None:
 
 
 def test_schedules_go_on_and_that_is_said(home: RunHome) -> None:
-    home.config.write_text(
-        '[repos.shop]\nurl = "/shop"\n[[schedules]]\nname = "nightly"\ncron = "0 2 * * *"\nrepo = "shop"\nprompt = "tidy up"\n'
-    )
+    home.config.write_text(NIGHTLY)
     home.add("waits", RunState.WAITING)
     home.home.serve_lock.touch()
     with home.home.serve_lock.open("r+") as lock:
