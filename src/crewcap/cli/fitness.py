@@ -48,6 +48,8 @@ def examine(call: Call) -> Iterator[Finding]:
     yield from _carefully("state", look_at_state, call)
     if any(finding.level == "fail" for finding in settings):
         return
+    from crewcap.cli.tidiness import look_at_house  # noqa: PLC0415  (it gives findings)
+
     for name, look in (
         ("sandbox", look_at_sandbox),
         ("limits", look_at_limits),
@@ -55,6 +57,7 @@ def examine(call: Call) -> Iterator[Finding]:
         ("key", look_at_keys),
         ("prices", look_at_prices),
         ("ledger", look_at_ledger),
+        ("house", look_at_house),
     ):
         yield from _carefully(name, look, call)
 

@@ -54,7 +54,7 @@ async def drive(call: Call, job: Job, *, again: Callable[[], Run] | None = None,
 
 
 def _refuse_unfit(call: Call) -> None:
-    require_room(call.home)
+    require_room(call.home, floor_bytes=call.app.settings.defaults.disk_floor_bytes)
     call.refuse_doubtful_clock()
 
 

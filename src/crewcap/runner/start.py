@@ -129,7 +129,7 @@ async def opened(
         stored = order.runs.get(run.id)
         if stored is not None and stored.state != run.state:
             raise UsageError(f"{run.name} went on meanwhile: it is {stored.state}", help=f"crewcap show {run.name}")
-        await asyncio.to_thread(end_orphans_of, folder)
+        await asyncio.to_thread(end_orphans_of, folder, order.runs)
         leased = lease(order.home.root / "uids")
         borrowed.callback(leased.release)
         plot = Plot(

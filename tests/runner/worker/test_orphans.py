@@ -17,7 +17,7 @@ from tests.contracts.sandboxes import PYTHON, ZOO, Family, family, ground, missi
 from crewcap.core.runs import RunId
 from crewcap.errors import UnsafeEnvironment
 from crewcap.home import Home
-from crewcap.runner.worker.orphans import end_orphans, end_orphans_of, find_orphans
+from crewcap.runner.worker.orphans import Orphan, end_orphans, end_orphans_of, find_orphans
 from crewcap.workspaces import LADDER, Rung
 from crewcap.workspaces.sandbox.register import FOLDER, MARK, Entry, enter, entries, start_time, this_machine
 
@@ -62,6 +62,10 @@ def home(tmp_path: Path) -> Home:
 
 def _register(home: Home, run: str = "01RUN") -> Path:
     return home.run(run) / FOLDER
+
+
+def end_of(home: Home, **options: float) -> list[Orphan]:
+    return list(end_orphans_of(home.run("01RUN"), Story(), **options))  # type: ignore[arg-type]  # only its story is told
 
 
 def _entry(process: subprocess.Popen[bytes], *, mark: str = "a" * 32) -> Entry:
@@ -122,16 +126,14 @@ def test_after_a_kill_of_the_driver_nothing_of_it_is_alive(
         assert [orphan for orphan in found if orphan.is_alive] == []
         assert kin.alive_after(5) == []
         assert list(entries(_register(home))) == []
-        if with_supervisor and rung != "bubblewrap":
-            assert found
-            assert [line[:2] for line in story.lines] == [("01RUN", "note")]
+        assert len(story.lines) == bool(found)  # another crewcap's start may have been first, by their control groups
 
 
 def test_an_owner_that_lives_sees_to_its_own(home: Home, sleeper: Callable[..., subprocess.Popen[bytes]]) -> None:
     process = sleeper()
     owner = os.getpid()
     enter(_register(home), replace(_entry(process), owner=owner, owner_started=start_time(owner)))
-    assert list(end_orphans_of(home.run("01RUN"))) == []
+    assert end_of(home) == []
     assert process.poll() is None
 
 
@@ -141,7 +143,7 @@ def test_a_number_that_was_given_away_again_is_not_ended(
     """Its start time tells."""
     process = sleeper()
     enter(_register(home), replace(_entry(process), outer_started="1", command_started="1"))
-    assert list(end_orphans_of(home.run("01RUN"))) == []
+    assert end_of(home) == []
     assert process.poll() is None
     assert list(entries(_register(home))) == []
 
@@ -156,7 +158,7 @@ def test_what_carries_the_mark_is_found_wherever_it_went(
     gone.wait()
     enter(_register(home), entry)
     assert [orphan.pid for orphan in find_orphans(home)] == [marked.pid]
-    (ended,) = end_orphans_of(home.run("01RUN"))
+    (ended,) = end_of(home)
     assert (ended.pid, ended.words, ended.is_alive, ended.run) == (marked.pid, "sleep 1000", False, "01RUN")
     assert marked.wait(10) == -signal.SIGKILL
     assert other.poll() is None
@@ -169,7 +171,7 @@ def test_entries_of_another_boot_are_struck_and_those_of_another_container_are_l
     entry, boot = _entry(process), this_machine().partition(" ")[0]
     enter(_register(home), replace(entry, mark="a" * 32, machine="another-boot pid:[1]"))
     enter(_register(home), replace(entry, mark="b" * 32, machine=f"{boot} pid:[1]"))
-    assert list(end_orphans_of(home.run("01RUN"))) == []
+    assert end_of(home) == []
     assert process.poll() is None
     assert [each.mark for each in entries(_register(home))] == ["b" * 32]
 
@@ -191,6 +193,6 @@ def test_a_run_is_not_gone_on_with_beside_one_that_cannot_be_ended(
     process = sleeper()
     enter(_register(home), _entry(process))
     with pytest.raises(UnsafeEnvironment, match=f"process {process.pid} of an earlier start") as refused:
-        end_orphans_of(home.run("01RUN"), limit_s=-1)
+        end_of(home, limit_s=-1)
     assert refused.value.help == f"kill -9 {process.pid}, then start the run again"
     assert process.poll() is None

@@ -162,7 +162,7 @@ class _Sweeping:
                 fresh = self.house.runs.get(run.id)
                 if fresh is None or fresh.state in OPEN_STATES or is_driven(fresh):
                     return
-                await asyncio.to_thread(end_orphans_of, folder)
+                await asyncio.to_thread(end_orphans_of, folder, self.house.runs)
                 await self._remove(fresh, folder)
         except (CrewcapError, OSError) as error:
             self._keep(run.name, str(error))

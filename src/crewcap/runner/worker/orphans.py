@@ -1,8 +1,8 @@
 """Orphans: processes of a run that outlived the process of ours that started them, found and ended.
 
-    end_orphans_of(folder)      before a run is gone on with: two agents never work in one workspace
-    end_orphans(home, runs)     at the start of a worker
-    find_orphans(home)          for whoever only looks
+    end_orphans_of(folder, runs)  before a run is gone on with: two agents never work in one workspace
+    end_orphans(home, runs)       at the start of a worker
+    find_orphans(home)            for whoever only looks
 
 Every command in a sandbox is written down before it may begin (`workspaces/sandbox/register`). A file whose owner is
 dead tells of orphans, and these are they: the outer process and the command, by pid *and* start time; what shares the
@@ -57,15 +57,14 @@ def end_orphans(home: Home, runs: RunStore, *, limit_s: float = _LIMIT_S) -> Seq
     for folder in _registers(home):
         ended = _end(folder, limit_s=limit_s)
         found += ended
-        if ended:
-            with contextlib.suppress(CrewcapError):  # a folder of no run in these books
-                runs.log(RunId(folder.name), "note", _told(ended))
+        _tell(runs, folder, ended)
     return found
 
 
-def end_orphans_of(folder: Path, *, limit_s: float = _LIMIT_S) -> Sequence[Orphan]:
+def end_orphans_of(folder: Path, runs: RunStore, *, limit_s: float = _LIMIT_S) -> Sequence[Orphan]:
     """The same for one run's folder, before it is gone on with; `UnsafeEnvironment` where one cannot be ended."""
     found = _end(folder, limit_s=limit_s)
+    _tell(runs, folder, found)
     if left := [orphan for orphan in found if orphan.is_alive]:
         raise UnsafeEnvironment(
             f"process {left[0].pid} of an earlier start of this run is alive and cannot be ended ({left[0].words})",
@@ -110,6 +109,12 @@ def _end(folder: Path, *, limit_s: float) -> list[Orphan]:
         if not left:
             register.strike(book, entry.mark)
     return list(ended.values())
+
+
+def _tell(runs: RunStore, folder: Path, ended: Sequence[Orphan]) -> None:
+    if ended:
+        with contextlib.suppress(CrewcapError):  # a folder of no run in these books
+            runs.log(RunId(folder.name), "note", _told(ended))
 
 
 def _told(ended: Sequence[Orphan]) -> str:

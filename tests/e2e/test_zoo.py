@@ -1,0 +1,195 @@
+"""The process zoo: whatever an agent lets loose, its run ends with the right verdict and nothing outlives it.
+
+The runs are real ones, on the real rungs; only the agent is a program that starts beasts (`zoo_agent`). Every beast is
+known by a word in its command line, wherever it went. Whether the host stays answerable is reported, not asserted: how
+many small programs it starts a second while a beast is loose, beside how many it starts at rest.
+
+The long form takes every beast on every rung by itself: `CREWCAP_LONG_ZOO=1 pytest -s tests/e2e/test_zoo.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+from tests.e2e.bench import PROVIDER_KEY, Bench, Going, processes, until
+from tests.e2e.zoo_agent import LEFT
+
+from crewcap.core.runs import Run, RunState, Verdict
+from crewcap.runner.worker.orphans import find_orphans
+from crewcap.simulator.server import Simulator
+from crewcap.workspaces import LADDER, SANDBOXES, Rung
+from crewcap.workspaces.sandbox.register import FOLDER, entries
+
+pytestmark = pytest.mark.sandbox
+
+AGENT = Path(__file__).with_name("zoo_agent.py")
+OUTLIVES_S = 10
+LONG = "CREWCAP_LONG_ZOO" in os.environ
+in_full = pytest.mark.skipif(not LONG, reason="the long form: CREWCAP_LONG_ZOO=1")
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator.in_thread("fix-login") as running:
+        yield running
+
+
+@pytest.fixture
+def machine(simulator: Simulator) -> Iterator[Bench]:
+    """A user's machine below a folder that other users may pass through, as Landlock wants it for root."""
+    root = Path(tempfile.mkdtemp(prefix="zoo-"))
+    made = Bench(root=root, simulator=simulator)
+    made.home.mirrors.mkdir(parents=True)
+    for folder in (root, made.home.root, made.home.mirrors):
+        folder.chmod(0o711)
+    try:
+        made.set_up()
+        shutil.copyfile(AGENT, root / "claude")
+        (root / "claude").chmod(0o755)
+        configure(made)
+        yield made
+    finally:
+        made.clean_up()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def configure(machine: Bench, more: str = "") -> None:
+    machine.configure(
+        repo='check = "true"', defaults=f'fix_attempts = 0\n{more}\nagent_path = {{ claude = "{machine.root}/claude" }}'
+    )
+    key = machine.root / "key"  # in a file: below bubblewrap no process may have it in its environment
+    key.touch(mode=0o600)
+    key.write_text(PROVIDER_KEY)
+    settings = machine.config.read_text().replace('{ env = "ANTHROPIC_API_KEY" }', f'{{ file = "{key}" }}')
+    machine.config.write_text(settings)
+
+
+def skip_without(rung: Rung) -> None:
+    if reason := SANDBOXES[rung]().missing():
+        pytest.skip(f"{rung}: {reason}")
+
+
+def new_mark() -> str:
+    return f"zoo-{secrets.token_hex(8)}"
+
+
+def loose(mark: str) -> list[bytes]:
+    """Command lines of the beasts that live."""
+    return [b" ".join(one.words)[-60:] for one in processes() if mark.encode() in one.words]
+
+
+def words_of(kind: str, mark: str, rung: Rung, *more: str) -> tuple[str, ...]:
+    return ("run", "-p", f"zoo:{kind} {mark}", "--sandbox", rung, *more)
+
+
+def see_out(machine: Bench, going: Going, mark: str, *, limit_s: float = 110) -> Run:
+    """Its end, after which none of its beasts is left, and the books are right."""
+    with Pulse() as pulse:
+        done = going.end(limit_s)
+    until(lambda: loose(mark) == [], "nothing outlives it", limit_s=OUTLIVES_S)
+    assert list(find_orphans(machine.home)) == []
+    assert machine.verify() == ()
+    print(f"\n{pulse.said()}")  # noqa: T201  (a figure for people: -s shows it)
+    assert "error:" not in done.err, done.err
+    return machine.run()
+
+
+class Pulse:
+    """How many small programs this machine starts a second, at rest and while something goes on."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._beats = 0
+        self._thread = threading.Thread(target=self._beat)
+
+    def _beat(self) -> None:
+        while not self._over.is_set():
+            os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+            self._beats += 1
+            self._over.wait(0.02)
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._seconds = time.monotonic() - self._began
+
+    def said(self) -> str:
+        return f"{self._beats / self._seconds:.1f} programs a second in {self._seconds:.1f} s"
+
+
+@pytest.mark.parametrize("rung", LADDER if LONG else LADDER[:1])
+def test_what_an_agent_leaves_behind_ends_with_it(machine: Bench, rung: Rung) -> None:
+    """Eight kinds at once, and the work is brought home all the same."""
+    skip_without(rung)
+    mark = new_mark()
+    run = see_out(machine, machine.start(*words_of("all", mark, rung)), mark)
+    assert (run.state, run.verdict) == (RunState.DONE, Verdict.FINISHED), run.reason
+    assert machine.git("show", f"{run.branch}:done.txt") != ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "limit"), [("fork-bomb", "processes = 60", "processes"), ("fills-up", 'disk = "64M"', "disk")]
+)
+def test_a_bomb_ends_its_run_with_the_name_of_its_limit(machine: Bench, kind: str, setting: str, limit: str) -> None:
+    configure(machine, setting)
+    mark = new_mark()
+    run = see_out(machine, machine.start(*words_of(kind, mark, "bubblewrap")), mark)
+    assert (run.state, run.verdict) == (RunState.FAILED, Verdict.AGENT_ERROR), run.reason
+    assert f"its limit on {limit}" in run.reason
+
+
+def test_who_sleeps_for_ever_runs_out_of_time(machine: Bench) -> None:
+    mark = new_mark()
+    run = see_out(machine, machine.start(*words_of("all-and-stay", mark, "bubblewrap", "--timeout", "3s")), mark)
+    assert run.verdict == Verdict.TIMED_OUT, run.reason
+
+
+@pytest.mark.parametrize("rung", LADDER if LONG else LADDER[-1:])
+def test_after_kill_9_of_the_driver_the_next_start_is_alone(machine: Bench, rung: Rung) -> None:
+    """Also where its supervisor is killed at the same moment, and what it watched over lives on."""
+    skip_without(rung)
+    mark = new_mark()
+    going = machine.start(*words_of("all-and-stay", mark, rung))
+    until(lambda: len(loose(mark)) > len(LEFT), "the beasts are loose")
+    (entry,) = entries(machine.home.run(_started(machine).id) / FOLDER)
+    os.kill(entry.outer, signal.SIGSTOP)  # it cannot see to anything when its owner dies
+    going.signal(signal.SIGKILL)
+    going.end()
+    os.kill(entry.outer, signal.SIGKILL)
+    run = see_out(machine, machine.start("resume", _started(machine).name), mark)
+    assert (run.state, run.verdict) == (RunState.DONE, Verdict.FINISHED), run.reason
+    assert machine.git("show", f"{run.branch}:done.txt") == "alone"
+
+
+def _started(machine: Bench) -> Run:
+    return machine.run()
+
+
+@in_full
+@pytest.mark.parametrize("rung", LADDER)
+@pytest.mark.parametrize("kind", [*LEFT, "deaf", "log-flood", "fork-bomb", "fills-up"])
+def test_each_beast_by_itself(machine: Bench, kind: str, rung: Rung) -> None:
+    skip_without(rung)
+    configure(machine, 'processes = 60\ndisk = "64M"\ntimeout = "20s"')
+    mark = new_mark()
+    run = see_out(machine, machine.start(*words_of(kind, mark, rung)), mark)
+    wanted = {"deaf": {Verdict.TIMED_OUT}, "log-flood": {Verdict.AGENT_ERROR}, "fills-up": {Verdict.AGENT_ERROR}}
+    wanted["fork-bomb"] = {Verdict.AGENT_ERROR, Verdict.TIMED_OUT}  # where nobody counts its processes
+    assert run.verdict in wanted.get(kind, {Verdict.FINISHED}), run.reason
+    transcript = machine.home.run(run.id) / "agent.jsonl"
+    assert transcript.stat().st_size <= (256 << 20) + 8_192
