@@ -51,6 +51,11 @@ class App:
 
         return config.load(self.config_path, self.environ)
 
+    def go_by(self, settings: Settings) -> None:
+        """Take these settings from now on, their budgets first: where the books refuse them, the old ones stay."""
+        settings.bring_limits(self.ledger)
+        self.__dict__.update(settings=settings, served=settings)
+
     @cached_property
     def served(self) -> Served:
         """The part that a gateway goes by; it is handed that, with its book, and never reads the whole."""

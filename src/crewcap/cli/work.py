@@ -8,12 +8,14 @@ import threading
 from functools import partial
 
 from crewcap.cli.context import Call
+from crewcap.cli.rereading import keep_reading
 from crewcap.cli.telling import tell_of
 from crewcap.runner.worker.engine import VERSION
 from crewcap.runner.worker.fencing import TIMES, Times
 from crewcap.runner.worker.worker import Duties, Worker
 from crewcap.serve import fellow
 
+_LEAVE_S = 4.0  # of the drain, for agents to end and what they left to be written down
 _NEXT = 20
 _UNLIMITED = 1_000
 
@@ -34,12 +36,14 @@ async def _work(call: Call, *, slots: int | None, times: Times, version: str) ->
     )
     worker = Worker(call.app, duties, runs_at_once=at_once or _UNLIMITED, times=times, version=version)
     told, hurry = _told_to_end()
+    rereading = asyncio.create_task(keep_reading(call.app))
     await worker.start()
     upcoming = [{"at": at.isoformat(timespec="minutes"), "name": name} for at, name in worker.clockwork.upcoming()]
     fellow.say_ready(slots=at_once, schedules=upcoming[:_NEXT], silent_s=times.fence_s if is_shared else 0)
     is_ready.set()
     await told.wait()
-    await worker.drain(within_s=settings.serve.drain_s, hurry=hurry)
+    rereading.cancel()
+    await worker.drain(within_s=max(0, settings.serve.drain_s - _LEAVE_S), hurry=hurry)
     return 0
 
 
