@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -193,3 +194,35 @@ def test_each_beast_by_itself(machine: Bench, kind: str, rung: Rung) -> None:
     assert run.verdict in wanted.get(kind, {Verdict.FINISHED}), run.reason
     transcript = machine.home.run(run.id) / "agent.jsonl"
     assert transcript.stat().st_size <= (256 << 20) + 8_192
+
+
+@pytest.fixture
+def small_disk(machine: Bench) -> Iterator[Bench]:
+    """The same machine, whose state lies on a disk of its own that is nearly full from the start."""
+    state = machine.home.root
+    shutil.rmtree(state)
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200m,mode=0711", "crewcap-zoo", str(state)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a disk of one's own takes root, and a container that may mount")
+    try:
+        yield machine
+    finally:
+        machine.clean_up()
+        subprocess.run(["umount", "--lazy", str(state)], check=False)
+
+
+def test_a_disk_that_fills_ends_the_run_by_its_limit_and_nothing_is_lost(small_disk: Bench) -> None:
+    """What is left free is enough to fetch the work and to keep the books; with room again the run goes on."""
+    configure(small_disk, 'disk_floor = "64M"')
+    mark = new_mark()
+    run = see_out(small_disk, small_disk.start(*words_of("fills-up", mark, "bubblewrap")), mark)
+    assert "its limit on free disk space" in run.reason
+    filling = small_disk.home.root / "somebody-elses"
+    filling.write_bytes(bytes(1 << 20))
+    workspace = small_disk.home.run(run.id) / "workspace"
+    for path in workspace.glob("fill-*"):
+        path.unlink()
+    again = see_out(small_disk, small_disk.start("resume", run.name), mark)
+    assert (again.state, again.verdict) == (RunState.DONE, Verdict.FINISHED), again.reason
+    assert small_disk.git("show", f"{again.branch}:done.txt") == "alone"

@@ -38,6 +38,7 @@ import itertools, time
 for n in itertools.count():
     try:
         with open(f"fill-{n}", "wb") as f: f.write(bytes(1 << 20))
+        time.sleep(0.02)
     except OSError: time.sleep(0.1)
 """
 # What stays behind an agent that ends.
