@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from torture import night
 from torture.parts import PARTS
 from torture.table import Row, table
 
 
 def main() -> int:
     """Run what was asked for; 1 where the law was broken."""
+    if sys.argv[1:2] == ["night"]:
+        return night.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m torture", description="What the books live through.")
     parser.add_argument("--short", action="store_true", help="once each, for the CI")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeat a run")

@@ -1,0 +1,138 @@
+"""`python -m torture night`: the real `crewcap serve` is killed with five runs alive, and loses nothing.
+
+A round is a fresh town: five runs are handed over, and then somebody dies. Most rounds begin with a death at a named
+point; more follow at other moments of the same round. What is killed is drawn: the worker, the gateway, the
+supervisor, or several of them. Whoever is supervised is started again by its supervisor, and the supervisor by us, as
+systemd does. Within 30 s of the last start all runs must have ended well; then the serve is told to end, and the law
+(`night_law.py`) is checked.
+
+    python -m torture night --seed 7 --kills 200      long form
+    python -m torture night --round POINT --seed S    one round again, as its line says
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crewcap.simulator.server import Simulator
+from torture.night_eyes import Eyes
+from torture.night_kinds import KINDS, at_a_point
+from torture.night_law import Night, judge_night
+from torture.night_points import POINTS
+from torture.night_round import RUNS, Round
+from torture.night_town import SCRIPT, Town
+
+SHORT = ("admit.after", "reserve.after", "publish.after", "term", "answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a round, for its line."""
+
+    name: str
+    seed: int
+    kills: int
+    told: tuple[str, ...]
+    recovered_s: float
+    slowest_end_s: float
+    night: Night
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """What broke the law."""
+        return self.night.broken
+
+    def line(self) -> str:
+        """For the terminal."""
+        money = f"billed {self.night.billed.exact()}, charged {self.night.charged.exact()}"
+        end = f"{self.recovered_s:.1f} s, {self.night.starts} agents, {money}"
+        law = "the law holds" if not self.broken else "BROKEN: " + "; ".join(self.broken)
+        return f"{self.name:22} seed {self.seed:<10} {'; '.join(self.told)}; all ended in {end}: {law}"
+
+
+def play(name: str, seed: int, simulator: Simulator, *, keep: bool = False) -> Result:
+    """One round."""
+    folder = Path(tempfile.mkdtemp(prefix="crewcap-night-"))
+    folder.chmod(0o755)  # the agent's program is in it, and agents are other users
+    town = Town(root=folder, simulator=simulator)
+    is_clean = False
+    try:
+        town.set_up(RUNS)
+        with Eyes().open() as eyes:
+            night = Round(name=name, seed=seed, town=town, eyes=eyes, chance=random.Random(seed))
+            KINDS.get(name, at_a_point)(night)
+            night.finish()
+            found = judge_night(town, night.runs, eyes, exact=not night.gateway_kills, faults=night.faults)
+        is_clean = not found.broken
+        return Result(
+            name=name,
+            seed=seed,
+            kills=night.kills,
+            told=tuple(night.told),
+            recovered_s=night.recovered_s,
+            slowest_end_s=eyes.slowest_end_s,
+            night=found,
+        )
+    finally:
+        town.close()
+        if not (keep and not is_clean):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"left for a look: {folder}", flush=True)
+
+
+def rounds(chance: random.Random, *, is_short: bool) -> Iterator[tuple[str, int]]:
+    """Names and seeds of rounds, without an end in the long form: each point again and again, others in between."""
+    if is_short:
+        yield from ((name, chance.randrange(2**32)) for name in SHORT)
+        return
+    while True:
+        names = [*POINTS, *KINDS, *(["moment"] * 10), "term", "group"]
+        chance.shuffle(names)
+        yield from ((name, chance.randrange(2**32)) for name in names)
+
+
+def main(words: Sequence[str]) -> int:
+    """The command; 1 where the law was broken."""
+    parser = argparse.ArgumentParser(prog="python -m torture night", description="What a night's serve lives through.")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="repeat a night, or with --round a round")
+    parser.add_argument("--kills", type=int, default=200, help="how many deaths it takes")
+    parser.add_argument("--short", action="store_true", help="a few rounds, for the CI")
+    parser.add_argument("--round", default="", metavar="NAME", help="this one alone: a point, or " + ", ".join(KINDS))
+    parser.add_argument("--keep", action="store_true", help="leave the folder of a round that broke the law")
+    options = parser.parse_args(words)
+    logging.disable()
+    chance = random.Random(options.seed)
+    plan = iter([(options.round, options.seed)]) if options.round else rounds(chance, is_short=options.short)
+    print(f"seed {options.seed}", flush=True)
+    results: list[Result] = []
+    with Simulator.in_thread(SCRIPT) as simulator:
+        for number, (name, seed) in enumerate(plan, 1):
+            results.append(play(name, seed, simulator, keep=options.keep))
+            kills = sum(result.kills for result in results)
+            print(f"{number:3} {kills:4} kills  {results[-1].line()}", flush=True)
+            if kills >= options.kills:
+                break
+    print(summary(results), flush=True)
+    return 1 if any(result.broken for result in results) else 0
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The figures of the whole."""
+    kills, broken = sum(result.kills for result in results), [result for result in results if result.broken]
+    points = {result.name for result in results} & POINTS.keys()
+    times = sorted(result.recovered_s for result in results)
+    ends = max(result.slowest_end_s for result in results)
+    return (
+        f"{len(results)} rounds, {kills} kills, {len(points)} of {len(POINTS)} points, {len(broken)} rounds broke the"
+        f" law; all runs had ended {times[len(times) // 2]:.1f} s after the last start (median), {times[-1]:.1f} s"
+        f" (longest); what outlived a death was gone {ends:.1f} s after it at the latest"
+    )
