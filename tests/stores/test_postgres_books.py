@@ -56,7 +56,7 @@ def test_a_database_without_books_is_made_by_word_alone(postgres: Server, tmp_pa
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
     made = bring_up_to_date(desk.url, desk.home, zone="Europe/Berlin")
-    assert [name[:4] for name in made] == [f"{number:04d}" for number in range(1, 10)]
+    assert [name[:4] for name in made] == [f"{number:04d}" for number in range(1, 11)]
     assert bring_up_to_date(desk.url, desk.home, zone="UTC") == []
     ledger, _ = desk.filled()
     assert any(it.label.endswith("@Europe/Berlin") for it in ledger.all_balances())
@@ -139,15 +139,12 @@ def test_a_newer_schema_and_an_edited_one_are_refused(desk: Shelf) -> None:
 
 def test_an_older_schema_is_brought_up_to_date_by_word_alone(postgres: Server, tmp_path: Path) -> None:
     desk = Shelf(postgres, tmp_path)
-    for table in ("word", "slot", "tick", "worker"):
-        desk.sql(f"DROP TABLE crewcap.{table}")
-    desk.sql("DROP INDEX crewcap.run_open, crewcap.run_age")
-    desk.sql("ALTER TABLE crewcap.run DROP COLUMN started_by, DROP COLUMN is_hosted")
-    desk.sql("DELETE FROM crewcap.migration WHERE number = 9")
-    with pytest.raises(LedgerError, match="has schema 8, this crewcap needs 9") as caught:
+    desk.sql("DROP TABLE crewcap.follow_up")
+    desk.sql("DELETE FROM crewcap.migration WHERE number = 10")
+    with pytest.raises(LedgerError, match="has schema 9, this crewcap needs 10") as caught:
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
-    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0009_unattended.sql"]
+    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0010_follow_ups.sql"]
     assert desk.open().verify().problems == ()
     desk.end()
 

@@ -139,6 +139,7 @@ class Issue:
     cap: Money | None = None  # front matter; may only lower
     source: str = ""  # path or address, for people
     notes: tuple[str, ...] = ()  # what reading it found worth saying: hidden text left out, unknown keys
+    heard: tuple[str, ...] = ()  # ids of what stood there for crewcap when it was read, which is for no later run
 
     @property
     def scope_name(self) -> str:

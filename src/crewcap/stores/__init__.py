@@ -497,6 +497,23 @@ class WorkerSeen:
     version: str  # of the workflow that it carries out
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUp:
+    """What somebody wrote at an issue for crewcap, or the issue's new text, and what came of it."""
+
+    tracker: str
+    issue: str  # its key
+    id: str  # the tracker's, of these words
+    run: RunId
+    attempt: int  # of the run, when it was taken up
+    at: datetime
+    kind: Literal["words", "edit"]
+    by: str
+    text: str
+    reply: str = ""
+    is_done: bool = False
+
+
 class RunStore(Protocol):
     """Runs, their steps and their story."""
 
@@ -556,6 +573,23 @@ class RunStore(Protocol):
 
     def answer(self, run: RunId, question: str, answer: str, *, by: str) -> Run:
         """Answer a run's open question; the run as it is then. `AlreadyAnswered` tells who was first, and with what."""
+        ...
+
+    # what is written at its issue
+    def begin_follow_up(self, wanted: FollowUp) -> bool:
+        """Take up what was written, once; False where that was done already, by whomever."""
+        ...
+
+    def end_follow_up(self, done: FollowUp, reply: str) -> None:
+        """What came of it; said twice, the first holds."""
+        ...
+
+    def follow_ups(self, tracker: str, issue: str) -> Sequence[FollowUp]:
+        """Everything that was taken up of an issue, oldest first."""
+        ...
+
+    def is_from_here(self, run: RunId) -> bool:
+        """Whether a run was written down in this home: a path of another machine's names another file here."""
         ...
 
     # slots

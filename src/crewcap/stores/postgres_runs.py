@@ -6,6 +6,7 @@ drive is every home's.
 
     postgres_slots     places that runs take from one another     postgres_words     what is said to a run
     postgres_workers   who lives, ticks of schedules, who may do something alone
+    postgres_follow_ups   what is written at its issue
 
 Of the locks, the one of places is taken before a run's row, the one of issues after it; nothing takes both.
 """
@@ -27,7 +28,16 @@ from crewcap.core.budget import Scope
 from crewcap.core.runs import OPEN_STATES, Run, RunId, Word, WordKind
 from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
-from crewcap.stores import LoggedEvent, Tick, WorkerSeen, postgres_slots, postgres_words, postgres_workers
+from crewcap.stores import (
+    FollowUp,
+    LoggedEvent,
+    Tick,
+    WorkerSeen,
+    postgres_follow_ups,
+    postgres_slots,
+    postgres_words,
+    postgres_workers,
+)
 from crewcap.stores.clock import micros
 from crewcap.stores.postgres_session import Session
 from crewcap.stores.postgres_wire import Connection, Transaction
@@ -77,6 +87,7 @@ _NEWEST_OPEN = """
 SELECT document FROM crewcap.run WHERE (home = $1 OR is_hosted) AND is_open
 ORDER BY created_at COLLATE "C" DESC, seq DESC LIMIT $2
 """
+_IS_FROM_HERE = "SELECT home = $1 FROM crewcap.run WHERE id = $2"
 _LOG = "INSERT INTO crewcap.run_event (run, at, kind, text, data) VALUES ($1, $2, $3, $4, $5)"
 _VERSION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 _STORY = "SELECT seq, at, kind, text, data FROM crewcap.run_event WHERE run = $1 AND seq > $2 ORDER BY seq"
@@ -153,6 +164,23 @@ class PostgresRuns:
     def answer(self, run: RunId, question: str, answer: str, *, by: str) -> Run:
         """Answer a run's open question, in one transaction with the look whether it is open."""
         return self._session.run(lambda db: self._answer(db, run, question, answer, by), again=False)
+
+    # what is written at its issue
+    def begin_follow_up(self, wanted: FollowUp) -> bool:
+        """Take up what was written, once."""
+        return self._session.run(lambda db: postgres_follow_ups.begin(db, wanted), again=False)
+
+    def end_follow_up(self, done: FollowUp, reply: str) -> None:
+        """What came of it; said twice, the first holds."""
+        self._session.run(lambda db: postgres_follow_ups.end(db, done, reply), again=True)
+
+    def follow_ups(self, tracker: str, issue: str) -> Sequence[FollowUp]:
+        """Everything that was taken up of an issue, oldest first."""
+        return self._session.run(lambda db: postgres_follow_ups.follow_ups(db, tracker, issue), again=True)
+
+    def is_from_here(self, run: RunId) -> bool:
+        """Whether a run was written down in this home."""
+        return bool(self._session.run(lambda db: db.fetchval(_IS_FROM_HERE, self._home, run), again=True))
 
     # slots
     def admit(self, run: RunId, *, slots: Mapping[Scope, int]) -> Scope | None:

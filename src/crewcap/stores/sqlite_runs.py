@@ -5,6 +5,7 @@ as `core.runs.TRANSITIONS` says: `save` looks at the row that it replaces, in th
 
     sqlite_slots     places that runs take from one another     sqlite_words     what is said to a run
     sqlite_workers   who lives, ticks of schedules, who may do something alone
+    sqlite_follow_ups   what is written at its issue
 
 One connection serves all threads, one at a time.
 """
@@ -25,7 +26,16 @@ from crewcap.core.budget import Scope
 from crewcap.core.runs import OPEN_STATES, Run, RunId, Word, WordKind
 from crewcap.errors import LedgerError
 from crewcap.home import Home
-from crewcap.stores import LoggedEvent, Tick, WorkerSeen, sqlite_slots, sqlite_words, sqlite_workers
+from crewcap.stores import (
+    FollowUp,
+    LoggedEvent,
+    Tick,
+    WorkerSeen,
+    sqlite_follow_ups,
+    sqlite_slots,
+    sqlite_words,
+    sqlite_workers,
+)
 from crewcap.stores.clock import micros
 from crewcap.stores.run_rows import (
     AlreadyOpen,
@@ -163,6 +173,26 @@ class SqliteRuns:
             told = answered(_known(db, run), question, answer, by=by, at=self._clock())
             db.execute(_SAVE, (told.state, _is_open(told), dump(told), told.id))
         return told
+
+    # what is written at its issue
+    def begin_follow_up(self, wanted: FollowUp) -> bool:
+        """Take up what was written, once."""
+        with self._using() as db:
+            return sqlite_follow_ups.begin(db, wanted)
+
+    def end_follow_up(self, done: FollowUp, reply: str) -> None:
+        """What came of it; said twice, the first holds."""
+        with self._using() as db:
+            sqlite_follow_ups.end(db, done, reply)
+
+    def follow_ups(self, tracker: str, issue: str) -> Sequence[FollowUp]:
+        """Everything that was taken up of an issue, oldest first."""
+        with self._using() as db:
+            return sqlite_follow_ups.follow_ups(db, tracker, issue)
+
+    def is_from_here(self, run: RunId) -> bool:
+        """Every run of this file is."""
+        return self.get(run) is not None
 
     # slots
     def admit(self, run: RunId, *, slots: Mapping[Scope, int]) -> Scope | None:

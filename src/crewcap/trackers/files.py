@@ -1,27 +1,34 @@
-"""Issues that are files: `issues/fix-login.md`, read as they stand and reported on in place.
+"""Issues that are files: `issues/fix-login.md`, read as they stand, reported on in place and answered there.
 
 The report stands between `<!-- crewcap:RUN -->` and `<!-- /crewcap:RUN -->` at the end of the file and is replaced
 there. Everything else in the file is its author's: it is kept byte for byte, line ends too. A report is written to a
 copy that takes the file's place at once, and only if the file is still the one that was read; somebody who saves in
 between wins, and the report is put into what they wrote.
+
+Lines that begin with `@crewcap`, anywhere outside of a report, are for us and no part of the issue. Whoever may write
+the file is taken for the one who runs crewcap.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import pwd
 import re
 import stat
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from crewcap.core.harmless import one_line
 from crewcap.core.runs import Issue
 from crewcap.errors import UnsafeEnvironment, UsageError
-from crewcap.trackers import frontmatter
+from crewcap.trackers import Mention, Seen, frontmatter
 from crewcap.trackers.issue_text import LARGEST_BYTES, LONGEST_TITLE, decode, slug, title_of, visible
+from crewcap.trackers.mentions import apart, numbered
 
+OWNER = "owner"  # what a file's writer may do
 TEXT_ENDINGS = (".md", ".markdown", ".mdown", ".txt")
 _ATTEMPTS = 20
 _MOST_BYTES = 16 * LARGEST_BYTES  # with all its reports
@@ -32,31 +39,32 @@ class Files:
     """The tracker of files. `folder` is what a relative path starts from."""
 
     name = "files"
+    hears = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, reference: str) -> Issue:
-        """The issue in a file, without what its readers do not see and without our reports."""
+        """The issue in a file, without what its readers do not see, without our reports and without words for us."""
         path = (self._folder / Path(reference).expanduser()).absolute()
         where = one_line(reference, limit=120)
-        raw = _read(path, where=where)
-        text = decode(_without_reports(raw), where=where)
-        head, rest = frontmatter.split(text, where=where)
-        words = rest if rest.strip() or not head.title else head.title  # a title alone is a task
-        body, notes = visible(words, where=where)
-        spoken = path.stem.replace("-", " ").replace("_", " ").strip()
-        return Issue(
-            tracker=self.name,
-            key=slug(path.stem, otherwise="issue"),
-            title=head.title or title_of(body) or one_line(spoken, limit=LONGEST_TITLE).capitalize(),
-            body=body,
-            labels=head.labels,
-            author=head.author,
-            cap=head.cap,
-            source=str(path),
-            notes=(*head.notes, *notes),
-        )
+        return _parsed(path, _read(path, where=where), where=where)[0]
+
+    def stamp(self, issue: Issue) -> str:
+        """Which file it is, how long, and when it was last changed; empty when it is gone."""
+        try:
+            return "-".join(map(str, _version(Path(issue.source).stat())))
+        except OSError:
+            return ""
+
+    def look(self, issue: Issue) -> Seen | None:
+        """The file as it is now; None while it is gone, empty or otherwise no issue."""
+        path = Path(issue.source)
+        try:
+            status = path.stat()
+            return seen(path, _read(path, where=issue.source), status)
+        except (UsageError, OSError):
+            return None
 
     def report(self, issue: Issue, *, run: str, text: str) -> None:
         """Put this run's report where its last one stood, else at the end of the file."""
@@ -75,6 +83,49 @@ class Files:
 
 
 _ELSEWHERE = "crewcap show has the same words"
+
+
+def seen(path: Path, raw: bytes, status: os.stat_result | None = None) -> Seen:
+    """What a file of this content would tell."""
+    issue, said = _parsed(path, raw, where=str(path))
+    owner = _login(status.st_uid) if status else ""
+    changed_at = datetime.fromtimestamp(status.st_mtime, UTC) if status else None
+    mentions = tuple(Mention(id=id_, text=words, author=owner, trust=OWNER) for id_, words in said)
+    return Seen(issue=issue, mentions=mentions, editor=owner, trust=OWNER, changed_at=changed_at)
+
+
+def _login(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _parsed(path: Path, raw: bytes, *, where: str) -> tuple[Issue, tuple[tuple[str, str], ...]]:
+    """The issue, and what else the file says to us: each with its id."""
+    text = decode(_without_reports(raw), where=where)
+    head, rest = frontmatter.split(text, where=where)
+    words = rest if rest.strip() or not head.title else head.title  # a title alone is a task
+    shown, notes = visible(words, where=where)
+    body, said = apart(shown)
+    body = body.strip("\n").rstrip() or head.title
+    if not body:
+        raise UsageError(f"{where} has words for @crewcap and no task", help="say what is to be done, in a sentence")
+    spoken = path.stem.replace("-", " ").replace("_", " ").strip()
+    words_for_us = tuple(numbered(str(path), said))
+    issue = Issue(
+        tracker=Files.name,
+        key=slug(path.stem, otherwise="issue"),
+        title=head.title or title_of(body) or one_line(spoken, limit=LONGEST_TITLE).capitalize(),
+        body=body,
+        labels=head.labels,
+        author=head.author,
+        cap=head.cap,
+        source=str(path),
+        notes=(*head.notes, *notes),
+        heard=tuple(id_ for id_, _ in words_for_us),
+    )
+    return issue, words_for_us
 
 
 def with_report(content: bytes, *, run: str, text: str) -> bytes:

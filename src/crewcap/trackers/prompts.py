@@ -6,12 +6,32 @@ from typing import BinaryIO
 
 from crewcap.core.harmless import one_line
 from crewcap.core.runs import Issue
+from crewcap.trackers import Seen
 from crewcap.trackers.issue_text import LARGEST_BYTES, decode, slug, title_of, visible
 
 LONGEST_TITLE = 80
 
 
-class Prompts:
+class Unanswered:
+    """Where nobody can write anything afterwards."""
+
+    hears = False
+
+    def report(self, issue: Issue, *, run: str, text: str) -> None:
+        """There is no place for it."""
+
+    def stamp(self, issue: Issue) -> str:
+        """There is nothing to see."""
+        del issue
+        return ""
+
+    def look(self, issue: Issue) -> Seen | None:
+        """There is nothing to see."""
+        del issue
+        return None
+
+
+class Prompts(Unanswered):
     """The tracker of `-p`: a reference is the prompt itself."""
 
     name = "prompt"
@@ -20,11 +40,8 @@ class Prompts:
         """The prompt as an issue. The same words are the same issue again, with one lifetime budget."""
         return _issue(self.name, reference.encode("utf-8", "surrogateescape"), where="the prompt")
 
-    def report(self, issue: Issue, *, run: str, text: str) -> None:
-        """There is no place for it."""
 
-
-class Stdin:
+class Stdin(Unanswered):
     """The tracker of `-`: whatever is piped in."""
 
     name = "stdin"
@@ -36,9 +53,6 @@ class Stdin:
         """All of stdin as an issue; not a byte more than an issue may have is kept."""
         del reference
         return _issue(self.name, self._stream.read(LARGEST_BYTES), where="stdin")
-
-    def report(self, issue: Issue, *, run: str, text: str) -> None:
-        """There is no place for it."""
 
 
 def _issue(tracker: str, raw: bytes, *, where: str) -> Issue:

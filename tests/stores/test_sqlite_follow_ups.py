@@ -1,0 +1,20 @@
+"""What people wrote at issues, in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.contracts.run_follow_ups import FollowUpsContract
+from tests.stores.run_books import SqliteRunBooks
+
+
+class TestSqliteFollowUps(FollowUpsContract):
+    """The suite over the ledger's file."""
+
+    @pytest.fixture
+    def books(self, tmp_path: Path) -> Iterator[SqliteRunBooks]:
+        found = SqliteRunBooks(tmp_path)
+        yield found
+        found.end()
