@@ -1,6 +1,6 @@
 """One worker: what it does from its start until it is told to drain.
 
-    every half second    queued runs are let in, where the books have changed
+    four times a second  queued runs are let in, where the books have changed
     every few seconds    waiting runs are looked at, ticks of schedules, attempts that ended without an end
     every hour           the house is kept
 
@@ -33,7 +33,7 @@ from crewcap.stores import RunStore
 
 log = logging.getLogger(__name__)
 
-LOOK_S, ROUND_S, TIDY_S = 0.5, 5.0, 3600.0
+LOOK_S, ROUND_S, TIDY_S = 0.25, 5.0, 3600.0
 _STOP_S = 10.0
 
 
