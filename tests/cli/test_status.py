@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import fcntl
+import json
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
+from tests.cli.test_stop import NIGHTLY
 
+from crewcap.core.budget import Scope
 from crewcap.core.money import Money
-from crewcap.core.runs import RunState, Verdict
+from crewcap.core.questions import Question
+from crewcap.core.runs import Check, RunState, Verdict
+from crewcap.runner.ownership import myself
+from crewcap.stores import Limit
 
 EVERYTHING = {
     *("since", "waiting", "live", "ended", "ended_cost_usd", "worst_case_usd", "uncertain_holds", "frozen", "budgets"),
+    *("morning", "queued", "serve", "workers", "next"),
 }
 
 
 @pytest.fixture
 def night(home: RunHome) -> RunHome:
-    """One done, one red, one from last week, one at its cap, one cut short, and one live."""
-    home.spend(home.add("good", verdict=Verdict.FINISHED), "0.10")
+    """One green, one red, one from last week, one at its cap, one cut short, and one live."""
+    home.spend(home.add("good", verdict=Verdict.FINISHED, check_after=Check(result="passed")), "0.10")
     home.spend(home.add("red", RunState.FAILED, verdict=Verdict.CHECK_FAILED), "0.20", uncertain="0.05")
     home.spend(home.add("old", ended_at=utc_now() - timedelta(days=6)), "0.30")
     home.spend(home.add("broke", RunState.WAITING, reason="paused at the cap"), "0.40")
@@ -30,14 +39,24 @@ def night(home: RunHome) -> RunHome:
 def test_machines_get_the_whole_picture(night: RunHome) -> None:
     said = night.json("status")
     assert set(said) == EVERYTHING
-    assert said["waiting"] == [
-        {"run": "dead.1", "reason": "cut short while running"},
-        {"run": "broke.1", "reason": "paused at the cap"},
+    assert [(one["run"], one["reason"], one["resume"]) for one in said["waiting"]] == [
+        ("dead.1", "cut short while running", "crewcap resume dead.1"),
+        ("broke.1", "paused at the cap", "crewcap resume broke.1"),
     ]
     assert said["live"] == [{"run": "busy.1", "state": "running"}]
     assert said["ended"] == [{"run": "red.1", "verdict": "check_failed"}, {"run": "good.1", "verdict": "finished"}]
     assert said["ended_cost_usd"] == "0.350000000"
-    assert said["worst_case_usd"] == "1.500000000"
+    assert said["worst_case_usd"] == "4.500000000"  # an agent of the one that was cut short may be alive
+    assert said["morning"] == {
+        "done": 1,
+        "green": 1,
+        "unchecked": 0,
+        "paused": 1,
+        "failed": 1,
+        "stopped": 0,
+        "cut_short": 1,
+        "spent_usd": "1.550000000",
+    }
     assert said["uncertain_holds"] == 1
     assert said["budgets"] == [
         {"scope": "all", "window": "day", "limit_usd": "25.000000000", "left_usd": "23.450000000"}
@@ -56,19 +75,103 @@ def test_a_provider_that_is_frozen_is_the_first_thing_said(night: RunHome) -> No
 
 def test_people_read_the_most_urgent_first(night: RunHome) -> None:
     lines = night.out("status").splitlines()
-    assert lines[:5] == [
+    assert re.fullmatch(
+        r"(LAST NIGHT|SINCE \S+ \S+) 1 done \(1 green\), 1 paused, 1 failed, 1 cut short, \$1\.55", lines[0]
+    )
+    assert lines[1:] == [
         "NEEDS YOU 2",
-        "  dead.1                 cut short while running; crewcap show dead.1",
-        "  broke.1                paused at the cap; crewcap show broke.1",
-        "LIVE 1   worst case if all goes wrong: $1.50",
+        "  dead.1                 cut short while running",
+        "                         crewcap resume dead.1",
+        "  broke.1                paused at the cap",
+        "                         crewcap resume broke.1",
+        "LIVE 1   worst case if all goes wrong: $4.50",
         "  busy.1                 running    $0.50 of $2.00, turn 1   About busy",
-    ]
-    assert lines[5].startswith("SINCE ")
-    assert lines[5].endswith("  2 ended (1 done), $0.35")
-    assert lines[6:] == [
         "  all day    $1.55 of $25.00, $23.45 left",
         "UNCERTAIN 1 hold whose cost nobody proved; crewcap ledger reconcile",
     ]
+
+
+def test_a_run_that_asks_is_shown_with_its_choices_and_the_cheapest_command(home: RunHome) -> None:
+    asked = Question(
+        id="q1",
+        asked_at=utc_now(),
+        text="$2.97 of $3.00 is spent; going on reads its context again for about $0.28",
+        choices=("+2.00", "+5.00", "stop"),
+        least=Money.usd("0.31"),
+        again=Money.usd("0.28"),
+        expires_at=datetime(2030, 1, 2, 3, 4, tzinfo=UTC),
+    )
+    home.add("fix", RunState.WAITING, reason="paused at the cap", verdict=Verdict.BUDGET_EXHAUSTED, question=asked)
+    lines = home.out("status").splitlines()
+    assert lines[2] == f"  fix.1                  paused at the cap: {asked.text}"
+    assert lines[3].endswith("crewcap resume fix.1 --add 2   (or +2.00, +5.00, stop; until 2030-01-02 03:04)")
+    (one,) = home.json("status")["waiting"]
+    assert (one["needs_you"], one["question"]["least_usd"], one["question"]["choices"][-1]) == (
+        True,
+        "0.310000000",
+        "stop",
+    )
+
+
+def test_queued_runs_say_what_they_wait_for_and_that_nobody_serves(home: RunHome) -> None:
+    opens = datetime(2030, 1, 2, 6, 0, tzinfo=UTC)
+    for position, key in ((2, "second"), (1, "first")):
+        reason = "repo shop has 2 of 2 slots"
+        home.add(key, RunState.QUEUED, hosted=True, queued_for=reason, position=position, opens_at=opens)
+    lines = home.out("status").splitlines()
+    assert lines[1:4] == [
+        "QUEUED 2",
+        "  first.1                repo shop has 2 of 2 slots; place 1 in the queue; it opens at 2030-01-02 06:00 UTC",
+        "  second.1               repo shop has 2 of 2 slots; place 2 in the queue; it opens at 2030-01-02 06:00 UTC",
+    ]
+    assert lines[4] == "LIVE 0   worst case if all goes wrong: $6.00"
+    assert "NOT SERVING   2 runs queued, and nobody carries them out; crewcap serve" in lines
+    said = home.json("status")
+    assert said["queued"][0] == {
+        "run": "first.1",
+        "queued_for": "repo shop has 2 of 2 slots",
+        "position": 1,
+        "opens_at": opens.isoformat(),
+    }
+    assert said["serve"] is None
+
+
+def test_schedules_say_when_they_come_next_and_that_nobody_serves_them(home: RunHome) -> None:
+    home.config.write_text(NIGHTLY)
+    home.add("x")
+    lines = home.out("status").splitlines()
+    assert "NOT SERVING   1 schedule set, and nobody carries them out; crewcap serve" in lines
+    (tick,) = home.json("status")["next"]
+    at = datetime.fromisoformat(tick["at"])
+    assert (tick["schedule"], at.hour, at.minute) == ("nightly", 2, 0)
+    assert at > utc_now()
+    assert f"  next {at:%Y-%m-%d %H:%M}  nightly" in lines
+
+
+def test_a_serve_that_is_alive_is_named_and_what_goes_on_by_itself_needs_nobody(home: RunHome) -> None:
+    pid, started = myself()
+    frozen = {"verdict": Verdict.PROVIDER_ERROR, "waits_for": "provider", "reason": "the provider says: no credit"}
+    home.add("frozen", RunState.WAITING, hosted=True, worker="local", **frozen)
+    assert "NEEDS YOU 1" in home.out("status").splitlines()
+    note = {"pid": pid, "started": started, "since": "2026-11-22T22:14:00+00:00", "url": "http://127.0.0.1:1"}
+    home.home.serve_note.write_text(json.dumps(note))
+    home.home.serve_lock.touch()
+    with home.home.serve_lock.open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lines = home.out("status").splitlines()
+        said = home.json("status")
+    assert "WAITING 1   they go on by themselves" in lines
+    assert not [line for line in lines if line.startswith("NEEDS YOU")]
+    assert f"SERVING process {pid} since 2026-11-22T22:14:00+00:00" in lines
+    assert said["serve"] == {"pid": pid, "since": note["since"], "url": note["url"]}
+    assert said["waiting"][0]["needs_you"] is False
+
+
+def test_the_worst_case_is_bounded_by_the_budgets_that_runs_share(home: RunHome) -> None:
+    for key in ("a", "b", "c"):
+        home.add(key, RunState.RUNNING, cap=Money.usd(5), **driven())
+    home.ledger.set_limit(Limit(scope=Scope("repo:shop"), window="total", amount=Money.usd("2.50"), source="command"))
+    assert home.json("status")["worst_case_usd"] == "2.500000000"
 
 
 def test_how_far_back_is_said(night: RunHome) -> None:
@@ -94,4 +197,4 @@ def test_a_home_without_runs_has_the_same_shape(home: RunHome) -> None:
 
 def test_a_reason_of_strangers_is_one_plain_line(home: RunHome) -> None:
     home.add("x", RunState.WAITING, reason="the provider \x1b[2Jsaid\nno")
-    assert "  x.1                    the provider said no; crewcap show x.1" in home.out("status").splitlines()
+    assert "  x.1                    the provider said no" in home.out("status").splitlines()

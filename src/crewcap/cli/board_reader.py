@@ -13,20 +13,19 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from crewcap.cli.board import Board, Row
 from crewcap.cli.context import Call
+from crewcap.cli.exposed import KnownScopes, worst_of
 from crewcap.cli.pace import Pace
 from crewcap.cli.past import zone_of
-from crewcap.cli.run_view import cost_of, is_cut_short, totals_of
-from crewcap.core.budget import ALL, Balance, Scope
-from crewcap.core.exposure import Exposed, worst_case
+from crewcap.cli.run_view import is_cut_short, standing, totals_of
+from crewcap.core.budget import ALL, Balance
 from crewcap.core.harmless import one_line
-from crewcap.core.money import ZERO, Money
-from crewcap.core.runs import OPEN_STATES, Run, RunId, RunState, Verdict
+from crewcap.core.money import Money
+from crewcap.core.runs import OPEN_STATES, Run, RunId, RunState
 
 _SHOWN = timedelta(hours=12)  # how long ended runs stay on the board
 _LOOKED_THROUGH = 200  # of the newest runs, for those that ended lately
 _ALL_AGAIN_S = 10.0
 _TOLD = frozenset({"agent", "step", "check", "note"})
-_NO_SCOPES = ("all", "run", "issue", "repo", "key")  # kinds of budgets for which a run need not be looked up
 
 
 @dataclass(slots=True)
@@ -36,7 +35,6 @@ class _Known:
     pace: Pace
     seen: int = 0  # the newest line of its story
     last: str = ""
-    scopes: tuple[Scope, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +52,7 @@ class BoardReader:
     _ended: Sequence[Row] = ()
     _balances: Sequence[Balance] = ()
     _zone: tzinfo = UTC
+    _scopes: KnownScopes = field(default_factory=dict)
 
     def read(self) -> Board:
         """The board as it is now."""
@@ -111,7 +110,7 @@ class BoardReader:
         if is_cut_short(run):
             return replace(row, is_cut_short=True, last=f"cut short while {run.state}; crewcap show {run.name}")
         if run.state == RunState.QUEUED:
-            return replace(row, last=one_line(run.reason) or row.last)
+            return replace(row, last=standing(run) or one_line(run.reason) or row.last)
         if run.state != RunState.RUNNING:
             return row
         return replace(row, per_minute=self._known[run.id].pace.note(self.monotonic(), row.cost))
@@ -124,29 +123,7 @@ class BoardReader:
 
     def _worst_case(self, rows: Sequence[Row], now: datetime) -> Money:
         """What the runs that can spend without anybody's word may still cost."""
-        can_spend = [row for row in rows if row.run.state != RunState.WAITING or _goes_on_alone(row.run)]
-        return worst_case([self._exposed(row, now) for row in can_spend], self._balances)
-
-    def _exposed(self, row: Row, now: datetime) -> Exposed:
-        run = row.run
-        left = Money(max(ZERO.nano, (run.cap - cost_of(row.totals)).nano))
-        return Exposed(left=left, scopes=self._scopes(run), until=now + timedelta(seconds=run.timeout_s))
-
-    def _scopes(self, run: Run) -> tuple[Scope, ...]:
-        """What its money counts in; its key is asked only where there are budgets that nothing else tells of."""
-        known = self._known[run.id]
-        others = any(one.scope.partition(":")[0] not in _NO_SCOPES for one in self._balances)
-        if others and not known.scopes:
-            from crewcap.runner.access import scopes_kept  # noqa: PLC0415  (only where teams or users have budgets)
-
-            known.scopes = scopes_kept(self.call.app.ledger, run)
-        plain = (Scope(f"run:{run.id}"), Scope(f"issue:{run.issue.scope_name}"), Scope(f"repo:{run.repo}"), ALL)
-        return known.scopes or plain
-
-
-def _goes_on_alone(run: Run) -> bool:
-    """Whether a run that waits goes on without anybody's word: when its provider serves again."""
-    return run.verdict == Verdict.PROVIDER_ERROR
+        return worst_of(self.call, [(row.run, row.totals) for row in rows], self._balances, now, self._scopes)
 
 
 def _rank(row: Row) -> tuple[int, datetime]:

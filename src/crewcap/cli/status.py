@@ -1,41 +1,25 @@
-"""`crewcap status`: what needs you, what is live, what came of the night, what is left to spend."""
+"""`crewcap status`: what came of the night, what needs you, what is under way and comes next, what is left to spend."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.run_view import cost_of, is_cut_short, totals_of
-from crewcap.cli.screen import NARROW, Screen, fit, many, wrap
-from crewcap.cli.troubles import Stop, troubles
-from crewcap.core.budget import Balance
-from crewcap.core.harmless import one_line
-from crewcap.core.money import ZERO, Money, total
-from crewcap.core.runs import OPEN_STATES, Run, RunState, Verdict
+
+if TYPE_CHECKING:
+    from crewcap.cli.picture import Picture
+    from crewcap.core.runs import Run
 
 _SINCE = re.compile(r"(\d{1,4})([mhd])\Z")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """Everything that `status` shows, as values."""
-
-    since: datetime
-    waiting: Sequence[Run] = ()  # for somebody: for money, for an answer, or to be started again
-    live: Sequence[Run] = ()
-    ended: Sequence[Run] = ()
-    ended_cost: Money = ZERO
-    worst_case: Money = ZERO  # what the open runs may still cost, all together
-    uncertain: int = 0
-    balances: Sequence[Balance] = ()
-    stops: Sequence[Stop] = ()  # providers that are not asked now
+_NAME = 22  # columns
+_SHOWN = 5  # schedules
 
 
 @click.command(epilog="Example: crewcap status --since 12h")
@@ -43,17 +27,26 @@ class Picture:
 @common
 @with_call
 def status(call: Call, *, since: str = "12h") -> None:
-    """What needs you, what is live, last night, today against budgets."""
-    began = call.clock() - _span(since)
-    picture = Picture(since=began) if call.app.is_new else _look(call, began)
+    """What came of the night, what needs you, what is under way, what is left to spend.
+
+    Green are runs whose work passed the project's own check. The worst case is what open runs may still cost together,
+    within the budgets that they share.
+    """
+    from crewcap.cli.picture import Picture, look  # noqa: PLC0415  (this and the next: not for --help)
+    from crewcap.cli.screen import NARROW, Screen, wrap  # noqa: PLC0415
+
+    now = call.clock()
+    began = now - _span(since)
+    seen = Picture(since=began, now=now) if call.app.is_new else look(call, began)
     if call.as_json:
-        call.emit(_object(picture))
+        call.emit(_object(seen))
     elif call.app.is_new:
         call.note(f"nothing has run in {call.home.root} yet; crewcap run -p '...' starts")
     else:
-        columns = Screen.of(sys.stdout, call.environ).columns
-        for line in _lines(call, picture):
-            for part in wrap(line, columns, indent="  ") if columns < NARROW else [line]:
+        screen = Screen.of(sys.stdout, call.environ)
+        lines = screen.lines(_lines(seen))
+        for line in lines:
+            for part in wrap(line, screen.columns, indent="  ") if screen.columns < NARROW else [line]:
                 call.out(part)
 
 
@@ -65,78 +58,129 @@ def _span(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _look(call: Call, since: datetime) -> Picture:
-    """Read the books once."""
-    runs = call.app.runs.list(limit=10_000)
-    open_runs = [run for run in runs if run.state in OPEN_STATES]
-    ended = [run for run in runs if run.ended_at is not None and run.state not in OPEN_STATES and run.ended_at >= since]
-    waiting = [run for run in open_runs if run.state == RunState.WAITING or is_cut_short(run)]
-    live = [run for run in open_runs if run not in waiting]
-    return Picture(
-        since=since,
-        waiting=waiting,
-        live=live,
-        ended=ended,
-        ended_cost=total([cost_of(totals_of(call, run)) for run in ended]),
-        worst_case=total([_still(call, run) for run in live]),
-        uncertain=len(call.app.ledger.uncertain_holds()),
-        stops=troubles(call),
-        balances=[
-            one for one in call.app.ledger.all_balances() if not one.scope.startswith(("run:", "key:", "issue:"))
-        ],
-    )
+def _lines(seen: Picture) -> Iterator[str]:
+    """The picture in words: what stands still, the morning line, and then the most urgent first."""
+    from crewcap.cli.morning import morning_line  # noqa: PLC0415  (not for --help)
+    from crewcap.cli.screen import many  # noqa: PLC0415
 
-
-def _still(call: Call, run: Run) -> Money:
-    """What a run may still cost."""
-    return Money(max(0, (run.cap - cost_of(totals_of(call, run))).nano))
-
-
-def _lines(call: Call, seen: Picture) -> list[str]:
-    """The picture in words, the most urgent first."""
-    lines = [f"FROZEN {stop.provider}: {stop.why}; {stop.help}" for stop in seen.stops]
+    yield from (f"FROZEN {stop.provider}: {stop.why}; {stop.help}" for stop in seen.stops)
+    yield morning_line(seen.morning, since=seen.since, now=seen.now, zone=seen.zone)
     if seen.waiting:
-        lines.append(f"NEEDS YOU {len(seen.waiting)}")
-        lines += [f"  {run.name:<22} {_why(run)}; crewcap show {run.name}" for run in seen.waiting]
-    lines.append(
-        f"LIVE {len(seen.live)}" + (f"   worst case if all goes wrong: {seen.worst_case}" if seen.live else "")
-    )
-    lines += [_live(call, run) for run in seen.live]
-    green = sum(run.verdict == Verdict.FINISHED for run in seen.ended)
-    lines.append(f"SINCE {seen.since:%Y-%m-%d %H:%M}  {len(seen.ended)} ended ({green} done), {seen.ended_cost}")
-    lines += [
-        f"  {one.scope} {one.window:<6} {one.spent + one.uncertain} of {one.limit}, {one.left} left"
-        for one in seen.balances
-    ]
+        yield f"NEEDS YOU {len(seen.waiting)}"
+        yield from (line for run in seen.waiting for line in _needs(run, seen))
+    if seen.resting:
+        yield f"WAITING {len(seen.resting)}   they go on by themselves"
+        yield from (f"  {run.name:<{_NAME}} {_why(run)}" for run in seen.resting)
+    yield from _under_way(seen)
+    yield from _service(seen)
+    for one in seen.balances:
+        yield f"  {one.scope} {one.window:<6} {one.spent + one.uncertain} of {one.limit}, {one.left} left"
     if seen.uncertain:
-        lines.append(f"UNCERTAIN {many(seen.uncertain, 'hold')} whose cost nobody proved; crewcap ledger reconcile")
-    return lines
+        yield f"UNCERTAIN {many(seen.uncertain, 'hold')} whose cost nobody proved; crewcap ledger reconcile"
+
+
+def _needs(run: Run, seen: Picture) -> Iterator[str]:
+    """What a run asks, and the cheapest answer."""
+    from crewcap.core.questions import resume_command  # noqa: PLC0415  (not for --help)
+
+    asked = run.question if _is_asking(run) else None
+    yield f"  {run.name:<{_NAME}} {_why(run)}" + (f": {asked.text}" if asked else "")
+    until = f"; until {asked.expires_at.astimezone(seen.zone):%Y-%m-%d %H:%M}" if asked and asked.expires_at else ""
+    choices = f"   (or {', '.join(asked.choices)}{until})" if asked else ""
+    yield f"  {'':<{_NAME}} {resume_command(run)}{choices}"
+
+
+def _is_asking(run: Run) -> bool:
+    """Whether its question is open."""
+    return run.state == "waiting" and run.question is not None and run.question.is_open
+
+
+def _under_way(seen: Picture) -> Iterator[str]:
+    """Queued and live runs, and what all that is open may still cost."""
+    from crewcap.cli.run_view import standing  # noqa: PLC0415  (not for --help)
+
+    if seen.queued:
+        yield f"QUEUED {len(seen.queued)}"
+        yield from (f"  {run.name:<{_NAME}} {standing(run) or 'about to start'}" for run in seen.queued)
+    worst = f"   worst case if all goes wrong: {seen.worst_case}" if seen.live or seen.worst_case else ""
+    yield f"LIVE {len(seen.live)}{worst}"
+    yield from (_live(run, seen) for run in seen.live)
+
+
+def _live(run: Run, seen: Picture) -> str:
+    from crewcap.cli.run_view import cost_of  # noqa: PLC0415  (this and the next two: not for --help)
+    from crewcap.cli.screen import fit  # noqa: PLC0415
+    from crewcap.core.harmless import one_line  # noqa: PLC0415
+
+    totals = seen.totals[run.id]
+    money = f"{cost_of(totals)} of {run.cap}, turn {totals.requests}"
+    return f"  {run.name:<{_NAME}} {run.state:<10} {money}   {fit(one_line(run.issue.title), 40)}"
+
+
+def _service(seen: Picture) -> Iterator[str]:
+    """Who carries out what is queued and what is due; said also where nobody does and somebody should."""
+    from crewcap.cli.screen import many  # noqa: PLC0415  (not for --help)
+
+    if seen.presence is not None and seen.presence.pid:
+        yield f"SERVING process {seen.presence.pid} since {seen.presence.since}"
+    elif seen.is_served:
+        yield f"SERVING {many(seen.workers, 'worker')} elsewhere" if seen.workers else "SERVING it starts, or ends"
+    elif seen.ticks or seen.idle:
+        wanting = [f"{many(len(seen.ticks), 'schedule')} set"] if seen.ticks else []
+        wanting += [f"{many(seen.idle, 'run')} queued"] if seen.idle else []
+        yield f"NOT SERVING   {', '.join(wanting)}, and nobody carries them out; crewcap serve"
+    for at, name in seen.ticks[:_SHOWN]:
+        yield f"  next {at.astimezone(seen.zone):%Y-%m-%d %H:%M}  {name}"
 
 
 def _why(run: Run) -> str:
-    """Why a run needs somebody."""
+    """Why a run stands still."""
+    from crewcap.core.harmless import one_line  # noqa: PLC0415  (this and the next: not for --help)
+    from crewcap.core.runs import RunState  # noqa: PLC0415
+
     return one_line(run.reason, limit=120) if run.state == RunState.WAITING else f"cut short while {run.state}"
 
 
-def _live(call: Call, run: Run) -> str:
-    totals = totals_of(call, run)
-    money = f"{cost_of(totals)} of {run.cap}, turn {totals.requests}"
-    return f"  {run.name:<22} {run.state:<10} {money}   {fit(one_line(run.issue.title), 40)}"
-
-
 def _object(seen: Picture) -> dict[str, object]:
-    """The picture for machines."""
+    """The picture for machines; fields are only ever added."""
+    morning, presence = seen.morning, seen.presence
+    counts = ("done", "green", "unchecked", "paused", "failed", "stopped", "cut_short")
+    waiting, moving = (*seen.waiting, *seen.resting), (*seen.queued, *seen.live)
     return {
         "since": seen.since.isoformat(),
-        "waiting": [{"run": run.name, "reason": _why(run)} for run in seen.waiting],
-        "live": [{"run": run.name, "state": run.state.value} for run in seen.live],
+        "morning": {name: getattr(morning, name) for name in counts} | {"spent_usd": morning.spent.exact()},
+        "waiting": [_waiting(run, needs_you=run in seen.waiting) for run in waiting],
+        "queued": [_queued(run) for run in seen.queued],
+        "live": [{"run": run.name, "state": run.state.value} for run in moving],
         "ended": [{"run": run.name, "verdict": run.verdict.value if run.verdict else None} for run in seen.ended],
         "ended_cost_usd": seen.ended_cost.exact(),
         "worst_case_usd": seen.worst_case.exact(),
         "uncertain_holds": seen.uncertain,
         "frozen": [stop.as_json() for stop in seen.stops],
+        "serve": {"pid": presence.pid, "since": presence.since, "url": presence.url} if presence else None,
+        "workers": seen.workers,
+        "next": [{"at": at.isoformat(), "schedule": name} for at, name in seen.ticks],
         "budgets": [
             {"scope": one.scope, "window": one.window, "limit_usd": one.limit.exact(), "left_usd": one.left.exact()}
             for one in seen.balances
         ],
     }
+
+
+def _waiting(run: Run, *, needs_you: bool) -> dict[str, object]:
+    from crewcap.cli.run_view import asked_json  # noqa: PLC0415  (this and the next: not for --help)
+    from crewcap.core.questions import resume_command  # noqa: PLC0415
+
+    return {
+        "run": run.name,
+        "reason": _why(run),
+        "needs_you": needs_you,
+        "waits_for": run.waits_for or None,
+        "question": asked_json(run),
+        "resume": resume_command(run),
+    }
+
+
+def _queued(run: Run) -> dict[str, object]:
+    opens_at = run.opens_at.isoformat() if run.opens_at else None
+    return {"run": run.name, "queued_for": run.queued_for, "position": run.position or None, "opens_at": opens_at}

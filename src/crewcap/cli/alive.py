@@ -1,0 +1,21 @@
+"""Who carries out runs without anybody at the keyboard: a `crewcap serve` of this home, or workers on its Postgres."""
+
+from __future__ import annotations
+
+from crewcap.cli.context import Call
+from crewcap.runner.worker.presence import serving
+
+DEAD_AFTER_S = 30.0  # a worker that said nothing for so long has been taken for dead
+
+
+def is_served(call: Call) -> bool:
+    """Whether somebody else carries out this home's runs: a `crewcap serve` here, or a worker on its Postgres."""
+    return serving(call.home) is not None or workers_elsewhere(call) > 0
+
+
+def workers_elsewhere(call: Call) -> int:
+    """How many workers are alive on this home's Postgres, wherever they are; none where its books are a file."""
+    if not call.app.served.store_url or call.app.is_new:
+        return 0
+    runs = call.app.runs
+    return len(runs.workers()) - len(runs.workers(silent_s=DEAD_AFTER_S))
