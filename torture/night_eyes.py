@@ -20,7 +20,6 @@ class Eyes:
         self._doomed: dict[Member, tuple[float, float]] = {}  # who has to be gone, since when, and by when
         self._lock = threading.Lock()
         self.faults: list[str] = []
-        self.sessions: dict[str, set[Member]] = {}  # starts of each run's agent that were seen
         self.slowest_end_s = 0.0
 
     def doom(self, members: Iterable[Member], *, since: float, limit_s: float) -> None:
@@ -58,7 +57,6 @@ class Eyes:
         for session, members in seen.items():
             known = {member.pid for member in members}
             own = [member for member in members if member.started and parent_of(member.pid) not in known]
-            self.sessions.setdefault(session, set()).update(own)
             alive = [member for member in own if member.is_alive]
             if len(alive) > 1:
                 self.faults.append(f"two agents at once in session {session}: {[member.pid for member in alive]}")

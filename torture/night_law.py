@@ -46,7 +46,7 @@ def judge_night(town: Town, runs: Sequence[Run], eyes: Eyes, *, exact: bool, fau
     totals = town.ledger.totals(Scope("all"))
     if exact and verdict.charged != billed:
         broken.append(f"no gateway was killed, {billed.exact()} was billed and {verdict.charged.exact()} is charged")
-    starts = sum(map(len, eyes.sessions.values()))
+    starts = sum(line.startswith("start") for run in runs for line in _life(town, run))
     return Night(
         billed=billed, charged=verdict.charged, uncertain=totals.uncertain, starts=starts, broken=tuple(broken)
     )
@@ -68,10 +68,8 @@ def _of_run(town: Town, run: Run) -> Iterator[str]:
         yield f"{run.name} cost {cost.exact()} of {run.cap.exact()}"
     if totals.requests < TURNS:
         yield f"{run.name} has {totals.requests} requests in the books, and its agent made {TURNS}"
-    said = town.home.run(run.id) / "home" / "life"
-    words = said.read_text("utf-8").split("\n") if said.exists() else []
-    if any(line.startswith("twice") for line in words):
-        yield f"{run.name} had two agents at once: {words}"
+    if any(line.startswith("twice") for line in _life(town, run)):
+        yield f"{run.name} had two agents at once: {_life(town, run)}"
     text = Path(run.issue.source).read_text("utf-8")
     blocks = text.count(f"<!-- crewcap:{run.name} -->"), text.count("<!-- crewcap:")
     if blocks != (1, 1):
@@ -82,6 +80,12 @@ def _of_run(town: Town, run: Run) -> Iterator[str]:
     lost = {f"work/{run.session}-{turn}.txt" for turn in range(TURNS)} - files
     if lost:
         yield f"{run.branch} lacks {sorted(lost)}"
+
+
+def _life(town: Town, run: Run) -> list[str]:
+    """What its agents wrote down of themselves."""
+    path = town.home.run(run.id) / "home" / "life"
+    return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
 def _last_words(town: Town, run: Run) -> str:

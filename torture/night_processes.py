@@ -18,7 +18,7 @@ class Member:
     @property
     def is_alive(self) -> bool:
         """Whether it is still there."""
-        return start_of(self.pid) == self.started
+        return bool(self.started) and start_of(self.pid) == self.started
 
 
 def pids() -> Iterator[int]:

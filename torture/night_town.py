@@ -42,7 +42,7 @@ PRODUCT = tuple(Path(path).parent for path in crewcap.__path__)  # the one that 
 START_LIMIT_S = 60.0
 DRAIN_S = 6
 LOOK_S = 0.05
-_INTERPRETER = "/usr/bin/python3"
+INTERPRETER = "/usr/bin/python3"
 _SAYS = "I look at it, and then I change what is to be changed. "
 SCRIPT = Script(name="night", steps=(Step(name="answer", say=_SAYS * 4, output_tokens=200, events=6, pace_ms=25),))
 
@@ -80,7 +80,7 @@ class Town:
         self.git("add", "--all")
         self.git("commit", "--quiet", "-m", "start")
         agent = (HERE / "night_agent.py").read_text("utf-8")
-        self.agent.write_text(f"#!{_INTERPRETER} -IS\n{agent}", "utf-8")
+        self.agent.write_text(f"#!{INTERPRETER} -IS\n{agent}", "utf-8")
         self.agent.chmod(0o755)
         self.config.write_text(self._settings(), "utf-8")
 

@@ -11,6 +11,7 @@ module is imported, and modules that a process never imports cost it nothing.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
@@ -120,7 +121,7 @@ def family(pid: int, started: str) -> list[tuple[int, str]]:
     alive = {int(name): _stat(int(name)) for name in names if name.isdigit()}
     found = [(pid, started)]
     for member, _ in found:
-        found += [(child, begun) for child, (parent, begun) in alive.items() if parent == member]
+        found += [(child, begun) for child, (parent, begun) in alive.items() if parent == member and begun]
     return found
 
 
@@ -167,9 +168,18 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         self._inner.exec_module(module)
         for path, name in self._calls.items():
-            *outer, last = path.split(".")
-            owner = functools.reduce(getattr, outer, module)
+            owner, last = _owner(module, path)
             setattr(owner, last, _with_points(getattr(owner, last), name))
+
+
+def find(module: str, path: str) -> Any:
+    """The call that a point is put around; None where the product has none of that name."""
+    return getattr(*_owner(importlib.import_module(module), path), None)
+
+
+def _owner(module: ModuleType, path: str) -> tuple[Any, str]:
+    *outer, last = path.split(".")
+    return functools.reduce(getattr, outer, module), last
 
 
 def _with_points(call: Callable[..., Any], name: str | Namer) -> Callable[..., Any]:
