@@ -147,11 +147,16 @@ class TestACommand:
             any_rung.perform(type(command)(argv=("true",), environ={}, cwd="/nowhere", mounts=command.mounts))
 
     def test_its_usual_signals_are_as_a_program_expects_them(self, any_rung: Ground) -> None:
-        """Python ignores SIGPIPE and SIGXFSZ for itself; what it starts must not.
+        """Python ignores SIGPIPE and SIGXFSZ for itself, in the background SIGINT and SIGQUIT; what it starts must not.
 
         Signals 32 and 33 are the C library's own: no program can set them, so they may be inherited.
         """
-        done = any_rung.plain("sh", "-c", "grep -E 'SigIgn|SigBlk' /proc/self/status")
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+        try:
+            done = any_rung.plain("sh", "-c", "grep -E 'SigIgn|SigBlk' /proc/self/status")
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         usual = ~(1 << 31 | 1 << 32)
         assert {int(line.split()[1], 16) & usual for line in done.stdout.splitlines()} == {0}
 

@@ -194,8 +194,8 @@ def _no_new_privileges() -> None:
 
 
 def _reset_signals() -> None:
-    """Python ignores two signals for itself; what it executes would inherit that."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    """Python ignores two signals for itself, and a shell two for what it puts in the background; both are inherited."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
