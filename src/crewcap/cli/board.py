@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
-from crewcap.cli.closing import colour_of, headline
-from crewcap.cli.run_view import cost_of
+from crewcap.cli.closing import colour_of, headline, is_at_a_limit
+from crewcap.cli.run_view import cost_of, standing
 from crewcap.cli.screen import NARROW, Colour, Screen, columns_of, fit, many, pad, percent, wrap
 from crewcap.core.budget import Balance
 from crewcap.core.harmless import one_line
@@ -297,7 +297,8 @@ def _figures(row: Row, width: int) -> str:
 
 
 def _came_of(row: Row) -> str:
-    return f"{pad(_state(row), 17)} {one_line(row.run.issue.title)}"
+    why = standing(row.run) if row.run.state == RunState.QUEUED or is_at_a_limit(row.run) else ""
+    return f"{pad(_state(row), 17)} {one_line(row.run.issue.title)}" + (f"  ({why})" if why else "")
 
 
 def _briefly(row: Row, columns: int) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 
 from crewcap.cli.opening import table
 from crewcap.cli.screen import NARROW, Colour, bar, columns_of, count, duration, many, percent, wrap
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
+from crewcap.core.questions import resume_command
 from crewcap.core.runs import Check, Run, RunState, Verdict
+from crewcap.core.verdict import AT_CAP
 from crewcap.stores import Totals
 
 _GAP, _INDENT = "     ", 12
@@ -26,7 +29,8 @@ _WORDS = {
     Verdict.RUNAWAY: "runaway",
 }
 
-_PAUSED = {Verdict.BUDGET_EXHAUSTED: "paused at the cap", Verdict.RUNAWAY: "paused by the watch"}
+_AT_A_LIMIT = "paused at a limit"  # that it shares with others
+_PAUSED = {Verdict.BUDGET_EXHAUSTED: AT_CAP, Verdict.RUNAWAY: "paused by the watch"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +65,19 @@ def colour_of(run: Run) -> Colour | None:
 def headline(run: Run) -> str:
     """What came of it, in a word or three."""
     if run.state == RunState.WAITING:
+        if is_at_a_limit(run):
+            return _AT_A_LIMIT
         return _PAUSED.get(run.verdict, "paused") if run.verdict else "paused"
     if run.state == RunState.DONE:
         return "done"
     if run.state == RunState.STOPPED:
         return "stopped by the watch" if run.verdict == Verdict.RUNAWAY else "stopped"
     return _WORDS.get(run.verdict, "failed") if run.verdict else "failed"
+
+
+def is_at_a_limit(run: Run) -> bool:
+    """Whether it was not its own cap that paused it; the reason says which limit it was."""
+    return run.state == RunState.WAITING and run.verdict == Verdict.BUDGET_EXHAUSTED and run.reason not in {"", AT_CAP}
 
 
 def _headline(closing: Closing, columns: int) -> list[str]:
@@ -109,20 +120,22 @@ def _paused(closing: Closing) -> Iterator[tuple[str, str]]:
     """Rows of a run that waits: what is kept, how it stands, what would help."""
     run, refused = closing.run, closing.totals.refused
     so_far = f"branch {run.branch} ({many(run.commits, 'commit')} so far), " if run.commits else ""
-    yield "kept", f"{so_far}the session, the workspace"
+    until = run.question.expires_at if run.question is not None and run.question.is_open else None
+    kept = f"{so_far}the session, the workspace" + (f"; until {until.astimezone(UTC):%Y-%m-%d}" if until else "")
+    yield "kept", kept
     check = f"check: {_check(run.check_after, run.check_before)}" if run.check_after.result != "not_run" else ""
     last = f"last: {one_line(closing.last, limit=100)}" if closing.last else ""
     if check or last:
         yield "state", "    ".join(part for part in (check, last) if part)
-    if run.runaway:
-        yield "why", one_line(run.runaway, limit=400)
+    if run.runaway or is_at_a_limit(run) or run.waits_for == "provider":
+        yield "why", one_line(run.runaway or run.reason, limit=400)
     yield from _watched(run)
     if refused:
         yield "refused", f"{many(refused, 'request')}, before {'it' if refused == 1 else 'they'} could cost anything"
     yield from _uncertain(closing)
     if closing.needs:
         yield "needs", closing.needs
-    yield "answer", _answer(run)
+    yield from _answer(run)
 
 
 def _watched(run: Run) -> Iterator[tuple[str, str]]:
@@ -143,9 +156,12 @@ def _next(run: Run, columns: int) -> Iterator[tuple[str, str]]:
         yield from (("next" if number == 0 else "", look) for number, look in enumerate(looks))
 
 
-def _answer(run: Run) -> str:
-    more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
-    return f"crewcap resume {run.name}{more}   or   crewcap stop {run.name}"
+def _answer(run: Run) -> Iterator[tuple[str, str]]:
+    """How it goes on; by itself, where nobody needs to say anything and somebody is there to see to it."""
+    if run.hosted and run.waits_for in {"money", "provider"}:
+        yield "next", f"it goes on by itself when that is there again   or   crewcap stop {run.name}"
+        return
+    yield "answer", f"{resume_command(run)}   or   crewcap stop {run.name}"
 
 
 def _work(run: Run) -> str:

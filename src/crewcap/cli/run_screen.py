@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,14 +13,15 @@ from crewcap.cli.closing import Closing
 from crewcap.cli.context import Call
 from crewcap.cli.gauges import GaugeReader
 from crewcap.cli.live import LiveView
+from crewcap.cli.needs import needs_of
 from crewcap.cli.opening import Opening, lefts_of, walls
 from crewcap.cli.report_rows import makeup_line
-from crewcap.cli.run_view import as_json, totals_of, wall_seconds
+from crewcap.cli.run_view import as_json, cost_of, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
 from crewcap.core import savings
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
-from crewcap.core.runs import Run, Verdict
+from crewcap.core.runs import Run
 from crewcap.runner.account import account
 from crewcap.runner.moments import Counted, Moment
 from crewcap.runner.reach import loosened
@@ -29,9 +29,6 @@ from crewcap.workspaces import Sandbox
 
 if TYPE_CHECKING:
     from crewcap.runner.jobs import Job
-
-
-_SMALLEST = re.compile(r"smallest cap that would work is (\$[\d,]+\.\d+)")
 
 
 @dataclass(slots=True)
@@ -88,7 +85,7 @@ class RunScreen:
                     lefts=lefts_of(one for one in self.call.app.ledger.all_balances() if one.scope in self._scopes),
                     **caching(self.call, run),
                     last=self._view.last_deed,
-                    needs=_needs(run),
+                    needs=needs_of(self.call, run, spent=cost_of(totals)),
                 )
             )
         if self.call.as_json:
@@ -117,13 +114,6 @@ def _prompts(call: Call, run: Run) -> tuple[str, ...]:
     """What its prompts were made of, where the gateway counted that."""
     whole = makeup_of(call, Scope(f"run:{run.id}"))
     return (f"prompts were, estimated: {makeup_line(whole)}",) if whole.whole else ()
-
-
-def _needs(run: Run) -> str:
-    """What would have been enough, in the gateway's own words to the agent."""
-    said = run.end.message if run.end is not None and run.verdict == Verdict.BUDGET_EXHAUSTED else ""
-    found = _SMALLEST.search(said)
-    return f"a cap of at least {found[1]} for its next request" if found else ""
 
 
 def _writer(call: Call) -> Callable[[str], None]:

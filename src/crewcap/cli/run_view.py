@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 
 from crewcap.cli.context import Call
 from crewcap.core.budget import Scope
+from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
+from crewcap.core.questions import resume_command
 from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.errors import UsageError
 from crewcap.runner.ownership import LOCAL, is_driven
@@ -68,6 +70,32 @@ def wall_seconds(run: Run, now: datetime) -> float:
     return round(((run.ended_at or now) - run.started_at).total_seconds(), 3)
 
 
+def standing(run: Run) -> str:
+    """Why a run stands and waits, and until when, in words; empty where nobody knows, or it does not."""
+    if run.state == RunState.WAITING:
+        return one_line(run.reason)
+    if run.state != RunState.QUEUED:
+        return ""
+    opens = f"it opens at {run.opens_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if run.opens_at else ""
+    place = f"place {run.position} in the queue" if run.position else ""
+    return "; ".join(filter(None, (one_line(run.queued_for), place, opens)))
+
+
+def asked_json(run: Run) -> Mapping[str, object] | None:
+    """What a run asks, while it does."""
+    asked = run.question
+    if run.state != RunState.WAITING or asked is None or not asked.is_open:
+        return None
+    return {
+        "id": asked.id,
+        "text": asked.text,
+        "choices": list(asked.choices),
+        "least_usd": asked.least.exact(),
+        "reread_usd": asked.again.exact(),
+        "expires_at": asked.expires_at.isoformat() if asked.expires_at else None,
+    }
+
+
 def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
     """The object of `run` and `show`; fields are only ever added."""
     cost = cost_of(totals)
@@ -110,7 +138,13 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "repo": run.repo,
         "workspace": str(call.home.run(run.id) / "workspace"),
         "session": run.session,
-        "resume": f"crewcap resume {run.name}" if run.state == "waiting" or is_cut_short(run) else None,
+        "resume": resume_command(run) if run.state == RunState.WAITING or is_cut_short(run) else None,
+        "attempt": run.attempt,
+        "queued_for": run.queued_for or None,
+        "position": run.position or None,
+        "opens_at": run.opens_at.isoformat() if run.opens_at else None,
+        "waits_for": run.waits_for or None,
+        "question": asked_json(run),
         "watch": [asdict(remark) for remark in run.watched],
         "created_at": run.created_at.isoformat(),
         "ended_at": run.ended_at.isoformat() if run.ended_at else None,

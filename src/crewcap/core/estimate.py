@@ -27,6 +27,7 @@ _BROAD = re.compile(
 )
 _SHORT = 80  # letters; an issue that says less leaves the agent to search
 _BYTES_A_TOKEN = 4
+_FEW = 5  # jobs that went on from where a run stands: with fewer, one of them decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,26 @@ def estimate(past: Sequence[Job], *, workflow: str, model: str, repo: str) -> Es
             return Estimate(basis="history", p10=p10, p50=p50, p90=p90, jobs=len(costs), like=like)
     seen = sum(job.is_over and job.is_run for job in past)
     return Estimate(basis="published", p50=PUBLISHED[0].low, p90=PUBLISHED[0].high, jobs=seen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What a run that has spent something will probably still cost."""
+
+    p10: Money
+    p50: Money
+    p90: Money
+    jobs: int  # that it rests on
+
+
+def rest(past: Sequence[Job], *, workflow: str, model: str, repo: str, spent: Money) -> Rest | None:
+    """By the jobs like it that had cost as much and went on to an end of their own; None where they are too few."""
+    for _, alike in _alike(past, workflow=workflow, model=model, repo=repo):
+        more = [job.cost - spent for job in alike if job.is_over and not job.was_cut and job.cost > spent]
+        if len(more) >= _FEW:
+            p10, p50, p90 = (quantile(more, percent) for percent in (10, 50, 90))
+            return Rest(p10=p10, p50=p50, p90=p90, jobs=len(more))
+    return None
 
 
 def dear_signs(issue: Issue) -> tuple[str, ...]:

@@ -63,6 +63,11 @@ class Short:
         opens = f"; it opens at {self.opens_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.opens_at else ""
         return self.words + opens
 
+    @property
+    def told(self) -> str:
+        """The same, with what to do about it where something must be done."""
+        return self.said if self.comes_back else f"{self.said}; {self.remedy}"
+
 
 def going_on(ledger: Ledger, run: Run, card: RateCard | None, *, thinking: int = 0) -> GoingOn:
     """By the newest request of the run's main conversation; where it was refused, by what the gateway said of it."""
@@ -145,7 +150,7 @@ def question_of(
     """The question of this pause, with an id of its own."""
     at_cap = verdict == Verdict.BUDGET_EXHAUSTED and short is None
     missing = Money(max(0, (spent + cost.least - run.cap).nano)) if short is None else ZERO
-    text = f"{spent.show()} of {run.cap.show()} is spent" if at_cap else short.said if short else "it was paused"
+    text = f"{spent.show()} of {run.cap.show()} is spent" if at_cap else short.told if short else "it was paused"
     more = f"; its next request needs {missing.show()} more" if missing else ""
     again = f"; going on reads its context again for about {cost.again.show()}" if cost.again else ""
     return Question(

@@ -58,7 +58,7 @@ def _pause(record: Record, judgement: Judgement) -> None:
     record.move(
         RunEvent.PAUSE,
         verdict=verdict,
-        reason=f"paused at a limit that it shares: {short.said}" if short else judgement.reason,
+        reason=f"paused at a limit that it shares: {short.told}" if short else judgement.reason,
         waits_for=waits_for(verdict, short),
         opens_at=short.opens_at if short else None,
         question=question_of(

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from crewcap.core import savings
 from crewcap.core.harmless import one_line, redact
 from crewcap.core.money import Money
+from crewcap.core.questions import resume_command
 from crewcap.core.report import filled
 from crewcap.core.runs import OPEN_STATES, Check, Run, RunState, Verdict
+from crewcap.core.verdict import AT_CAP
 from crewcap.runner.account import Account
 
 _BAR = 20
@@ -47,8 +49,13 @@ def markdown(
     told: str = "",
     reach: Sequence[str] = (),
     secrets: Iterable[str] = (),
+    replies: Sequence[str] = (),
+    answer: str = "",
 ) -> str:
-    """The whole report. `told` is the agent's prompt; `reach` says line by line what it could reach."""
+    """The whole report. `told` is the agent's prompt; `reach` says line by line what it could reach.
+
+    `replies` (Markdown) say what came of what was written at the issue; `answer` says how to write there.
+    """
     secrets = tuple(secrets)
     run, check, told = _without(run, secrets), redact(check, secrets), redact(told, secrets)
     parts = [
@@ -57,10 +64,12 @@ def markdown(
         "",
         *_table(run, account, check),
         "",
+        *_question(run),
         *_notes(run, account),
+        *_replies(replies),
         *_folded("Where the money went", _money(run, account)),
         *_folded("What it was told, what it could reach", _told(told, [redact(line, secrets) for line in reach])),
-        f"<sub>{_last(run, account)}</sub>",
+        f"<sub>{answer}{_last(run, account)}</sub>",
     ]
     return redact("\n".join(parts), secrets)  # once more: a secret may have been in pieces
 
@@ -98,6 +107,8 @@ def _first(run: Run, account: Account) -> str:
 
 def _state(run: Run) -> str:
     if run.state == RunState.WAITING:
+        if run.verdict == Verdict.BUDGET_EXHAUSTED and run.reason not in {"", AT_CAP}:
+            return "Paused at a limit"
         paused = {Verdict.BUDGET_EXHAUSTED: "Paused at the cap", Verdict.RUNAWAY: "Paused by the watch"}
         return paused.get(run.verdict, "Paused") if run.verdict else "Paused"
     if run.state in OPEN_STATES:
@@ -171,6 +182,32 @@ def _notes(run: Run, account: Account) -> Iterator[str]:
         yield ""
 
 
+def _question(run: Run) -> Iterator[str]:
+    """What it asks, what can be answered, and until when."""
+    asked = run.question
+    if run.state != RunState.WAITING or asked is None or not asked.is_open:
+        return
+    yield f"**It asks**: {text(asked.text)}. " + (
+        "It goes on by itself when that is there again."
+        if run.hosted and run.waits_for in {"money", "provider"}
+        else f"Answer with one of {', '.join(code(choice) for choice in asked.choices)}: {_how(run)}."
+    )
+    if asked.expires_at is not None:
+        kept = "; its branch is kept" if run.commits else ""
+        yield f"Without an answer it stops on {asked.expires_at.astimezone(UTC):%Y-%m-%d}{kept}."
+    yield ""
+
+
+def _how(run: Run) -> str:
+    return f"{code(resume_command(run))} or {code(f'crewcap stop {run.name}')}"
+
+
+def _replies(replies: Sequence[str]) -> Iterator[str]:
+    if replies:
+        yield from (f"- {reply}" for reply in replies)
+        yield ""
+
+
 def _folded(title: str, lines: Iterable[str]) -> Iterator[str]:
     """A part that opens on a click; left out when there is nothing in it."""
     inside = list(lines)
@@ -230,8 +267,7 @@ def _last(run: Run, account: Account) -> str:
     if run.commits and run.withheld:
         look = f"Not published: {text(run.withheld)}. `crewcap diff {run.name}`"
     if run.state == RunState.WAITING:
-        more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
-        look = f"`crewcap resume {run.name}{more}`, `crewcap stop {run.name}`"
+        look = f"`{resume_command(run)}`, `crewcap stop {run.name}`"
     if run.state in OPEN_STATES - {RunState.WAITING}:
         look = f"`crewcap logs -f {run.name}`, `crewcap stop {run.name}`"
     table = f", price table {account.book[:8]}" if account.book else ""

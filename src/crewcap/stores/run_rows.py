@@ -10,7 +10,8 @@ from datetime import datetime
 import msgspec
 
 from crewcap.core.budget import ALL, Scope
-from crewcap.core.runs import AT_WORK, TRANSITIONS, Run, RunState, Verdict, WrongTransition
+from crewcap.core.questions import resume_command
+from crewcap.core.runs import AT_WORK, TRANSITIONS, Run, RunState, WrongTransition
 from crewcap.errors import UsageError
 
 LONGEST_LINE = 2_000
@@ -73,8 +74,7 @@ def _go_on(run: Run) -> str:
     """What a person who asked for a second run probably wants of the first."""
     if run.state != RunState.WAITING:
         return f"crewcap show {run.name}"
-    more = " --add 2" if run.verdict == Verdict.BUDGET_EXHAUSTED else ""
-    return f"crewcap resume {run.name}{more}"
+    return resume_command(run)
 
 
 def refuse_wrong_move(before: str, run: Run) -> None:
