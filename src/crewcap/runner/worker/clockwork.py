@@ -58,10 +58,10 @@ class Clockwork:
         name, _, at_text = key.rpartition("@")
         at = datetime.fromisoformat(at_text)
         schedule = next((each for each in self.house.settings.schedules if each.name == name), None)
-        if schedule is None:
-            return
+        if schedule is None:  # other settings than those of the worker that asked, which asks again
+            raise CrewcapError(f"there is no schedule {name} here", help="give all workers the same settings")
         tick = await asyncio.to_thread(self._made, schedule, at)
-        self.house.runs.note_tick(tick)
+        await asyncio.to_thread(self.house.runs.note_tick, tick)
         log.info("schedule %s, %s: %s", name, at_text, tick.run or tick.note)
 
     async def _look_at(self, schedule: ScheduleFile) -> None:

@@ -78,6 +78,7 @@ class Dispatcher:
             await asyncio.sleep(self.times.settle_s)
             before = {(run.id, run.attempt) for run in found}
             found = [run for run in await self._unattended() if (run.id, run.attempt) in before]
+        await self.engine.take_up_jobs(await asyncio.to_thread(self._living))
         return sum([await self._begin_again(run) for run in found])
 
     async def _unattended(self) -> list[Run]:

@@ -28,7 +28,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,6 +166,10 @@ class Engine:
         if self._executor in executors:
             raise InternalError("a worker cannot declare itself dead")
         return await self._off_loop(partial(_recover, list(executors)))
+
+    async def take_up_jobs(self, alive: Collection[str]) -> int:
+        """Begin the short work of executors that do not live again; how much that was."""
+        return await self._off_loop(partial(_take_up_jobs, frozenset(alive), version=self._version))
 
     async def forget(self, *, finished_before: datetime) -> int:
         """Remove workflows that were over by then; how many. Done by itself every hour, for those older than a week."""
@@ -396,6 +400,17 @@ def _read(found: Any) -> Unfinished:
         state="pending" if found.status == "PENDING" else "enqueued",
         place=(found.queue_name or "").partition("@")[2],
     )
+
+
+def _take_up_jobs(alive: frozenset[str], *, version: str) -> int:
+    lost = [
+        each for each in _listed(status=["PENDING"], workflow_id_prefix="job:") if (each.executor_id or "") not in alive
+    ]
+    for each in lost:
+        _cancel(each.workflow_id)
+        _, name, key = each.workflow_id.split(":", 2)
+        _enqueue_again(each.workflow_id, name, key, version=version)
+    return len(lost)
 
 
 def _recover(executors: list[str]) -> int:

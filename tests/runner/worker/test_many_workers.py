@@ -1,0 +1,173 @@
+"""Several workers on one PostgreSQL, each with a state directory and a gateway of its own: no run is started twice.
+
+The long form is `python -m torture --only workers`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.runner.worker.fleet import QUICK, Fleet, Machine, Relay, Slots, a_fleet, overlapping
+from tests.stores.postgres_server import shared
+
+from crewcap.core.runs import Run, RunState
+from crewcap.prices import load
+
+LIMITS = {"all": 5, "repo:shop": 2}
+LONG = "seconds=120 asking"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    for above in (folder, *folder.parents):
+        if above.owner() == folder.owner() and above.name.startswith(("fleet", "pytest", "popen")):
+            above.chmod(0o755)
+    with a_fleet(folder, shared(), load(), settings="[slots]\nall = 5\nrepo = 2\n") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _cleared(fleet: Fleet) -> Iterator[None]:
+    """No test leaves a run to the next one."""
+    yield
+    for run in fleet.still_open():
+        fleet.app.runs.say(run.id, "stop")
+    fleet.until(lambda: not [it for it in fleet.still_open() if it.state != RunState.QUEUED], "everything is stopped")
+
+
+def working(fleet: Fleet, run: Run) -> Machine:
+    """Wait until its agent has asked for something; the machine on which it works."""
+    fleet.until(lambda: [it for it in fleet.lines("asked") if it["session"] == run.session], f"{run.name} works")
+    place = fleet.run(run).worker.split(".")[1]
+    return next(it for it in fleet.machines if (it.home.root / "home.id").read_text().startswith(place))
+
+
+def test_three_workers_start_each_run_once_and_never_take_a_place_too_many(fleet: Fleet) -> None:
+    """One worker is killed in the middle; the one that follows it goes on with its runs, in their own sessions."""
+    machines = fleet.ready("a", "b", "c")
+    slots = Slots(fleet, LIMITS)
+    with fleet.watched(slots.look) as wrong:
+        runs = [fleet.add(f"many-{n}", "seconds=0.4", repo=("shop", "till", "yard")[n % 3]) for n in range(15)]
+        fleet.until(lambda: any(run.state == RunState.DONE for run in fleet.runs()), "the first one is done")
+        victim = machines[0].worker()
+        os.kill(victim, signal.SIGKILL)
+        fleet.until(lambda: not fleet.still_open(), "all are done")
+    assert wrong == []
+    assert slots.most["all"] == 5
+    ended = [fleet.run(run) for run in runs]
+    assert Counter(run.state for run in ended) == {RunState.DONE: 15}
+    assert len({run.branch for run in ended}) == 15
+    sessions = Counter(line["session"] for line in fleet.lines("start"))
+    assert {run.name for run in ended if sessions[run.session] > 1} <= {run.name for run in ended if run.attempt > 1}
+    assert overlapping(fleet.lines()) == []
+    assert fleet.app.ledger.verify().problems == ()
+
+
+def test_the_runs_of_a_machine_that_is_lost_are_prepared_anew_on_another_one(fleet: Fleet) -> None:
+    fleet.ready("a", "b", "c")
+    run = fleet.add("lost", LONG)
+    machine = working(fleet, run)
+    fleet.until(lambda: fleet.spent(run), "something was spent")
+    machine.kill()
+    before = fleet.run(run)
+    spent = fleet.spent(run)
+    fleet.until(lambda: len(fleet.starts(run)) == 2, "it goes on elsewhere")
+    now = fleet.run(run)
+    assert (now.attempt, now.branch) == (before.attempt + 1, before.branch)
+    assert now.worker.split(".")[1] != before.worker.split(".")[1]
+    assert not fleet.starts(run)[1]["resumed"]
+    assert fleet.starts(run)[1]["said"] == fleet.starts(run)[0]["said"]
+    assert fleet.spent(run) >= spent
+    told = fleet.story(run)
+    assert "note: attempt 2: the one before ended without an end" in told
+    assert "step: workspace: not on this machine; it is made anew" in told
+    assert overlapping(fleet.lines()) == []
+
+
+def test_a_worker_that_was_stopped_is_killed_with_its_agents_before_others_take_over(fleet: Fleet) -> None:
+    """It cannot end itself; its supervisor does, and the run goes on where its workspace is."""
+    fleet.ready("a", "b")
+    run = fleet.add("frozen", LONG)
+    machine = working(fleet, run)
+    stopped = machine.worker()
+    os.kill(stopped, signal.SIGSTOP)
+    fleet.until(lambda: machine.worker() != stopped, "its supervisor killed it")
+    fleet.until(lambda: len(fleet.starts(run)) == 2, "it goes on")
+    assert f"gave no sign of life for {QUICK.fence_s:g} s" in machine.serve_log
+    assert fleet.starts(run)[1]["resumed"]
+    assert fleet.run(run).worker.split(".")[1] == (machine.home.root / "home.id").read_text()[:8]
+    assert overlapping(fleet.lines()) == []
+
+
+def test_a_machine_that_stood_still_gets_no_answer_and_ends_what_it_did(fleet: Fleet) -> None:
+    """Supervisor and worker stand still, the agent goes on: its key is dead as soon as others have its run."""
+    fleet.ready("a", "b")
+    run = fleet.add("still", LONG)
+    machine = working(fleet, run)
+    assert machine.process is not None
+    supervisor, worker = machine.process.pid, machine.worker()
+    first = fleet.starts(run)[0]["pid"]
+    for pid in (supervisor, worker):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        fleet.until(lambda: len(fleet.starts(run)) == 2, "another one goes on with it")
+        began = fleet.starts(run)[1]["at"]
+
+        def later() -> set[int]:
+            return {it["status"] for it in fleet.lines("asked") if it["pid"] == first and it["at"] > began}
+
+        fleet.until(later, "the first agent asks again")
+        assert later() == {401}
+    finally:
+        for pid in (worker, supervisor):
+            os.kill(pid, signal.SIGCONT)
+    fleet.until(lambda: machine.worker() != worker, "it ends when it may go on")
+    fleet.until(lambda: first not in fleet.at_work(), "its agent is gone")
+    second = fleet.starts(run)[1]["pid"]
+    fleet.until(lambda: [it for it in fleet.lines("asked") if it["pid"] == second], "the second agent works")
+    assert {it["status"] for it in fleet.lines("asked") if it["pid"] == second} == {200}
+    assert fleet.run(run).attempt == 2
+
+
+def test_a_worker_that_is_cut_off_from_the_database_ends_before_others_take_over(fleet: Fleet) -> None:
+    fleet.ready("b")
+    relay = Relay(fleet.folder / "relay", fleet.server.folder / ".s.PGSQL.5432")
+    far = fleet.serve("far", url=fleet.url.replace(str(fleet.server.folder), str(relay.folder)))
+    try:
+        runs = [fleet.add(f"cut-{n}", LONG, repo=f"r{n}") for n in range(4)]
+        machines = [working(fleet, run) for run in runs]
+        theirs = [run for run, machine in zip(runs, machines, strict=True) if machine is far]
+        assert theirs, "none came to the machine that is cut off"
+        pid = far.worker()
+        relay.cut()
+        fleet.until(lambda: len(fleet.starts(theirs[0])) == 2, "it goes on elsewhere")
+        assert not Path(f"/proc/{pid}").exists()
+        assert "no heartbeat for 3 s" in far.serve_log
+        assert overlapping(fleet.lines()) == []
+        assert fleet.run(theirs[0]).attempt == 2
+    finally:
+        relay.mend()
+        far.kill()
+        relay.close()
+
+
+def test_whoever_shares_the_books_sees_stops_and_speaks_to_the_runs_of_the_others(fleet: Fleet) -> None:
+    fleet.ready("a", "b")
+    desk = fleet.app
+    run = fleet.add("spoken", LONG)
+    working(fleet, run)
+    from_afar = Machine(home=desk.home, config=desk.config_path or fleet.folder)
+    assert f"{run.name}" in fleet.crewcap(from_afar, "runs", "--open").stdout
+    assert fleet.crewcap(from_afar, "logs", run.name).stdout.count("state") >= 2
+    told = fleet.crewcap(from_afar, "resume", run.name, "-m", "and then rest")
+    assert told.returncode == 0, told.stderr
+    stopped = fleet.crewcap(from_afar, "stop", run.name)
+    assert "asked to stop" in stopped.stdout
+    fleet.until(lambda: fleet.run(run).state == RunState.STOPPED, "it stops")
+    assert fleet.at_work() == []
