@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crewcap.agents.find import Found as FoundAgent
 from crewcap.core.runs import Issue, Run
-from crewcap.runner import prompt, start
+from crewcap.runner import answers, prompt, start
 from crewcap.runner.account import account
 from crewcap.runner.fitting import OWNER
 from crewcap.runner.grounds import Found, find_around, plan_for
@@ -143,6 +143,8 @@ def _reporter(house: House, job: Job, secrets: Collection[str]) -> Callable[[Run
                 *contacted(read_log(house.home.run(run.id) / NAME)),
             ),
             secrets=secrets,
+            replies=answers.replies(run, house.runs.follow_ups(run.issue.tracker, run.issue.key)),
+            answer=answers.here(run) if run.hosted and job.tracker.hears else "",
         )
         job.tracker.report(run.issue, run=run.name, text=text)
 

@@ -1,4 +1,4 @@
-"""What an agent is told: `prompt.md` filled in at its start, `red.md` when a check is red.
+"""What an agent is told: `prompt.md` at its start, `red.md` when a check is red, `changed.md` when its issue changed.
 
 Text from strangers stands between two lines that name a digest of that very text, so that nothing inside can pretend
 to be the end of it.
@@ -12,7 +12,7 @@ from string import Template
 
 from crewcap.core.harmless import one_line, plain
 from crewcap.core.money import Money
-from crewcap.core.runs import Check, Run
+from crewcap.core.runs import Check, Issue, Run
 from crewcap.runner.plan import Plan
 
 LONGEST_TAIL = 12_000  # letters of a check's output: they are paid for in every later request
@@ -45,6 +45,11 @@ def red(plan: Plan, run: Run) -> str:
         compared=_compared(run.check_before),
         attempt=str(run.fixes),
     )
+
+
+def changed(issue: Issue) -> str:
+    """What an agent is told whose issue was changed."""
+    return _fill("changed.md", title=one_line(issue.title), mark=_mark(issue.body), body=issue.body)
 
 
 def wrap_up(run: Run, *, left: Money) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from crewcap.core.budget import Scope
 from crewcap.core.money import ZERO, Money
-from crewcap.core.runs import Run, RunEvent, RunState, move
+from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
 from crewcap.errors import MoneyRefused, UsageError
 from crewcap.runner.asking import GoingOn, Short, enough
 from crewcap.stores import Ledger, RunStore
@@ -57,6 +57,23 @@ def resume(runs: RunStore, run: Run, *, add: Money = ZERO, by: str, hosted: bool
     runs.save(again, was=asked)
     runs.log(run.id, "state", f"resumed by {by} with a cap of {again.cap}")
     return again
+
+
+def stop_at_rest(runs: RunStore, run: Run, *, by: str, now: datetime) -> Run:
+    """End a run that nobody drives, by a person's word; its question is answered with that. `Overtaken`: look again."""
+    if run.question is not None and run.question.is_open and run.state == RunState.WAITING:
+        run = runs.answer(run.id, run.question.id, "stop", by=by)
+    stopped = replace(
+        run,
+        state=move(run.state, RunEvent.STOP),
+        verdict=run.verdict or Verdict.CANCELLED,
+        reason=f"stopped by {by}",
+        waits_for="",
+        ended_at=now,
+    )
+    runs.save(stopped, was=run)
+    runs.log(run.id, "state", f"stopped by {by}")
+    return stopped
 
 
 def given(run: Run) -> Money:

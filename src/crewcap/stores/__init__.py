@@ -505,7 +505,7 @@ class FollowUp:
     issue: str  # its key
     id: str  # the tracker's, of these words
     run: RunId
-    attempt: int  # of the run, when it was taken up
+    attempt: int  # of the run, where it was at rest when this was taken up; 0 = it was not
     at: datetime
     kind: Literal["words", "edit"]
     by: str

@@ -25,7 +25,12 @@ def wake(house: House, run: Run, *, frozen: Collection[str]) -> Run | None:
     if is_expired(run, house.clock()):
         return _ended(house, run)
     if run.hosted and _may_go_on(house, run, frozen):
-        again = replace(queued_again(run, GO_ON), seconds_before=run.seconds_before, turns_before=run.turns_before)
+        again = replace(
+            queued_again(run, GO_ON),
+            seconds_before=run.seconds_before,
+            turns_before=run.turns_before,
+            fixes=run.fixes,  # these and its time are given anew by a person's word alone
+        )
         return _saved(house, run, again, f"goes on by itself: {run.waits_for} is there again")
     return None
 

@@ -25,6 +25,7 @@ from crewcap.runner.worker.clockwork import JOB, Clockwork
 from crewcap.runner.worker.dispatch import MOST_OPEN, Dispatcher
 from crewcap.runner.worker.engine import VERSION, Engine
 from crewcap.runner.worker.fencing import TIMES, Fence, Times, named, place_of, seat, sit_down
+from crewcap.runner.worker.followups import FollowUps
 from crewcap.runner.worker.hosting import Host
 from crewcap.runner.worker.housekeeping import due, sweep
 from crewcap.runner.worker.orphans import end_orphans
@@ -76,6 +77,7 @@ class Worker:
             house=house, engine=self.engine, is_shared=self._is_shared, times=times, version=version
         )
         self.clockwork = Clockwork(house=house, engine=self.engine)
+        self.follow_ups = FollowUps(house=house)
         self._fence: Fence | None = None
         if duties.heart is not None:
             self._fence = Fence(
@@ -154,6 +156,7 @@ class Worker:
         for run in await asyncio.to_thread(self._house.runs.list, limit=MOST_OPEN, open_only=True):
             if run.state == RunState.WAITING:
                 await asyncio.to_thread(wake, self._house, run, frozen=frozen)
+        await asyncio.to_thread(self.follow_ups.look)
         await self.clockwork.look()
         await self.dispatcher.look()
 

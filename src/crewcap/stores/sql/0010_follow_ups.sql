@@ -5,7 +5,7 @@ CREATE TABLE follow_up (
     issue   TEXT NOT NULL,
     id      TEXT NOT NULL,     -- the tracker's, of these words
     run     TEXT NOT NULL REFERENCES run (id),
-    attempt INTEGER NOT NULL,  -- of the run, when it was taken up
+    attempt INTEGER NOT NULL,  -- of the run, where it was at rest; else 0
     at      INTEGER NOT NULL,  -- microseconds since 1970, like all times here
     kind    TEXT NOT NULL CHECK (kind IN ('words', 'edit')),
     by      TEXT NOT NULL,

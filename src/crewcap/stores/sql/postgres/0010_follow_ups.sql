@@ -5,7 +5,7 @@ CREATE TABLE crewcap.follow_up (
     issue   text NOT NULL,
     id      text NOT NULL,     -- the tracker's, of these words
     run     text NOT NULL REFERENCES crewcap.run (id),
-    attempt integer NOT NULL,  -- of the run, when it was taken up
+    attempt integer NOT NULL,  -- of the run, where it was at rest; else 0
     at      bigint NOT NULL,   -- microseconds since 1970, like all times here
     kind    text NOT NULL CHECK (kind IN ('words', 'edit')),
     by      text NOT NULL,
