@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
+from collections.abc import Callable
 from functools import partial
 
 from crewcap.cli.context import Call
 from crewcap.cli.rereading import keep_reading
 from crewcap.cli.telling import tell_of
 from crewcap.runner.worker.engine import VERSION
-from crewcap.runner.worker.fencing import TIMES, Times
+from crewcap.runner.worker.fencing import TIMES, SeatTaken, Times
 from crewcap.runner.worker.worker import Duties, Worker
 from crewcap.serve import fellow
 
 _LEAVE_S = 4.0  # of the drain, for agents to end and what they left to be written down
+_SEAT_S, _SEAT_LOOK_S = 30.0, 0.05
 _NEXT = 20
 _UNLIMITED = 1_000
 
@@ -34,10 +37,15 @@ async def _work(call: Call, *, slots: int | None, times: Times, version: str) ->
         beaten=lambda: fellow.say_alive() if is_ready.is_set() else None,
         heart=call.app.more_runs if is_shared else None,
     )
-    worker = Worker(call.app, duties, runs_at_once=at_once or _UNLIMITED, times=times, version=version)
     told, hurry = _told_to_end()
+    make = partial(Worker, call.app, duties, runs_at_once=at_once or _UNLIMITED, times=times, version=version)
+    worker = await _seated(make, told)
+    if worker is None:
+        return 0
     rereading = asyncio.create_task(keep_reading(call.app))
     await worker.start()
+    if told.is_set():  # whoever comes next waits for our place
+        hurry.set()
     upcoming = [{"at": at.isoformat(timespec="minutes"), "name": name} for at, name in worker.clockwork.upcoming()]
     fellow.say_ready(slots=at_once, schedules=upcoming[:_NEXT], silent_s=times.fence_s if is_shared else 0)
     is_ready.set()
@@ -45,6 +53,20 @@ async def _work(call: Call, *, slots: int | None, times: Times, version: str) ->
     rereading.cancel()
     await worker.drain(within_s=max(0, settings.serve.drain_s - _LEAVE_S), hurry=hurry)
     return 0
+
+
+async def _seated(make: Callable[[], Worker], told: asyncio.Event) -> Worker | None:
+    """The worker in its place, which one without a supervisor may be about to leave; None where we are not wanted."""
+    deadline = time.monotonic() + _SEAT_S
+    while True:
+        await asyncio.sleep(_SEAT_LOOK_S)  # a supervisor that is gone already is noticed by then
+        if told.is_set():
+            return None
+        try:
+            return make()
+        except SeatTaken:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _told_to_end() -> tuple[asyncio.Event, asyncio.Event]:

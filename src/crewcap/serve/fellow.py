@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from crewcap.errors import CrewcapError, UsageError
 
@@ -72,4 +73,5 @@ async def supervisor_gone() -> None:
 
 
 def _say(value: Mapping[str, object]) -> None:
-    print(json.dumps(value), flush=True)  # noqa: T201  (the supervisor reads it)
+    with suppress(BrokenPipeError):  # its reader is gone, which the end of our input tells as well
+        print(json.dumps(value), flush=True)  # noqa: T201  (the supervisor reads it)

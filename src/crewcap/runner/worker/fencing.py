@@ -72,14 +72,18 @@ def place_of(worker: str) -> str:
     return worker.rpartition(".")[0]
 
 
+class SeatTaken(UsageError):
+    """A home has one worker, and it is another process."""
+
+
 def seat(path: Path) -> tuple[int, str]:
-    """The one place that a home has for a worker, held until our end; and whose it was. `UsageError`: it is taken."""
+    """The one place that a home has for a worker, held until our end; and whose it was. `SeatTaken` where it is."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UsageError("another worker of this state directory is alive", help="crewcap status") from None
+        raise SeatTaken("another worker of this state directory is alive", help="crewcap status") from None
     return descriptor, os.pread(descriptor, 500, 0).decode("utf-8", "replace").strip()
 
 
