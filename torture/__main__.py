@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from torture import night
+from torture.night_table import part_of
 from torture.parts import PARTS
 from torture.table import Row, table
 
@@ -30,13 +31,14 @@ def main() -> int:
     logging.disable()  # that a sick ledger is complained of is known
     wanted = set(filter(None, options.only.split(",")))
     rows = []
+    nights = f"\n{part_of(options.write)}" if options.write else ""
     with tempfile.TemporaryDirectory() as folder:
         for row in _rows(Path(folder), seed=options.seed, is_short=options.short, wanted=wanted):
             print(row.line(), flush=True)
             rows.append(row)
             if options.write:  # after each row: a run that is ended has told what it saw
                 text = table(rows, seed=options.seed, at=datetime.now(UTC), is_short=options.short)
-                options.write.write_text(text, encoding="utf-8")
+                options.write.write_text(text + nights, encoding="utf-8")
     return 1 if any(row.broken for row in rows) else 0
 
 

@@ -19,43 +19,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
 from pathlib import Path
 
 from crewcap.simulator.server import Simulator
 from torture.night_eyes import Eyes
 from torture.night_kinds import KINDS, at_a_point
-from torture.night_law import Night, judge_night
+from torture.night_law import judge_night
 from torture.night_points import POINTS
 from torture.night_round import RUNS, Round
+from torture.night_table import Result, section, summary, with_section
 from torture.night_town import SCRIPT, Town
 
 SHORT = ("admit.after", "reserve.after", "publish.after", "term", "answer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came of a round, for its line."""
-
-    name: str
-    seed: int
-    kills: int
-    told: tuple[str, ...]
-    recovered_s: float
-    slowest_end_s: float
-    night: Night
-
-    @property
-    def broken(self) -> tuple[str, ...]:
-        """What broke the law."""
-        return self.night.broken
-
-    def line(self) -> str:
-        """For the terminal."""
-        money = f"billed {self.night.billed.exact()}, charged {self.night.charged.exact()}"
-        end = f"{self.recovered_s:.1f} s, {self.night.starts} agents, {money}"
-        law = "the law holds" if not self.broken else "BROKEN: " + "; ".join(self.broken)
-        return f"{self.name:22} seed {self.seed:<10} {'; '.join(self.told)}; all ended in {end}: {law}"
 
 
 def play(name: str, seed: int, simulator: Simulator, *, keep: bool = False) -> Result:
@@ -107,32 +84,36 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=200, help="how many deaths it takes")
     parser.add_argument("--short", action="store_true", help="a few rounds, for the CI")
     parser.add_argument("--round", default="", metavar="NAME", help="this one alone: a point, or " + ", ".join(KINDS))
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="rounds beside each other")
     parser.add_argument("--keep", action="store_true", help="leave the folder of a round that broke the law")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table in this page")
     options = parser.parse_args(words)
     logging.disable()
     chance = random.Random(options.seed)
     plan = iter([(options.round, options.seed)]) if options.round else rounds(chance, is_short=options.short)
     print(f"seed {options.seed}", flush=True)
     results: list[Result] = []
-    with Simulator.in_thread(SCRIPT) as simulator:
-        for number, (name, seed) in enumerate(plan, 1):
-            results.append(play(name, seed, simulator, keep=options.keep))
-            kills = sum(result.kills for result in results)
-            print(f"{number:3} {kills:4} kills  {results[-1].line()}", flush=True)
-            if kills >= options.kills:
-                break
+    for result in _played(plan, options.at_once, keep=options.keep):
+        results.append(result)
+        kills = sum(each.kills for each in results)
+        print(f"{len(results):3} {kills:4} kills  {result.line()}", flush=True)
+        if options.write:  # after each round: a night that is ended has told what it saw
+            part = section(results, seed=options.seed, at=datetime.now(UTC))
+            page = options.write.read_text("utf-8") if options.write.exists() else ""
+            options.write.write_text(with_section(page, part), "utf-8")
+        if kills >= options.kills:
+            break
     print(summary(results), flush=True)
     return 1 if any(result.broken for result in results) else 0
 
 
-def summary(results: Sequence[Result]) -> str:
-    """The figures of the whole."""
-    kills, broken = sum(result.kills for result in results), [result for result in results if result.broken]
-    points = {result.name for result in results} & POINTS.keys()
-    times = sorted(result.recovered_s for result in results)
-    ends = max(result.slowest_end_s for result in results)
-    return (
-        f"{len(results)} rounds, {kills} kills, {len(points)} of {len(POINTS)} points, {len(broken)} rounds broke the"
-        f" law; all runs had ended {times[len(times) // 2]:.1f} s after the last start (median), {times[-1]:.1f} s"
-        f" (longest); what outlived a death was gone {ends:.1f} s after it at the latest"
-    )
+def _played(plan: Iterator[tuple[str, int]], at_once: int, *, keep: bool) -> Iterator[Result]:
+    """Rounds as they end, several at once; those that have begun are waited for."""
+    going: set[Future[Result]] = set()
+    with Simulator.in_thread(SCRIPT) as simulator, ThreadPoolExecutor(at_once) as pool:
+        for name, seed in plan:
+            going.add(pool.submit(play, name, seed, simulator, keep=keep))
+            if len(going) >= at_once:
+                done, going = wait(going, return_when=FIRST_COMPLETED)
+                yield from (each.result() for each in done)
+        yield from (each.result() for each in going)

@@ -25,6 +25,7 @@ VICTIMS: Sequence[tuple[str, ...]] = (
     WHOLE,
 )
 _OPEN = frozenset({RunState.QUEUED, RunState.PREPARING, RunState.RUNNING, RunState.FINISHING})
+_MOST = 8  # processes killed in a round at points; a supervisor gives up where one child dies five times in a minute
 _POOR = "0.006"  # a cap for one request and not for three
 
 
@@ -130,7 +131,7 @@ def _victims(chance: random.Random, point: Point) -> tuple[str, ...]:
 
 def _more(night: Round) -> None:
     chance = night.chance
-    while chance.random() < 0.4 and not night.is_over() and night.kills < 6:
+    while chance.random() < 0.65 and not night.is_over() and night.kills < _MOST:
         time.sleep(chance.uniform(0.0, 2.0))
         night.die_now(chance.choice(VICTIMS))
 

@@ -93,10 +93,10 @@ def _last_words(town: Town, run: Run) -> str:
 
 
 def _of_repository(town: Town, runs: Sequence[Run]) -> Iterator[str]:
-    """A branch for each run, and no more."""
-    expected = sorted(f"crewcap/{run.name.replace('.', '-')}" for run in runs)
-    if sorted(town.branches()) != expected:
-        yield f"branches are {town.branches()}, not {expected}"
+    """A branch for each run, and no more. A death right after a number was taken costs that number, in the mirror."""
+    branches = {run.branch for run in town.runs.list(limit=1_000)}
+    if sorted(town.branches()) != sorted(branches) or len(branches) != len(runs):
+        yield f"branches are {town.branches()}, and the runs have {sorted(branches)}"
 
 
 def _of_books(town: Town) -> Iterator[str]:
