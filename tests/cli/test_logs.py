@@ -118,7 +118,8 @@ def test_a_pause_is_said_and_lived_through(home: RunHome) -> None:
             "fix-login.1 waits: the cap of $3.00 is used up; crewcap resume fix-login.1, or crewcap stop fix-login.1"
             " (following on)\n"
         )
-        home.runs.save(replace(run, state=RunState.RUNNING))
+        for state in (RunState.QUEUED, RunState.PREPARING, RunState.RUNNING):
+            home.runs.save(replace(run, state=state))
         assert next_line(process).endswith("waiting")
         home.runs.log(run.id, "step", "again")
         assert next_line(process).endswith("again")

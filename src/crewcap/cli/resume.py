@@ -59,18 +59,23 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     from crewcap.runner.person import login_here  # noqa: PLC0415
 
     resuming.refuse_resume(run, has_workspace=(call.home.run(run.id) / "workspace").is_dir())
+    add = add or resuming.given(run)
+    resuming.refuse_second_answer(run, add)
     job = prepare_again(call, run)
     cost = going_on(call.app.ledger, run, job.plan.card, thinking=job.plan.route.thinking_tokens or 0)
-    add = add or resuming.given(run)
     short = shortage(call.app.ledger, run, cost.least)
     resuming.refuse_poor_resume(run, add, spent=cost_of(totals_of(call, run)), cost=cost, short=short)
     if cost.again:
         call.note(f"{run.name}  its context of {cost.context:,} tokens is read again, for about {cost.again.show()}")
     hosted = is_served(call)
-    again = resuming.resume(call.app.runs, run, add=add, by=login_here(), hosted=hosted, message=message)
+
+    def again() -> Run:
+        return resuming.resume(call.app.runs, run, add=add, by=login_here(), hosted=hosted, message=message)
+
     if hosted:
-        return follow_hosted(call, again)
-    return carry_out(call, replace(job, plan=replace(job.plan, cap=again.cap)), again=lambda: again)
+        return follow_hosted(call, again())
+    raised = replace(job, plan=replace(job.plan, cap=run.cap + add))
+    return carry_out(call, raised, again=again)  # answered when its gateway is there: what cannot begin stays as it is
 
 
 def _go_on_with(call: Call, run: Run, add: Money, message: str) -> int:

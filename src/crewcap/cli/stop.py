@@ -73,7 +73,7 @@ def _revoke(call: Call, runs: Collection[RunId]) -> None:
 
 def _stop(call: Call, run: Run) -> Result:
     """Tell whoever drives it, or close the book on a run that nobody drives, as it stands now."""
-    from crewcap.stores.run_rows import Overtaken  # noqa: PLC0415  (not for --help)
+    from crewcap.stores.run_rows import AlreadyAnswered, Overtaken  # noqa: PLC0415  (not for --help)
 
     while run.state in OPEN_STATES:
         if _is_heard(call, run):
@@ -81,16 +81,19 @@ def _stop(call: Call, run: Run) -> Result:
             return "asked to stop"
         try:
             _close(call, run)
-        except Overtaken as overtaken:
-            run = overtaken.run
+        except (Overtaken, AlreadyAnswered) as other:
+            run = other.run
             continue
         return "stopped"
     return "at its end already"
 
 
 def _is_heard(call: Call, run: Run) -> bool:
-    """Whether somebody drives the run, or will, before it is looked at again."""
-    if is_driven(run):
+    """Whether somebody drives the run, or will, before it is looked at again.
+
+    One that waits has nobody, though the process that drove it may be alive and drive others.
+    """
+    if (run.state in AT_WORK or (run.state == RunState.QUEUED and not run.hosted)) and is_driven(run):
         return True
     if not run.hosted or run.state not in AT_WORK:
         return False
@@ -102,6 +105,8 @@ def _is_heard(call: Call, run: Run) -> bool:
 def _close(call: Call, run: Run) -> None:
     """The run at its end; `Overtaken` where somebody else moved it first."""
     end_keys(call.app.ledger, run)
+    if run.state == RunState.WAITING and run.question is not None and run.question.is_open:
+        run = call.app.runs.answer(run.id, run.question.id, "stop", by=login_here())
     if run.state == RunState.RUNNING:
         finishing = replace(run, state=move(run.state, RunEvent.FINISH))
         call.app.runs.save(finishing, was=run)

@@ -15,6 +15,7 @@ from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
 from crewcap.errors import MoneyRefused, UsageError
 from crewcap.runner.asking import GoingOn, Short, enough
+from crewcap.runner.ownership import myself
 from crewcap.stores import Ledger, RunStore
 from crewcap.stores.run_rows import AlreadyAnswered
 
@@ -30,6 +31,14 @@ def refuse_resume(run: Run, *, has_workspace: bool) -> None:
         when = f" on {run.workspace_removed_at:%Y-%m-%d}" if run.workspace_removed_at else ""
         kept = f"; its branch {run.branch} is kept" if run.commits else ""
         raise UsageError(f"{run.name} has no workspace any more: it was removed{when}{kept}", help="crewcap run again")
+
+
+def refuse_second_answer(run: Run, add: Money) -> None:
+    """`AlreadyAnswered` where somebody said something else; `add` is what would be added now."""
+    asked = run.question
+    if run.state == RunState.WAITING and asked is not None and not asked.is_open:
+        if not _means_the_same(asked.answer, _written(add)):
+            raise AlreadyAnswered(run)
 
 
 def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, short: Short | None) -> None:
@@ -52,7 +61,8 @@ def resume(runs: RunStore, run: Run, *, add: Money = ZERO, by: str, hosted: bool
     `AlreadyAnswered` and `Overtaken` say who or what was first.
     """
     asked, answer = _answered(runs, run, _written(add), by=by)
-    again = replace(queued_again(asked, answer), hosted=hosted)
+    pid, started = (0, "") if hosted else myself()
+    again = replace(queued_again(asked, answer), hosted=hosted, owner_pid=pid, owner_started=started)
     _hand_on_words(runs, run, message, by=by)
     runs.save(again, was=asked)
     runs.log(run.id, "state", f"resumed by {by} with a cap of {again.cap}")
