@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def _start(count: int) -> Table:
     with _town(count + 1) as town:
         for number in range(count + 1):
             run = town.hand_over(number)
-            if not town.until(lambda id_=run.id: _rests(town, id_), _LIMIT_S):
+            if not town.until(partial(_rests, town, run.id), _LIMIT_S):
                 raise SystemExit(f"{run.name} did not end")
             if number:  # the first one fills caches
                 for name, seconds in _passed(town, run.id):
@@ -158,10 +159,7 @@ def _idle(seconds: int) -> Table:
 def _memory(*, waiting: int, running: int) -> Table:
     """What runs add to the worker."""
     with _town(running, ("all = 5", "all = 0"), ("repo = 5", "repo = 0")) as town:
-        text = town.agent.read_text("utf-8").replace(
-            '    say(type="system"', '    time.sleep(600)\n    say(type="system"', 1
-        )
-        town.agent.write_text(text, "utf-8")
+        _put_to_sleep(town)
         worker = _pids(town)["worker"]
         town.until(lambda: False, 3)
         empty = _resident(worker)
@@ -193,10 +191,7 @@ def _queue(count: int, *, seconds: int) -> Table:
     """Runs that may not start, because the one slot is taken by nobody who ends."""
     with _town(count, ("all = 5", "all = 1")) as town:
         quiet = [_took(town, "status") for _ in range(3)]
-        text = town.agent.read_text("utf-8").replace(
-            '    say(type="system"', '    time.sleep(600)\n    say(type="system"', 1
-        )
-        town.agent.write_text(text, "utf-8")
+        _put_to_sleep(town)
         began = time.perf_counter()
         for number in range(count):
             town.hand_over(number)
