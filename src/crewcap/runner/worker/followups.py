@@ -87,7 +87,7 @@ class FollowUps:
     _all_at: float | None = None
 
     def look(self) -> int:
-        """Act on what is new at each issue; how much that was. One that cannot be looked at keeps none from the rest."""
+        """Act on what is new at each issue; how much that was. What fails at one of them keeps none from the rest."""
         done = 0
         for place, run in self._followed():
             try:
