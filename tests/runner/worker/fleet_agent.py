@@ -45,7 +45,7 @@ def work(session: str, seconds: float, said: str) -> None:
     """Say something now and then; and a request a second, whose answer goes into the diary."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        time.sleep(min(0.25, left))
+        time.sleep(min(0.5, left))
         say(type="assistant", message={"content": [{"type": "text", "text": "working"}]})
         if "asking" in said:
             note("asked", session, status=ask(said))

@@ -148,6 +148,7 @@ class Fence:
                 continue
             if not is_known:
                 self._end("this worker was taken for dead, and others go on with its runs: it ends")
+                return
             self._last = began
             self.beaten()
 
@@ -158,6 +159,7 @@ class Fence:
 
     def _end(self, why: str) -> None:
         log.error(why)
+        self._over.set()
         self.fall()
 
 
