@@ -262,3 +262,56 @@ def test_many_lone_marks_are_read_quickly() -> None:
     began = time.perf_counter()
     with_report(b"<!-- crewcap:a -->" * 50_000, run="a.1", text="x")
     assert time.perf_counter() - began < 2
+
+
+def test_words_for_crewcap_are_no_part_of_the_issue_and_the_run_knows_which_were_there(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    write(tmp_path, "Fix it.\n\n@crewcap budget +50\n")
+    issue = tracker.read("issues/fix-login.md")
+    assert issue.body == "Fix it."
+    assert len(issue.heard) == 1
+    assert "1 line for @crewcap stood there before; it is left alone" in issue.notes
+
+
+def test_what_is_written_later_is_seen_with_its_writer_wherever_it_stands_outside_of_reports(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "Fix it.\r\n")
+    issue = tracker.read("issues/fix-login.md")
+    before = tracker.stamp(issue)
+    tracker.report(issue, run="fix-login.1", text="**Done**\n@crewcap budget +5\n")
+    content = path.read_text() + "\n@crewcap retry\n\n<!-- @crewcap budget +7 -->\n<!--\n@crewcap +9\n-->\nAnd this.\n"
+    path.write_text("@crewcap stop\n" + content)
+    seen = tracker.look(issue)
+    assert seen is not None
+    assert [mention.text for mention in seen.mentions] == ["stop", "retry"]
+    assert {(mention.author, mention.trust) for mention in seen.mentions} == {(path.owner(), "owner")}
+    assert seen.issue.body.split() == ["Fix", "it.", "And", "this."]
+    assert tracker.stamp(issue) != before
+
+
+def test_a_line_keeps_its_id_while_others_come_and_go(tracker: Tracker, tmp_path: Path) -> None:
+    write(tmp_path, "Fix it.\n@crewcap +2\n")
+    (id_,) = tracker.read("issues/fix-login.md").heard
+    write(tmp_path, "@crewcap retry\n\nFix it, and more.\n\n@crewcap +2\n@crewcap +2\n")
+    assert tracker.read("issues/fix-login.md").heard[1] == id_
+    assert len(set(tracker.read("issues/fix-login.md").heard)) == 3
+
+
+@pytest.mark.parametrize("content", [None, "", "@crewcap stop\n", b"\xff", "---\ncap: much\n---\nFix it."])
+def test_a_file_that_is_no_issue_now_tells_nothing(
+    tracker: Tracker, tmp_path: Path, content: str | bytes | None
+) -> None:
+    path = write(tmp_path, "Fix it.")
+    issue = tracker.read("issues/fix-login.md")
+    path.unlink()
+    assert tracker.stamp(issue) == ""
+    if content is not None:
+        write(tmp_path, content)
+    assert tracker.look(issue) is None
+
+
+def test_a_title_alone_is_still_a_task_with_words_for_crewcap_below_it(tracker: Tracker, tmp_path: Path) -> None:
+    write(tmp_path, "---\ntitle: Fix the login\n---\n@crewcap retry\n")
+    assert tracker.read("issues/fix-login.md").body == "Fix the login"

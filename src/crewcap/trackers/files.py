@@ -17,6 +17,7 @@ import pwd
 import re
 import stat
 import tempfile
+from collections.abc import Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +123,7 @@ def _parsed(path: Path, raw: bytes, *, where: str) -> tuple[Issue, tuple[tuple[s
         author=head.author,
         cap=head.cap,
         source=str(path),
-        notes=(*head.notes, *notes),
+        notes=(*head.notes, *notes, *_left_alone(words_for_us)),
         heard=tuple(id_ for id_, _ in words_for_us),
     )
     return issue, words_for_us
@@ -171,6 +172,13 @@ def _without_reports(content: bytes) -> bytes:
         kept.append(content[at : report.start])
         at = report.end
     return b"".join((*kept, content[at:]))
+
+
+def _left_alone(words_for_us: Sized) -> tuple[str, ...]:
+    """What stands there for us when a run is made is for none that comes after."""
+    count = len(words_for_us)
+    lines, are = ("line", "it is") if count == 1 else ("lines", "they are")
+    return (f"{count} {lines} for @crewcap stood there before; {are} left alone",) if count else ()
 
 
 def _replace(path: Path, *, run: str, text: str) -> bool:

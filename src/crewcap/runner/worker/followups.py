@@ -46,7 +46,7 @@ from crewcap.runner.house import House
 from crewcap.runner.jobs import Job
 from crewcap.stores import FollowUp
 from crewcap.stores.run_rows import Overtaken
-from crewcap.trackers import Mention, Seen
+from crewcap.trackers import Mention, Seen, Tracker
 from crewcap.trackers.files import seen as seen_in_a_file
 from crewcap.trackers.mentions import apart
 from crewcap.workspaces.sandbox.ladder import choose
@@ -81,6 +81,7 @@ class FollowUps:
     """The issues of hosted runs that are open, or ended not long ago. All of it blocks."""
 
     house: House
+    tracker_of: Callable[[Issue], Tracker] = jobs.tracker_of
     ticks: Callable[[], float] = time.monotonic
     _newest: dict[_Place, Run] = field(default_factory=dict)
     _looked: dict[_Place, _Looked] = field(default_factory=dict)
@@ -121,7 +122,7 @@ class FollowUps:
 
     def _attend(self, place: _Place, run: Run) -> int:
         """Look at one issue, where it may have changed, and act on it."""
-        tracker, before = jobs.tracker_of(run.issue), self._looked.get(place)
+        tracker, before = self.tracker_of(run.issue), self._looked.get(place)
         stamp = tracker.stamp(run.issue)
         if not stamp or before == _Looked(run.id, stamp, is_settled=True) or not self.house.runs.is_from_here(run.id):
             return 0
