@@ -15,6 +15,7 @@ from tests.workspaces.repos import make_repository
 
 CHECK = "grep -q 'a + b' adder.py && echo '1 passed' || { echo '1 failed'; exit 1; }"
 ISSUE = "---\ntitle: Fix the sum\n---\n2 + 2 should be 4.\n"
+GOES_ON_ASKING = "    status = ask(said)\n", "    while (status := ask(said)) == 200:\n        pass\n"
 KEY = "sk-ant-fake-provider-key-0001"
 
 
@@ -49,10 +50,9 @@ def agent_program() -> str:
 
 def asking_program() -> str:
     """The same, and it goes on asking for as long as it gets an answer."""
-    program = agent_program()
-    once = "    status = ask(said)\n"
-    assert once in program
-    return program.replace(once, "    while (status := ask(said)) == 200:\n        pass\n")
+    once, again = GOES_ON_ASKING
+    assert once in agent_program()
+    return agent_program().replace(once, again)
 
 
 def command(home: RunHome, *words: str) -> list[str]:
@@ -63,5 +63,5 @@ def command(home: RunHome, *words: str) -> list[str]:
 def crewcap(home: RunHome, *words: str) -> subprocess.CompletedProcess[str]:
     """It makes itself unreadable and forgets the key, so it is a process of its own."""
     return subprocess.run(
-        command(home, *words), check=False, capture_output=True, text=True, env=dict(os.environ), timeout=60
+        command(home, *words), check=False, capture_output=True, text=True, env=dict(os.environ), timeout=120
     )

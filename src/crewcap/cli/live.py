@@ -26,8 +26,9 @@ QUIET_S = 30.0
 WIDEST = 100  # columns of a line of the story; more is hard to read
 _AT_ONCE = 3
 _CELLS = 20
-_IN_FULL = frozenset({"watch", "branch", "sandbox"})  # steps whose words are evidence, or a warning
+_IN_FULL = frozenset({"watch", "branch", "sandbox", "queued", "serve"})  # their words are evidence, or what to do
 _LEAST = 16  # columns of a command that are worth showing before what became of it
+HINT = "Ctrl-C pauses and keeps everything; twice stops"
 _STEP = 24  # columns before the words of a step
 
 
@@ -46,6 +47,7 @@ class Now:
     worked_s: float = 0.0  # of the agent: what its timeout counts
     per_minute: Money = ZERO
     gauges: Gauges | None = None
+    hint: str = HINT
 
 
 def step_lines(elapsed_s: float, name: str, text: str, columns: int) -> list[str]:
@@ -95,7 +97,7 @@ def status_lines(now: Now, columns: int) -> list[str]:
         lines.append(" held: promised to the request in flight; what it does not use comes back")
     if now.gauges is not None and now.gauges.expected is not None:
         lines.append(f" {_expected(now.gauges.expected, now.spent)}")
-    return [*lines, " Ctrl-C pauses and keeps everything; twice stops"]
+    return [*lines, f" {now.hint}"]
 
 
 def quiet_line(now: Now) -> str:
@@ -110,6 +112,8 @@ def _as_of(moment: Moment, run: Run) -> Run:
     match moment:
         case Stepped(name="check after"):
             return replace(run, state=RunState.FINISHING)
+        case Stepped(name="queued"):
+            return replace(run, state=RunState.QUEUED)
         case Stepped() if run.state == RunState.QUEUED:
             return replace(run, state=RunState.PREPARING)
         case Counted(turns=0):  # it is counted from the beginning, and nothing was asked yet
@@ -186,6 +190,7 @@ class LiveView:
     write: Callable[[str], None]
     monotonic: Callable[[], float]
     opening: Opening
+    hint: str = HINT  # what Ctrl-C does
     measure: Callable[[], Screen] | None = None  # the screen as it is now; a window is made smaller and larger
     _now: Now = field(init=False)
     _deeds: Deeds = field(init=False, default_factory=Deeds)
@@ -233,6 +238,11 @@ class LiveView:
         self._erase()
         head, *rest = self.screen.lines(closing_lines(closing, self.screen.columns))
         self._put("\n".join(["", self.screen.paint(head, colour_of(closing.run)), *rest, ""]))
+
+    def leave(self) -> None:
+        """Take away what is drawn anew, and print nothing more."""
+        self._tell(self._deeds.give_up())
+        self._erase()
 
     @property
     def last_deed(self) -> str:
@@ -286,7 +296,7 @@ class LiveView:
         if self.screen.is_terminal:
             self.screen = self.measure() if self.measure is not None else self.screen
             deeds = self._deeds
-            now = replace(self._now, recent=deeds.recent, doing=deeds.doing, agents=deeds.agents)
+            now = replace(self._now, recent=deeds.recent, doing=deeds.doing, agents=deeds.agents, hint=self.hint)
             lines = self.screen.lines(status_lines(now, self.screen.columns))
             lines = lines[: max(1, self.screen.rows - 1)] if self.screen.rows else lines
             erasure, self._drawn = self._erasure(), lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
@@ -36,13 +36,13 @@ class RunScreen:
     """One run on the screen; with --json the story goes to stderr and the object to stdout."""
 
     call: Call
+    hint: str = ""  # what Ctrl-C does, where it is not the usual
     _view: LiveView | None = None
     _gauges: GaugeReader | None = None
     _scopes: tuple[str, ...] = ()
 
     def begin(self, job: Job, run: Run, sandbox: Sandbox) -> None:
-        """The head; from here on moments are shown."""
-        self._scopes = tuple(balance.scope for balance in job.plan.balances)
+        """The head of a run that this job carries out; from here on moments are shown."""
         opening = Opening(
             run=run,
             agent=f"{job.agent_title} {run.agent_version}",
@@ -56,12 +56,18 @@ class RunScreen:
                 *job.found.notes,
             ),
         )
+        self.open(opening, (balance.scope for balance in job.plan.balances))
+
+    def open(self, opening: Opening, scopes: Iterable[str]) -> None:
+        """The same with a head that is known; what is left of these scopes is told at the end."""
+        self._scopes = tuple(scopes)
         write = _say_nothing if self.call.quiet else _writer(self.call)
         screen = self._screen()
         self._view = LiveView(
             screen=screen, write=write, monotonic=time.monotonic, opening=opening, measure=self._screen
         )
-        self._gauges = GaugeReader(self.call, run) if screen.is_terminal and not self.call.quiet else None
+        self._view.hint = self.hint or self._view.hint
+        self._gauges = GaugeReader(self.call, opening.run) if screen.is_terminal and not self.call.quiet else None
         self._view.begin()
 
     def feed(self, moment: Moment) -> None:
@@ -71,6 +77,16 @@ class RunScreen:
         if isinstance(moment, Counted) and self._gauges is not None:
             self._view.know(self._gauges.read())
         self._view.feed(moment)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether something is drawn anew as time passes."""
+        return self._gauges is not None
+
+    def leave(self) -> None:
+        """What is drawn anew goes; the run goes on without us."""
+        if self._view is not None:
+            self._view.leave()
 
     def close(self, run: Run) -> None:
         """The last block, or the object."""
