@@ -36,9 +36,9 @@ def refuse_resume(run: Run, *, has_workspace: bool) -> None:
 def refuse_second_answer(run: Run, add: Money) -> None:
     """`AlreadyAnswered` where somebody said something else; `add` is what would be added now."""
     asked = run.question
-    if run.state == RunState.WAITING and asked is not None and not asked.is_open:
-        if not _means_the_same(asked.answer, _written(add)):
-            raise AlreadyAnswered(run)
+    is_answered = run.state == RunState.WAITING and asked is not None and not asked.is_open
+    if is_answered and asked is not None and not _means_the_same(asked.answer, _written(add)):
+        raise AlreadyAnswered(run)
 
 
 def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, short: Short | None) -> None:
