@@ -189,11 +189,12 @@ def test_each_beast_by_itself(machine: Bench, kind: str, rung: Rung) -> None:
     configure(machine, 'processes = 60\ndisk = "64M"\ntimeout = "20s"')
     mark = new_mark()
     run = see_out(machine, machine.start(*words_of(kind, mark, rung)), mark)
-    wanted = {"deaf": {Verdict.TIMED_OUT}, "log-flood": {Verdict.AGENT_ERROR}, "fills-up": {Verdict.AGENT_ERROR}}
+    wanted = {"deaf": {Verdict.TIMED_OUT}, "fills-up": {Verdict.AGENT_ERROR}}
+    wanted["log-flood"] = {Verdict.AGENT_ERROR, Verdict.TIMED_OUT}  # whichever comes first on a busy machine
     wanted["fork-bomb"] = {Verdict.AGENT_ERROR, Verdict.TIMED_OUT}  # where nobody counts its processes
     assert run.verdict in wanted.get(kind, {Verdict.FINISHED}), run.reason
     transcript = machine.home.run(run.id) / "agent.jsonl"
-    assert transcript.stat().st_size <= (256 << 20) + 8_192
+    assert transcript.stat().st_size <= 257 << 20
 
 
 @pytest.fixture

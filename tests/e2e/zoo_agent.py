@@ -97,7 +97,7 @@ def _let_loose(kind: str, mark: str) -> None:
         os.execv(PYTHON, [PYTHON, "-c", BOMBS[kind], mark])
     if kind == "log-flood":
         while True:
-            os.write(1, b"x" * 8_191 + b"\n")
+            sys.stdout.write("x" * (1 << 20) + "\n")
     if kind in {"deaf", "all-and-stay"}:
         for number in (signal.SIGINT, signal.SIGTERM) if kind == "deaf" else ():
             signal.signal(number, signal.SIG_IGN)
