@@ -25,24 +25,34 @@ VICTIMS: Sequence[tuple[str, ...]] = (
     WHOLE,
 )
 _OPEN = frozenset({RunState.QUEUED, RunState.PREPARING, RunState.RUNNING, RunState.FINISHING})
-_MOST = 8  # processes killed in a round at points; a supervisor gives up where one child dies five times in a minute
 _POOR = "0.006"  # a cap for one request and not for three
 
 
-def at_a_point(night: Round) -> None:
-    """A death at a named point, and perhaps more before the round is over."""
-    chance, point = night.chance, POINTS[night.name]
-    passes, victims = chance.randrange(1, point.passes + 1), _victims(chance, point)
-    if point.at_start:
+def at_points(night: Round) -> None:
+    """A death at each of a few named points, in the order of a run's life, and at random moments in between."""
+    chance, names = night.chance, night.name.split(",")
+    first = POINTS[names[0]]
+    if first.at_start:
         night.hand_over()
-        night.die_at(night.name, passes=passes, victims=victims)
     else:
         night.begin()
         night.town.ready()
-        night.town.arm(night.name, passes=passes, victims=victims, own=point.where)
+        night.arm(names[0], passes=chance.randrange(1, first.passes + 1), victims=_victims(chance, first))
         night.hand_over()
-        night.await_death(night.name, passes=passes, victims=victims)
-    _more(night)
+        night.await_death()
+        names = names[1:]
+    for name in names:
+        if night.is_over():
+            night.told.append(f"{name}: too late")
+            continue
+        if POINTS[name].at_start and night.is_alive():
+            night.strike("before it", WHOLE, rise=False)
+        night.arm(name, passes=1, victims=_victims(chance, POINTS[name]))
+        night.rise()
+        night.await_death()
+        if chance.random() < 0.25:
+            time.sleep(chance.uniform(0.0, 2.0))
+            night.die_now(chance.choice(VICTIMS))
 
 
 def moments(night: Round) -> None:
@@ -50,7 +60,7 @@ def moments(night: Round) -> None:
     night.begin()
     night.town.ready()
     night.hand_over()
-    for _ in range(night.chance.randrange(1, 4)):
+    for _ in range(night.chance.randrange(2, 5)):
         time.sleep(night.chance.uniform(0.0, 2.5))
         night.die_now(night.chance.choice(VICTIMS))
 
@@ -127,13 +137,6 @@ def _victims(chance: random.Random, point: Point) -> tuple[str, ...]:
     """Most often the one who passes the point."""
     own = (point.where,)
     return own if chance.random() < 0.5 else chance.choice(VICTIMS)
-
-
-def _more(night: Round) -> None:
-    chance = night.chance
-    while chance.random() < 0.65 and not night.is_over() and night.kills < _MOST:
-        time.sleep(chance.uniform(0.0, 2.0))
-        night.die_now(chance.choice(VICTIMS))
 
 
 def _told_to_end(night: Round, also: Callable[[], None]) -> None:

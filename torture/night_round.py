@@ -19,6 +19,7 @@ RUNS = 5
 RECOVERED_S = 30.0
 STRIKE_S = 25.0  # how long a point is waited for
 OUTLIVED_S = 10.0
+MOST_DEATHS = 3
 WHOLE = ("worker", "gateway", "supervisor")
 ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.STOPPED, RunState.WAITING})
 
@@ -33,7 +34,10 @@ class Round:
     eyes: Eyes
     runs: list[Run] = field(default_factory=list)
     kills: int = 0
+    deaths: int = 0  # since the last start of the supervisor
     gateway_kills: int = 0
+    armed: tuple[str, int, tuple[str, ...]] = ("", 0, ())
+    struck: list[str] = field(default_factory=list)  # points at which somebody died
     told: list[str] = field(default_factory=list)  # what happened, in order
     faults: list[str] = field(default_factory=list)
     since: float = 0.0  # the last start
@@ -47,6 +51,7 @@ class Round:
     def begin(self) -> None:
         """Start the serve; we need not wait for it."""
         self.town.start()
+        self.deaths = 0
         self.since = time.monotonic()
 
     def is_over(self) -> bool:
@@ -63,31 +68,33 @@ class Round:
         """Where each run is."""
         return {run.name: str(run.state) for run in self.town.runs.list(limit=1_000)}
 
-    def die_at(self, point: str, *, passes: int, victims: Sequence[str]) -> None:
-        """Somebody dies there, as soon as the serve begins."""
+    def arm(self, point: str, *, passes: int, victims: Sequence[str]) -> None:
+        """These die when somebody passes this point for the n-th time from now."""
+        victims = self._bearable(victims)
+        self.armed = (point, passes, tuple(victims))
         self.town.arm(point, passes=passes, victims=victims, own=POINTS[point].where)
-        self.begin()
-        self.await_death(point, passes=passes, victims=victims)
 
-    def await_death(self, point: str, *, passes: int, victims: Sequence[str]) -> None:
-        """The death that was armed, or none, where the point is not passed so often."""
-        town = self.town
+    def await_death(self) -> None:
+        """The death that was armed, or none, where the point is not passed so often any more."""
+        town, (point, passes, victims) = self.town, self.armed
         town.until(lambda: town.struck() or self.is_over(), STRIKE_S)
         town.disarm()
         struck = town.struck()
         if struck is None:
-            self.told.append(f"{point} was not passed for the {passes}. time")
+            self.told.append(f"{point} #{passes}: not passed")
         else:
+            self.struck.append(point)
             self._died(f"{point} #{passes}", victims, struck)
 
     def die_now(self, victims: Sequence[str]) -> None:
-        """Somebody dies at this moment."""
+        """Somebody dies at this moment, or as soon as there is somebody."""
+        note = self.town.home.serve_note
+        self.town.until(lambda: any(crewcap_fate.named(who, note) for who in self._bearable(victims)), STRIKE_S)
         self.strike(f"after {self._since_s():.1f} s", victims)
-        self._rise()
 
-    def finish(self, *, limit_s: float = RECOVERED_S) -> None:
+    def finish(self, limit_s: float) -> None:
         """Wait until all has ended, then have the serve end in order."""
-        self._rise()
+        self.rise()
         in_time = self.town.until(lambda: self.is_told() or self._has_given_up(), limit_s - self._since_s())
         if self._has_given_up():
             self.faults.append(f"serve ended by itself: {self.tail()}")
@@ -112,11 +119,20 @@ class Round:
     def _since_s(self) -> float:
         return time.monotonic() - self.since
 
+    def _bearable(self, victims: Sequence[str]) -> Sequence[str]:
+        """A supervisor gives up where a child dies five times in a minute: before that it dies as well."""
+        return WHOLE if self.deaths >= MOST_DEATHS else victims
+
+    def is_alive(self) -> bool:
+        """Whether there is a serve."""
+        return self.town.serve is not None and self.town.serve.poll() is None
+
     def _has_given_up(self) -> bool:
         return self.town.serve is not None and self.town.serve.poll() is not None
 
-    def strike(self, when: str, victims: Sequence[str]) -> None:
+    def strike(self, when: str, victims: Sequence[str], *, rise: bool = True) -> None:
         """Kill them now, whatever they do."""
+        victims = self._bearable(victims)
         orders = {"victims": list(victims), "note": str(self.town.home.serve_note), "point": when}
         (self.town.fate / "struck").unlink(missing_ok=True)
         crewcap_fate.strike(orders, self.town.fate)
@@ -124,7 +140,7 @@ class Round:
         assert struck is not None
         if "supervisor" in victims and not struck.victims:
             self._kill_the_nameless()
-        self._died(when, victims, struck)
+        self._died(when, victims, struck, rise=rise)
 
     def _kill_the_nameless(self) -> None:
         """A supervisor that has not said its name yet, whose children may be starting."""
@@ -134,19 +150,21 @@ class Round:
         self.kills += 1
         self.eyes.doom(members, since=time.monotonic(), limit_s=OUTLIVED_S + 2 * DRAIN_S)
 
-    def _died(self, when: str, victims: Sequence[str], struck: Struck) -> None:
+    def _died(self, when: str, victims: Sequence[str], struck: Struck, *, rise: bool = True) -> None:
         self.kills += len(struck.victims)
+        self.deaths += 1
         self.gateway_kills += "gateway" in victims
         self.told.append(f"{when}: {'+'.join(victims)}")
         self.since = time.monotonic()
-        is_left_alone = "supervisor" in victims and victims != WHOLE
+        is_left_alone = "supervisor" in victims and set(victims) != set(WHOLE)
         limit_s = OUTLIVED_S + (2 * DRAIN_S if is_left_alone else 0)  # who lost its supervisor ends in order
         self.eyes.doom(struck.family, since=struck.at, limit_s=limit_s)
         if "supervisor" in victims:
             self.town.kill()
-            self._rise()
+        if rise:
+            self.rise()
 
-    def _rise(self) -> None:
+    def rise(self) -> None:
         """Start the serve again, where it was killed."""
         if self.town.serve is None or self.town.serve.poll() == -signal.SIGKILL:
             self.begin()

@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import Any
 
 VARIABLE = "CREWCAP_DIE_AT"
+_FLAGS = {"worker": b"--worker", "gateway": b"--child"}  # which words tell the supervisor's children apart
 Namer = Callable[..., str]
 
 
@@ -105,14 +106,25 @@ def strike(orders: dict[str, Any], folder: Path) -> None:
 
 
 def named(name: str, note: Path) -> list[tuple[int, str]]:
-    """The supervisor, gateway or worker that a note names, if it lives."""
+    """The supervisor that a note names, or its gateway or worker, also one that only starts; none that is gone."""
     try:
         said = json.loads(note.read_text("utf-8"))
     except (OSError, ValueError):
         return []
-    prefix = "" if name == "supervisor" else f"{name}_"
-    who = (int(said.get(f"{prefix}pid") or 0), str(said.get(f"{prefix}started", "")))
-    return [who] if who[0] and _stat(who[0])[1] == who[1] else []
+    pid, started = int(said["pid"]), str(said["started"])
+    if _stat(pid)[1] != started:
+        return []
+    if name == "supervisor":
+        return [(pid, started)]
+    return [member for member in family(pid, started) if _is_child(member[0], pid, _FLAGS[name])]
+
+
+def _is_child(pid: int, of: int, flag: bytes) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return flag in words and _stat(pid)[0] == of
 
 
 def family(pid: int, started: str) -> list[tuple[int, str]]:
