@@ -231,3 +231,10 @@ def test_a_pasted_webhook_and_a_long_private_key_go() -> None:
     assert scrubber.text("to https://hooks.slack.com/services/T0/B0/fakefake now") == f"to https://{REMOVED} now"
     block = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIabc+/\n" * 700 + "-----END RSA PRIVATE KEY-----"
     assert scrubber.text(f"a {block} b") == f"a {REMOVED} b"
+
+
+def test_words_that_end_in_sk_are_no_keys() -> None:
+    """A branch is named after its issue: `disk-` is no beginning of a key."""
+    branch = "crewcap/disk-fill-on-the-build-machine-1 task-force-for-the-release risk-assessment-of-everything"
+    assert Scrubber().text(branch) == branch
+    assert "abcdefghij" not in Scrubber().text("key=sk-abcdefghijklmnopqrstuvwxyz")

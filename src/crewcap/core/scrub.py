@@ -53,7 +53,7 @@ class _Token:
 
 _TOKENS = (
     _Token(r"sk-(?:ant|proj|or|svcacct)-", r"[A-Za-z0-9_-]", 10),
-    _Token(r"sk-", r"[A-Za-z0-9_-]", 16, 20),
+    _Token(r"(?<![A-Za-z])sk-", r"[A-Za-z0-9_-]", 16, 20),  # not the end of disk-, task-, risk-
     _Token(r"ccap-", r"[A-Za-z0-9_-]", 16),
     _Token(r"gh[pousr]_", r"[A-Za-z0-9]", 20),
     _Token(r"github_pat_", r"[A-Za-z0-9_]", 20),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from crewcap.agents import LaunchOrder
 from crewcap.core.money import Money
-from crewcap.core.runs import AgentEnd, AgentEvent, Cut, RunEvent, Verdict, Word
+from crewcap.core.runs import AgentEnd, AgentEvent, Cut, Other, RunEvent, Verdict, Word
 from crewcap.errors import MoneyRefused, UnsafeEnvironment
 from crewcap.gateway.front.fanout import Seen
 from crewcap.runner import prompt
@@ -204,6 +204,7 @@ class _Listener:
     record: Record
     watching: Watching
     said: Sequence[Word] = ()  # what it is told with its task
+    turn: int = 0  # as it was last asked for
 
     def began(self, child: Child) -> None:
         """It is told its task; a limit that this machine cannot enforce is said, not passed over."""
@@ -212,8 +213,12 @@ class _Listener:
             self.record.tell("limits", f"not enforced here: {', '.join(child.unenforced)}")
 
     def hear(self, event: AgentEvent) -> None:
-        """Hand on what the agent says, with what it has cost so far."""
+        """Hand on what the agent says, with what it has cost so far; a line that means nothing to us costs nothing."""
+        if isinstance(event, Other):
+            self.watching.hear(event, turn=self.turn)
+            return
         totals = self.record.totals()
+        self.turn = totals.requests
         self.watching.hear(event, turn=totals.requests)
         event = scrubbed(event, self.record.lent.scrubber)
         self.record.tools.tell(Heard(event=event, turn=totals.requests, spent=totals.spent + totals.uncertain))
