@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
 
+from crewcap.cli.board import board_lines
 from crewcap.cli.board_reader import BoardReader
 from crewcap.cli.context import Call, make_call
+from crewcap.cli.screen import Screen, columns_of
 from crewcap.core.budget import ALL, Scope
 from crewcap.core.money import Money
 from crewcap.core.runs import RunState, Verdict
@@ -92,8 +96,66 @@ def test_those_that_need_somebody_come_first_and_what_is_over_last(home: RunHome
     home.add("old", RunState.DONE, ended_at=utc_now() - timedelta(hours=13))
     rows = reader(call).read().rows
     assert [row.run.name for row in rows] == ["waits.1", "dead.1", "works.1", "queued.1", "done.1"]
-    assert [row.last for row in rows[:2]] == ["the cap is used up", "cut short while running; crewcap show dead.1"]
+    assert [row.last for row in rows[:2]] == [
+        "the cap is used up; crewcap resume waits.1",
+        "cut short while running; crewcap show dead.1",
+    ]
     assert rows[3].last == "queued: repo shop has 2 of 2 slots"
+
+
+@pytest.fixture
+def night(home: RunHome) -> RunHome:
+    """One at work, two in the queue, one at its cap, one that waits for its provider; all of a worker's."""
+    hosted = {"hosted": True, "worker": "local"}
+    home.add("works", RunState.RUNNING, **hosted, **driven())
+    for position, key in ((2, "second"), (1, "first")):
+        home.add(key, RunState.QUEUED, hosted=True, queued_for="repo shop has 1 of 1 slots", position=position)
+    verdict = Verdict.BUDGET_EXHAUSTED
+    home.add("broke", RunState.WAITING, reason="paused at the cap", verdict=verdict, waits_for="answer", **hosted)
+    home.add("frozen", RunState.WAITING, reason="no credit", waits_for="provider", **hosted)
+    home.add("dead", RunState.RUNNING, **hosted, **cut_short())
+    return home
+
+
+@contextmanager
+def serving(home: RunHome) -> Iterator[None]:
+    home.home.serve_lock.touch()
+    with home.home.serve_lock.open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_while_somebody_serves_only_what_asks_a_person_needs_somebody(night: RunHome, call: Call) -> None:
+    """Queued runs stand in their order; what goes on by itself, or is taken up by the next worker, says so."""
+    with serving(night):
+        board = reader(call).read()
+    assert [(row.run.name, row.needs_somebody, row.last) for row in board.rows] == [
+        ("broke.1", True, "paused at the cap; crewcap resume broke.1 --add 2"),
+        ("works.1", False, ""),
+        ("dead.1", False, "its worker was ended; serve starts another one"),
+        ("first.1", False, "repo shop has 1 of 1 slots; place 1 in the queue"),
+        ("second.1", False, "repo shop has 1 of 1 slots; place 2 in the queue"),
+        ("frozen.1", False, "no credit; it goes on by itself"),
+    ]
+    assert [row.run.name for row in reader(call).read().waiting] == ["broke.1", "frozen.1", "dead.1"]
+
+
+@pytest.mark.parametrize("columns", [20, 80])
+def test_every_open_run_is_on_the_screen_and_the_worst_case_is_its_last_line(
+    night: RunHome, call: Call, columns: int
+) -> None:
+    with serving(night):
+        board = reader(call).read()
+    lines = board_lines(board, Screen(columns=columns), None)
+    assert max(map(columns_of, lines)) <= columns
+    shown = " ".join(line.strip() for line in lines)
+    for name in ("broke", "works", "dead", "first", "second", "frozen"):
+        assert f"{name}.1" in shown
+    assert shown.count("queued") == 3  # two runs, and their sum
+    assert "2 live, 2 queued, 1 needs you, 1 waits, 0 ended" in shown
+    assert board.worst_case == Money.usd("15")
+    last = "worst case if all goes wrong: $15.00" if columns == 80 else "worst case $15.00"
+    assert last in lines[-1]
 
 
 def test_ended_runs_can_be_fewer_or_left_out(home: RunHome, call: Call) -> None:

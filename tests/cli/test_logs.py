@@ -142,6 +142,16 @@ def test_a_run_that_was_cut_short_is_followed_when_it_is_taken_up_again(home: Ru
         assert process.wait(timeout=30) == 1
 
 
+def test_what_a_queued_run_waits_for_is_said_as_it_changes(home: RunHome) -> None:
+    run = home.add(state=RunState.QUEUED, hosted=True, queued_for="repo shop has 2 of 2 slots", position=2)
+    with following(home) as process:
+        assert process.stderr is not None
+        said = "fix-login.1 is queued: repo shop has 2 of 2 slots; place {} in the queue (following on)\n"
+        assert process.stderr.readline() == said.format(2)
+        home.runs.save(replace(run, position=1))
+        assert process.stderr.readline() == said.format(1)
+
+
 def test_following_ends_with_its_reader(home: RunHome) -> None:
     """`crewcap logs -f | head -1`, of a run that says nothing more."""
     run = home.add(state=RunState.RUNNING, **driven())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from crewcap.cli.context import Call
+from crewcap.cli.run_view import is_cut_short
+from crewcap.core.runs import Run
 from crewcap.runner.worker.presence import serving
 
 DEAD_AFTER_S = 30.0  # a worker that said nothing for so long has been taken for dead
@@ -19,3 +21,8 @@ def workers_elsewhere(call: Call) -> int:
         return 0
     runs = call.app.runs
     return len(runs.workers()) - len(runs.workers(silent_s=DEAD_AFTER_S))
+
+
+def is_stranded(call: Call, run: Run) -> bool:
+    """Whether whoever drove a run is gone and nobody goes on with it by themselves; a serve starts another worker."""
+    return is_cut_short(run) and not (run.hosted and is_served(call))

@@ -39,6 +39,7 @@ class Row:
     per_minute: Money = ZERO
     last: str = ""  # what it did last, or why it stands still
     is_cut_short: bool = False  # the process that drove it is gone
+    rests: bool = False  # it waits, and goes on by itself
 
     @property
     def is_open(self) -> bool:
@@ -48,7 +49,7 @@ class Row:
     @property
     def needs_somebody(self) -> bool:
         """Whether it goes on only when somebody says so."""
-        return self.run.state == RunState.WAITING or self.is_cut_short
+        return (self.run.state == RunState.WAITING and not self.rests) or self.is_cut_short
 
     @property
     def cost(self) -> Money:
@@ -70,7 +71,7 @@ class Board:
     @property
     def live(self) -> Sequence[Row]:
         """Runs that are on their way."""
-        return [row for row in self.rows if row.is_open and not row.needs_somebody]
+        return [row for row in self.rows if row.is_open and not row.needs_somebody and not row.rests]
 
     @property
     def waiting(self) -> Sequence[Row]:
@@ -119,7 +120,7 @@ def summary_line(board: Board) -> str:
 def _head(board: Board, columns: int) -> list[Line]:
     if columns < NARROW:
         budgets = [f"{name} {_short(_used(balance), balance.limit)}" for name, balance in _named(board)]
-        return [(line, None) for line in _flow([*budgets, _counted(board)], columns, gap=" ")]
+        return [(line, None) for line in wrap(" ".join([*budgets, _counted(board)]), columns)]
     parts = [
         f"{name.upper()} {_of(balance)} {_gauge(balance, is_drawn=number == 0 or columns >= WIDE)}"
         for number, (name, balance) in enumerate(_named(board))
@@ -156,6 +157,8 @@ def _counted(board: Board) -> str:
     parts = [f"{len(board.live) - queued} live"]
     parts += [f"{queued} queued"] if queued else []
     parts += [f"{waiting} {'needs' if waiting == 1 else 'need'} you"] if waiting else []
+    resting = sum(row.rests for row in board.rows)
+    parts += [f"{resting} {'waits' if resting == 1 else 'wait'}"] if resting else []
     return ", ".join([*parts, f"{len(board.ended)} ended"])
 
 
@@ -304,7 +307,8 @@ def _came_of(row: Row) -> str:
 def _briefly(row: Row, columns: int) -> list[str]:
     """`fix-login.1 $0.16/3.00 5% t4`, or `audit.2 done $0.25/3.00 t8`."""
     share = percent(row.cost, row.run.cap).replace(" ", "")
-    state = "" if row.is_open and not row.needs_somebody else f"{_state(row)} "
+    is_at_work = row.is_open and not row.needs_somebody and row.run.state not in {RunState.QUEUED, RunState.WAITING}
+    state = "" if is_at_work else f"{_state(row)} "
     return wrap(f"{row.run.name} {state}{_short(row.cost, row.run.cap)} {share} t{row.totals.requests}", columns)
 
 

@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from crewcap.cli.alive import is_served, is_stranded
 from crewcap.cli.board import Board, Row
 from crewcap.cli.context import Call
-from crewcap.cli.exposed import KnownScopes, worst_of
+from crewcap.cli.exposed import KnownScopes, goes_on_alone, worst_of
 from crewcap.cli.pace import Pace
 from crewcap.cli.past import zone_of
 from crewcap.cli.run_view import is_cut_short, standing, totals_of
 from crewcap.core.budget import ALL, Balance
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
+from crewcap.core.questions import resume_command
 from crewcap.core.runs import OPEN_STATES, Run, RunId, RunState
 
 _SHOWN = timedelta(hours=12)  # how long ended runs stay on the board
@@ -106,8 +108,12 @@ class BoardReader:
         """What changes without anybody writing: processes end, and minutes pass."""
         run = row.run
         if run.state == RunState.WAITING:
-            return replace(row, last=one_line(run.reason) or row.last)
+            rests = goes_on_alone(run) and run.hosted and is_served(self.call)
+            next_ = "it goes on by itself" if rests else resume_command(run)
+            return replace(row, rests=rests, last="; ".join(filter(None, (one_line(run.reason) or row.last, next_))))
         if is_cut_short(run):
+            if not is_stranded(self.call, run):
+                return replace(row, last="its worker was ended; serve starts another one")
             return replace(row, is_cut_short=True, last=f"cut short while {run.state}; crewcap show {run.name}")
         if run.state == RunState.QUEUED:
             return replace(row, last=standing(run) or one_line(run.reason) or row.last)
@@ -126,10 +132,10 @@ class BoardReader:
         return worst_of(self.call, [(row.run, row.totals) for row in rows], self._balances, now, self._scopes)
 
 
-def _rank(row: Row) -> tuple[int, datetime]:
-    """Those that need somebody first, then those that work, then those that queue; the oldest first."""
-    place = 0 if row.needs_somebody else 2 if row.run.state == RunState.QUEUED else 1
-    return place, row.run.created_at
+def _rank(row: Row) -> tuple[int, int, datetime]:
+    """Those that need somebody first, then those that work, that queue in their order, that rest; the oldest first."""
+    place = 0 if row.needs_somebody else 2 if row.run.state == RunState.QUEUED else 3 if row.rests else 1
+    return place, row.run.position, row.run.created_at
 
 
 def _ended_at(run: Run) -> datetime:

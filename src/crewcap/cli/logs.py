@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from crewcap.cli.alive import is_stranded
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.pause import pause
-from crewcap.cli.run_view import find_one, is_cut_short
+from crewcap.cli.run_view import find_one, is_cut_short, standing
 from crewcap.cli.screen import NARROW, Screen, wrap
 from crewcap.core.harmless import one_line
+from crewcap.core.questions import resume_command
 from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.runner.ownership import is_driven
 from crewcap.stores import LoggedEvent
@@ -42,12 +44,8 @@ def logs(call: Call, *, run: str, is_followed: bool, lines: int | None) -> None:
         click.get_current_context().exit(_status(ended))
 
 
-def follow(call: Call, run: Run, *, after: int = 0, until_rest: bool = False) -> Run:
-    """Print the story after a line of it until the run has ended, or nobody reads on; the run as it is then.
-
-    `until_rest`: a run that waits has come to rest too.
-    """
-    ends = OPEN_STATES - {RunState.WAITING} if until_rest else OPEN_STATES
+def follow(call: Call, run: Run, *, after: int = 0) -> Run:
+    """Print the story after a line of it until the run has ended, or nobody reads on; the run as it is then."""
     told, version = "", -1
     while call.has_reader:
         newest = call.app.runs.version()
@@ -55,7 +53,7 @@ def follow(call: Call, run: Run, *, after: int = 0, until_rest: bool = False) ->
             version = newest
             run = call.app.runs.get(run.id) or run  # before its story, so that nothing before its end is missed
             after = _print(call, call.app.runs.story(run.id, after=after)) or after
-        if run.state not in ends:
+        if run.state not in OPEN_STATES:
             break
         told = _say_why_it_stands(call, run, told)
         pause(call, _POLL_S)
@@ -76,9 +74,13 @@ def _print_last_words(call: Call, run: Run, *, after: int) -> None:
 def _say_why_it_stands(call: Call, run: Run, told: str) -> str:
     """Say it once when nothing comes because the run stands still; what is known to have been said."""
     if is_cut_short(run):
+        again = "its worker was ended; serve starts another one"
         why = f"{run.name} was cut short while {run.state}; crewcap show {run.name}"
+        why = why if is_stranded(call, run) else f"{run.name}: {again}"
     elif run.state == RunState.WAITING:
-        why = f"{run.name} waits: {one_line(run.reason)}; crewcap resume {run.name}, or crewcap stop {run.name}"
+        why = f"{run.name} waits: {one_line(run.reason)}; {resume_command(run)}, or crewcap stop {run.name}"
+    elif run.state == RunState.QUEUED and (waits_for := standing(run)):
+        why = f"{run.name} is queued: {waits_for}"
     else:
         return ""
     if why != told:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from crewcap.cli.alive import workers_elsewhere
+from crewcap.cli.alive import is_stranded, workers_elsewhere
 from crewcap.cli.context import Call
 from crewcap.cli.exposed import goes_on_alone, worst_of
 from crewcap.cli.morning import Morning, morning_of
 from crewcap.cli.past import zone_of
-from crewcap.cli.run_view import cost_of, is_cut_short, totals_of
+from crewcap.cli.run_view import cost_of, totals_of
 from crewcap.cli.troubles import Stop, troubles
 from crewcap.core.budget import Balance
 from crewcap.core.money import ZERO, Money, total
@@ -62,7 +62,7 @@ def look(call: Call, since: datetime) -> Picture:
     now, runs = call.clock(), call.app.runs.list(limit=_MOST)
     open_runs = [run for run in runs if run.state in OPEN_STATES]
     ended = [run for run in runs if run.ended_at is not None and run.state not in OPEN_STATES and run.ended_at >= since]
-    cut_short = {run.id for run in open_runs if is_cut_short(run)}
+    cut_short = {run.id for run in open_runs if is_stranded(call, run)}
     waits = [run for run in open_runs if run.state == RunState.WAITING or run.id in cut_short]
     presence, workers = serving(call.home), workers_elsewhere(call)
     resting = [run for run in waits if (presence or workers) and _rests(run)]
