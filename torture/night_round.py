@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from crewcap.core.runs import Run, RunState
@@ -13,13 +13,13 @@ from torture.night_eyes import Eyes
 from torture.night_points import POINTS
 from torture.night_processes import Member, start_of
 from torture.night_site import crewcap_fate
-from torture.night_town import DRAIN_S, Struck, Town
+from torture.night_town import DRAIN_S, START_LIMIT_S, Struck, Town
 
 RUNS = 5
 RECOVERED_S = 30.0
 STRIKE_S = 25.0  # how long a point is waited for
 OUTLIVED_S = 10.0
-MOST_DEATHS = 3
+MOST_DEATHS, MOST_FAILURES = 3, 3
 WHOLE = ("worker", "gateway", "supervisor")
 ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.STOPPED, RunState.WAITING})
 
@@ -34,6 +34,7 @@ class Round:
     eyes: Eyes
     runs: list[Run] = field(default_factory=list)
     kills: int = 0
+    failures: int = 0  # of the serve itself
     deaths: int = 0  # since the last start of the supervisor
     gateway_kills: int = 0
     armed: tuple[str, int, tuple[str, ...]] = ("", 0, ())
@@ -77,7 +78,7 @@ class Round:
     def await_death(self) -> None:
         """The death that was armed, or none, where the point is not passed so often any more."""
         town, (point, passes, victims) = self.town, self.armed
-        town.until(lambda: town.struck() or self.is_over(), STRIKE_S)
+        town.until(lambda: town.struck() or self._risen(self.is_over), STRIKE_S)
         town.disarm()
         struck = town.struck()
         if struck is None:
@@ -94,15 +95,16 @@ class Round:
 
     def finish(self, limit_s: float) -> None:
         """Wait until all has ended, then have the serve end in order."""
-        self.rise()
-        in_time = self.town.until(lambda: self.is_told() or self._has_given_up(), limit_s - self._since_s())
+        while not self.town.until(lambda: self._risen(self.is_told), 1) and self._since_s() < limit_s:
+            pass  # each start has its own time
+        in_time = self.is_told()
         if self._has_given_up():
             self.faults.append(f"serve ended by itself: {self.tail()}")
         elif not in_time:
             self.faults.append(f"{limit_s:.0f} s after the last start: {self.states()}")
             self.town.until(self.is_told, 60)  # what becomes of them is of interest
         self.recovered_s = self._since_s()
-        self.town.ready()  # before it has begun, a signal ends it as it ends any program
+        self.town.until(lambda: self._risen(self.town.is_ready), START_LIMIT_S)  # a signal before would kill it
         status = self.town.end(signal.SIGTERM, DRAIN_S + 15)
         if status:
             self.faults.append(f"serve ended with {status} when it was told to: {self.tail()}")
@@ -164,7 +166,17 @@ class Round:
         if rise:
             self.rise()
 
+    def _risen(self, is_so: Callable[[], bool]) -> bool:
+        """Whether that is so, with a serve that was started again where it must be, or has given up for good."""
+        self.rise()
+        return is_so() or self._has_given_up()
+
     def rise(self) -> None:
-        """Start the serve again, where it was killed."""
-        if self.town.serve is None or self.town.serve.poll() == -signal.SIGKILL:
+        """Start the serve again where it was killed or failed, as its systemd unit says: not after 0, 2 and 4."""
+        status = None if self.town.serve is None else self.town.serve.poll()
+        if self.town.serve is None or status == -signal.SIGKILL:
+            self.begin()
+        elif status == 1 and self.failures < MOST_FAILURES:  # a child that is killed in its first start ends it
+            self.failures += 1
+            self.told.append(f"serve failed: {self.tail()[-120:]}")
             self.begin()

@@ -172,9 +172,10 @@ check = "ls"
 
     def ready(self) -> bool:
         """Wait until it has a gateway and a worker; whether it came so far before it ended."""
-        return self.until(lambda: self._is_ready() or self._has_ended(), START_LIMIT_S) and self._is_ready()
+        return self.until(lambda: self.is_ready() or self._has_ended(), START_LIMIT_S) and self.is_ready()
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether it takes runs."""
         said = self.note()
         is_ours = self.serve is not None and said.get("pid") == self.serve.pid and self.serve.poll() is None
         return is_ours and bool(said.get("url")) and bool(said.get("worker_pid"))
