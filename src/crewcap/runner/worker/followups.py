@@ -158,11 +158,16 @@ class FollowUps:
 
     def _act(self, run: Run, wanted: Sequence[_Wanted], known: Mapping[str, FollowUp]) -> int:
         """One after the other, as the only worker that does; how many are over and done with."""
-        done = 0
-        with self.house.runs.alone("follow-ups") as is_ours:
-            for each in wanted if is_ours else ():
-                done += self._take_up(run.id, each, known)
+        runs, said = self.house.runs, len(self._replies(run))
+        with runs.alone("follow-ups") as is_ours:
+            done = sum(self._take_up(run.id, each, known) for each in wanted) if is_ours else 0
+        if len(self._replies(run)) > said:
+            self._report(run.id)
         return done
+
+    def _replies(self, run: Run) -> Sequence[str]:
+        taken_up = self.house.runs.follow_ups(run.issue.tracker, run.issue.key)
+        return [each.reply for each in taken_up if each.reply]
 
     def _take_up(self, id_: RunId, wanted: _Wanted, known: Mapping[str, FollowUp]) -> bool:
         """Write it down, act on it, and write down what came of it. False = to be looked at again."""
@@ -188,7 +193,6 @@ class FollowUps:
         runs.end_follow_up(begun, reply)
         if reply:
             runs.log(run.id, "note", f"{_shown(wanted)}: {reply}")
-            self._report(run.id)
         return True
 
     def _begun(self, run: Run, wanted: _Wanted) -> FollowUp:
