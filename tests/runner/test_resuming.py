@@ -246,8 +246,8 @@ def test_with_what_it_asks_for_a_paused_run_goes_on_and_ends(shop: Shop) -> None
         assert (*ends(run), rig.answers()) == (RunState.DONE, Verdict.FINISHED, ["status 200"])
         assert rig.totals().spent > before > ZERO
 
-    starts = [["ask", 8_000], ["ask", 8_000], BROKE], [["ask", 8_000], *fixes()]
-    play(shop, act, *starts, cap=Money.usd("0.13"), provider=script(says(8_000)))
+    starts = [*[["ask", 16_000]] * 12, BROKE], [["ask", 8_000], *fixes()]
+    play(shop, act, *starts, cap=Money.usd(1), provider=script(says(20_000)))
 
 
 # refusals
