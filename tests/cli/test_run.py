@@ -49,9 +49,18 @@ def test_a_run_at_its_cap_waits_and_with_more_money_it_becomes_a_branch(desk: Ru
     assert "crewcap resume fix-sum.1" in paused["resume"]
     assert "**Paused at the cap**" in (desk.user / "issues" / "fix-sum.md").read_text()
 
-    done = crewcap(desk, "resume", "--add", "1", "-m", "now, please")
+    asked = paused["question"]
+    assert Money.usd("0.01") < Money.usd(asked["least_usd"]) < Money.usd("0.50"), "the gateway said what would do"
+    short = crewcap(desk, "resume", "--add", "0.001")
+    assert (short.returncode, short.stdout) == (3, "")
+    error, help_ = short.stderr.splitlines()
+    assert "and its next turn needs up to $0.0" in error
+    assert desk.json("show")["state"] == "waiting", "what would be paused again is not started"
+
+    enough = help_.removeprefix("help: crewcap resume fix-sum.1 --add ")
+    done = crewcap(desk, "resume", "--add", enough, "-m", "now, please")
     assert done.returncode == 0, done.stderr
-    assert "raised by $1.00" in done.stdout
+    assert f"raised by {Money.usd(enough)}" in done.stdout
     assert "check after     1 passed" in done.stdout
     said = desk.json("show")
     assert (said["run"], said["state"], said["verdict"], said["turns"]) == ("fix-sum.1", "done", "finished", 1)
