@@ -92,7 +92,8 @@ def at(point: str) -> None:
 
 def strike(orders: dict[str, Any], folder: Path) -> None:
     """Kill the victims, and write down before who they are, and who lives by them."""
-    found = [who for name in orders["victims"] for who in named(name, Path(orders["note"]))]
+    others = [name for name in orders["victims"] if name != "self"]
+    found = [who for name in others for who in named(name, Path(orders["note"]))]
     found += [(os.getpid(), _stat(os.getpid())[1])] if "self" in orders["victims"] else []
     everybody = [member for pid, started in found for member in family(pid, started)]
     fresh = folder / "struck.new"
