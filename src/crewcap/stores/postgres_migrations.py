@@ -42,15 +42,16 @@ def known() -> tuple[Migration, ...]:
     return numbered(resources.files("crewcap.stores") / "sql" / "postgres")
 
 
-async def migrate(db: Connection, *, zone: str) -> Sequence[Migration]:
+async def migrate(db: Connection, *, zone: str, migrations: Sequence[Migration] = ()) -> Sequence[Migration]:
     """Bring the database up to date, all or nothing; what was run. `zone` is for new books."""
+    ours = migrations or known()
     _refuse_old_server(db)
     async with db.transaction():
         await db.execute(_ONE_AT_A_TIME)
         await db.execute(_TABLE)
         run = await _run_before(db)
-        check(known(), run)
-        missing = known()[len(run) :]
+        check(ours, run)
+        missing = ours[len(run) :]
         for migration in missing:
             await db.execute(migration.sql)
             row = (migration.number, migration.name, migration.checksum)

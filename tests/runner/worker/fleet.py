@@ -92,10 +92,13 @@ class Machine:
 class Fleet:
     """Machines, their one database, and a house of our own beside them that only writes runs down and looks."""
 
-    def __init__(self, folder: Path, server: Server, simulator: Simulator, *, settings: str = "") -> None:
-        self.folder, self.server, self.simulator = folder, server, simulator
-        self.url = server.migrated()
-        migrate(self.url)
+    def __init__(self, folder: Path, server: Server | None, simulator: Simulator, *, settings: str = "") -> None:
+        """Without a server there is one machine, whose books are a file: `alone`."""
+        self.folder, self.simulator = folder, simulator
+        self._server = server
+        self.url = server.migrated() if server is not None else ""
+        if self.url:
+            migrate(self.url)
         self.user = make_repository(folder / "shop")
         self.diary = folder / "diary"
         self.diary.touch()
@@ -107,6 +110,11 @@ class Fleet:
         self._agent.write_text(f"#!/usr/bin/env -S {PYTHON} -I -S\n{program}")
         self._agent.chmod(0o755)
 
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        return self._server
+
     # machines
 
     def machine(self, name: str, *, url: str = "", more: str = "") -> Machine:
@@ -114,13 +122,13 @@ class Fleet:
         folder = self.folder / name
         folder.mkdir()
         config = folder / "config.toml"
+        store = f'[store]\nurl = "{url or self.url}"' if self.url else ""
         config.write_text(f"""
 [providers.anthropic]
 key = {{ env = "ANTHROPIC_API_KEY" }}
 base_url = "{self.simulator.url}"
 prices = "anthropic"
-[store]
-url = "{url or self.url}"
+{store}
 [defaults]
 sandbox = "unconfined"
 agent_path = {{ claude = "{self._agent}" }}
@@ -139,9 +147,12 @@ url = "{self.user}"
         """A machine that serves."""
         known = next((it for it in self.machines if it.home.root.parent.name == name), None)
         machine = known or self.machine(name, url=url, more=more)
-        words = [str(machine.home.root), str(machine.config), json.dumps(asdict(times)), version]
+        place = [str(machine.home.root), str(machine.config)]
+        module = ["tests.runner.worker.fleet_serve", *place, json.dumps(asdict(times)), version]
+        if not self.url and version == VERSION:
+            module = ["crewcap", "serve", "--home", place[0], "--config", place[1], "--listen", "127.0.0.1:0", "--json"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.runner.worker.fleet_serve", *words],
+            [sys.executable, "-m", *module],
             cwd=ROOT, env=self.environ(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         machine.process = process
@@ -185,7 +196,7 @@ url = "{self.user}"
     @cached_property
     def app(self) -> App:
         """A house of our own, which serves nothing."""
-        desk = self.machine("desk")
+        desk = self.machine("desk") if self.url else self.machines[0]
         return App(home=desk.home, config_path=desk.config, environ=self.environ(), clock=utc_now)
 
     def add(self, key: str, task: str = "seconds=0", *, repo: str = "shop", **fields: Any) -> Run:

@@ -76,7 +76,7 @@ def test_three_workers_make_one_run_of_each_of_a_hundred_ticks(street: Street) -
             done.update(new)
             for key in new:
                 works = [clockwork(house, queue) for house in chance.sample(houses, 1 + (chance.random() < 0.3))]
-                list(pool.map(lambda work, key=key: asyncio.run(work.make(key)), works))  # type: ignore[misc]
+                list(pool.map(lambda work, key=key: asyncio.run(work.make(key)), works))
     made = Counter(run.trigger for run in runs(houses[1]))
     wanted = {f"schedule:tidy@{(NOW + MINUTE * n).isoformat()}" for n in range(1, 101)}
     assert made == dict.fromkeys(wanted, 1)
