@@ -393,8 +393,22 @@ def test_who_may_not_spend_is_not_heard_and_not_answered(desk: Desk) -> None:
     assert desk.now(run) == run
     assert desk.words(run) == []
     assert desk.path.read_bytes() == before
-    assert sum("not from a person who may write here" in line.text for line in desk.house.runs.story(run.id)) == 3
+    assert [line.text for line in desk.house.runs.story(run.id)] == [
+        "3 at the issue not from people who may write here; left alone"
+    ]
     assert desk.look() == 0
+
+
+def test_many_lines_of_strangers_cost_nothing_and_keep_nobody_else_from_being_heard(desk: Desk) -> None:
+    run = desk.run()
+    desk.follow_ups = FollowUps(house=desk.house, tracker_of=lambda _: Strangers(desk.street.user))
+    desk.write(*(f"@crewcap budget +{number}" for number in range(1, 60)))
+    desk.look()
+    assert desk.now(run) == run
+    desk.reopened()
+    desk.write("@crewcap also cover subtraction, please")
+    assert desk.look() == 1
+    assert desk.now(run).attempt == 2
 
 
 def test_what_an_agent_wrote_into_its_branch_is_no_persons_word_when_that_is_merged(desk: Desk) -> None:

@@ -34,7 +34,7 @@ from pathlib import Path
 
 from crewcap.core.budget import Scope
 from crewcap.core.commands import NAME, Add, Command, GoOn, Pause, Retry, Say, Stop, Unclear, parse
-from crewcap.core.harmless import one_line
+from crewcap.core.harmless import one_line, redact
 from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import AT_WORK, OPEN_STATES, Issue, Run, RunId, RunState
 from crewcap.core.trust import may_write
@@ -112,6 +112,7 @@ class FollowUps:
             known = self._newest.get(_place(run))
             if known is None or known.created_at <= run.created_at:
                 self._newest[_place(run)] = run
+        self._looked = {place: looked for place, looked in self._looked.items() if place in self._newest}
         return [(place, run) for place, run in self._newest.items() if run.hosted and self._is_in_time(run)]
 
     def _is_in_time(self, run: Run) -> bool:
@@ -159,6 +160,8 @@ class FollowUps:
     def _act(self, run: Run, wanted: Sequence[_Wanted], known: Mapping[str, FollowUp]) -> int:
         """One after the other, as the only worker that does; how many are over and done with."""
         runs, said = self.house.runs, len(self._replies(run))
+        if strangers := sum(not may_write(each.mention.trust) for each in wanted):
+            runs.log(run.id, "note", f"{strangers} at the issue not from people who may write here; left alone")
         with runs.alone("follow-ups") as is_ours:
             done = sum(self._take_up(run.id, each, known) for each in wanted) if is_ours else 0
         if len(self._replies(run)) > said:
@@ -174,15 +177,15 @@ class FollowUps:
         runs, run = self.house.runs, self.house.runs.get(id_)
         if run is None:
             return True
-        begun, is_full = known.get(wanted.mention.id), self._is_full(run)
+        begun = known.get(wanted.mention.id)
         if begun is None:
-            if wanted.edited is not None and is_full:
+            if wanted.edited is not None and may_write(wanted.mention.trust) and self._is_full(run):
                 return False
             begun = self._begun(run, wanted)
             if not runs.begin_follow_up(begun):
                 return True
         try:
-            reply = self._came_of(run, wanted, begun, is_full=is_full)
+            reply = self._came_of(run, wanted, begun)
         except Overtaken:
             return False
         except CrewcapError as error:
@@ -208,25 +211,27 @@ class FollowUps:
             text=wanted.mention.text,
         )
 
-    def _came_of(self, run: Run, wanted: _Wanted, begun: FollowUp, *, is_full: bool) -> str:
+    def _came_of(self, run: Run, wanted: _Wanted, begun: FollowUp) -> str:
         """Act on it; what came of it, in words for its author. Nothing is said to who may not write here."""
         if begun.attempt and run.attempt > begun.attempt:  # it was acted on, and we did not live to say so
             return "it goes on"
-        if not may_write(wanted.mention.trust) or self._is_a_runs_own(run, wanted):
-            self.house.runs.log(run.id, "note", f"{_shown(wanted)}: not from a person who may write here; left alone")
+        if not may_write(wanted.mention.trust):
+            return ""
+        if self._is_a_runs_own(run, wanted):
+            self.house.runs.log(run.id, "note", f"{_shown(wanted)}: an agent wrote it on its branch; left alone")
             return ""
         if wanted.edited is not None:
             return self._changed(run, wanted.edited, by=_by(wanted))
         command = parse(wanted.mention.text)
-        if is_full and not isinstance(command, Stop | Pause):
+        if not isinstance(command, Stop | Pause) and self._is_full(run):
             return f"more than {MOST_AN_HOUR} follow-ups in an hour are not acted on; write it again later"
         return self._obey(run, command, by=_by(wanted))
 
     def _is_full(self, run: Run) -> bool:
-        """Whether this issue had its follow-ups of the hour."""
+        """Whether this issue had its follow-ups of the hour; strangers, who get no reply, take nobody's."""
         since = self.house.clock() - _HOUR
         taken_up = self.house.runs.follow_ups(run.issue.tracker, run.issue.key)
-        return sum(each.at > since for each in taken_up) >= MOST_AN_HOUR
+        return sum(each.at > since and bool(each.reply) for each in taken_up) >= MOST_AN_HOUR
 
     def _obey(self, run: Run, command: Command, *, by: str) -> str:
         match command:
@@ -393,7 +398,7 @@ def _by(wanted: _Wanted) -> str:
 def _shown(wanted: _Wanted) -> str:
     if wanted.edited is not None:
         return "the issue was changed"
-    return f"{NAME} {one_line(wanted.mention.text, limit=80)}"
+    return f"{NAME} {one_line(redact(wanted.mention.text), limit=80)}"
 
 
 def _refusal(refused: MoneyRefused, *, is_kept: bool) -> str:

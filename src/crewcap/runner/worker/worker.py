@@ -1,7 +1,8 @@
 """One worker: what it does from its start until it is told to drain.
 
     four times a second  queued runs are let in, where the books have changed
-    every few seconds    waiting runs are looked at, ticks of schedules, attempts that ended without an end
+    every few seconds    waiting runs are looked at, ticks of schedules, attempts that ended without an end; what people
+                         wrote at the issues of runs
     every hour           the house is kept
 
 Each of these may fail without the others: it is logged and done again at its next turn.
@@ -105,6 +106,7 @@ class Worker:
         await self._mend()
         self._spawn(self._now_and_then(self._look, LOOK_S))
         self._spawn(self._now_and_then(self._round, ROUND_S))
+        self._spawn(self._now_and_then(self._follow_up, ROUND_S))
         self._spawn(self._now_and_then(self._mend, self._times.mend_s, after_s=self._times.mend_s))
         self._spawn(self._now_and_then(self._tidy, TIDY_S))
 
@@ -156,9 +158,13 @@ class Worker:
         for run in await asyncio.to_thread(self._house.runs.list, limit=MOST_OPEN, open_only=True):
             if run.state == RunState.WAITING:
                 await asyncio.to_thread(wake, self._house, run, frozen=frozen)
-        await asyncio.to_thread(self.follow_ups.look)
         await self.clockwork.look()
         await self.dispatcher.look()
+
+    async def _follow_up(self) -> None:
+        """What people wrote at the issues of runs; apart from the round, because a repository may be slow."""
+        if await asyncio.to_thread(self.follow_ups.look):
+            self._version = -1
 
     async def _mend(self) -> None:
         """One worker at a time looks for what dead ones left."""
