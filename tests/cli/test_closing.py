@@ -14,6 +14,7 @@ from crewcap.cli.screen import columns_of
 from crewcap.core.budget import ALL, Balance, Scope
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
+from crewcap.core.questions import Question
 from crewcap.core.runs import Check, Issue, Remark, Run, RunId, RunState, Verdict
 from crewcap.stores import Totals
 
@@ -125,6 +126,36 @@ def test_at_the_cap_it_says_what_is_kept_how_it_stands_and_what_to_answer() -> N
         "  state     check: 40 passed, 2 failed (was 41 passed, 1 failed)    last: edit src/a.py",
         "  refused   1 request, before it could cost anything",
         "  answer    crewcap resume fix-login.1 --add 2   or   crewcap stop fix-login.1",
+    ]
+
+
+def test_a_pause_at_a_limit_that_is_shared_names_it_and_says_until_when_all_is_kept() -> None:
+    why = "paused at a limit that it shares: all has $0.00 left of $5.00 this day; it opens at 2026-11-23 00:00 UTC"
+    asked = Question(
+        id="q1",
+        asked_at=RUN.created_at,
+        text="?",
+        choices=("go on", "stop"),
+        expires_at=datetime(2026, 12, 6, tzinfo=UTC),
+    )
+    run = replace(PAUSED, reason=why, waits_for="money", question=asked)
+    said = closing_lines(closing(run), 200)
+    assert said[0].startswith("paused at a limit   $0.2531 of $3.00")
+    assert said[1].endswith("the session, the workspace; until 2026-12-06")
+    assert said[3:] == [
+        f"  why       {why}",
+        "  answer    crewcap resume fix-login.1   or   crewcap stop fix-login.1",
+    ]
+    hosted = closing_lines(closing(replace(run, hosted=True)), 200)
+    assert hosted[-1].startswith("  next      it goes on by itself when that is there again")
+
+
+def test_the_smallest_amount_that_would_do_is_the_one_that_is_proposed() -> None:
+    asked = Question(id="q1", asked_at=RUN.created_at, text="?", choices=("+4.50", "+9.00", "stop"))
+    said = closing_lines(closing(replace(PAUSED, question=asked), needs="at least $4.21 more"), 80)
+    assert said[-2:] == [
+        "  needs     at least $4.21 more",
+        "  answer    crewcap resume fix-login.1 --add 4.50   or   crewcap stop fix-login.1",
     ]
 
 

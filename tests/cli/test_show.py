@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from tests.cli.run_home import MODEL, RunHome, cut_short, driven
 
@@ -130,3 +132,30 @@ def test_a_run_that_is_not_there_is_refused(home: RunHome) -> None:
     assert home.refused("show") == (2, f"there is no run yet in {home.home.root}")
     home.add()
     assert home.refused("show", "nope") == (2, f"no run is named 'nope' in {home.home.root}")
+
+
+def test_a_queued_run_says_why_it_waits_its_place_and_when_it_may_begin(home: RunHome) -> None:
+    opens = datetime(2026, 11, 23, 20, tzinfo=UTC)
+    home.add(state=RunState.QUEUED, hosted=True, queued_for="repo shop has 2 of 2 slots", position=3, opens_at=opens)
+    why = "repo shop has 2 of 2 slots; place 3 in the queue; it opens at 2026-11-23 20:00 UTC"
+    assert f"  queued   {why}\n" in home.out("show")
+    assert why in home.out("status")
+    assert why in home.out("runs")
+    said = home.json("show")
+    assert (said["queued_for"], said["position"], said["opens_at"]) == (
+        "repo shop has 2 of 2 slots",
+        3,
+        opens.isoformat(),
+    )
+    assert (said["waits_for"], said["question"], said["attempt"]) == (None, None, 1)
+
+
+def test_what_a_run_waits_for_is_there_for_machines(home: RunHome) -> None:
+    opens = datetime(2026, 11, 23, tzinfo=UTC)
+    why = "paused at a limit that it shares: all has $0.00 left of $5.00 this day"
+    home.add(state=RunState.WAITING, verdict=Verdict.BUDGET_EXHAUSTED, reason=why, waits_for="money", opens_at=opens)
+    said = home.json("show")
+    assert (said["waits_for"], said["opens_at"], said["reason"]) == ("money", opens.isoformat(), why)
+    assert said["question"] is None  # of a version that asked nothing
+    assert f"why       {why}" in home.out("show")
+    assert why in home.out("runs")
