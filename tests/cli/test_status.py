@@ -160,7 +160,7 @@ def test_a_serve_that_is_alive_is_named_and_what_goes_on_by_itself_needs_nobody(
         fcntl.flock(lock, fcntl.LOCK_EX)
         lines = home.out("status").splitlines()
         said = home.json("status")
-    assert "WAITING 1   they go on by themselves" in lines
+    assert "WAITING 1   for what comes back by itself" in lines
     assert not [line for line in lines if line.startswith("NEEDS YOU")]
     assert f"SERVING process {pid} since 2026-11-22T22:14:00+00:00" in lines
     assert said["serve"] == {"pid": pid, "since": note["since"], "url": note["url"]}
@@ -172,6 +172,16 @@ def test_the_worst_case_is_bounded_by_the_budgets_that_runs_share(home: RunHome)
         home.add(key, RunState.RUNNING, cap=Money.usd(5), **driven())
     home.ledger.set_limit(Limit(scope=Scope("repo:shop"), window="total", amount=Money.usd("2.50"), source="command"))
     assert home.json("status")["worst_case_usd"] == "2.500000000"
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+def test_a_narrow_screen_gets_all_of_it_in_more_lines(
+    night: RunHome, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = night.out("status").splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "crewcap resume broke.1" in " ".join(line.strip() for line in lines)
 
 
 def test_how_far_back_is_said(night: RunHome) -> None:

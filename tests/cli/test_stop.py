@@ -98,7 +98,7 @@ def test_all_means_every_open_run_and_ends_with_a_sum(home: RunHome) -> None:
         "queued.1  stopped; its work is kept",
         "busy.1  asked to stop; its work is kept",
         "waits.1  stopped; its work is kept",
-        "3 runs: 2 stopped, 1 asked to stop; no further request of theirs is granted",
+        "3 runs: 2 stopped, 1 asked to stop; none of them is granted another request",
     ]
     assert {run.name: run.state for run in home.runs.list()} == {
         **dict.fromkeys(("queued.1", "waits.1"), RunState.STOPPED),

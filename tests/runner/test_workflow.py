@@ -438,6 +438,33 @@ def test_another_process_stops_the_agent(shop: Shop) -> None:
     play(shop, act, [READY, ["hang"]])
 
 
+class _StoppedMeanwhile:
+    """Books in which somebody stops the run between its looks: right before its key is there."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rig.shop.ledger, name)
+
+    def add_key(self, key: VirtualKey, *, cap: Money | None) -> None:
+        self._rig.shop.runs.say(self._rig.run.id, "stop", by="ben")
+        self._rig.shop.ledger.add_key(key, cap=cap)
+
+
+def test_a_key_that_was_made_while_somebody_stopped_the_run_is_never_used(shop: Shop) -> None:
+    """`stop --all` revokes what keys there are; one that is made in the same moment is ended by whoever made it."""
+
+    async def act(rig: Rig) -> None:
+        run = await rig.drive(ledger=_StoppedMeanwhile(rig))
+        assert ends(run) == (RunState.STOPPED, Verdict.CANCELLED)
+        assert (rig.agent.orders, rig.totals().requests) == ([], 0)
+        (key,) = rig.shop.ledger.keys()
+        assert key.revoked_at is not None
+
+    play(shop, act, fixes())
+
+
 def test_a_check_is_not_waited_for(shop: Shop) -> None:
     """The work is on its branch, and the run says that it was not checked."""
 

@@ -69,7 +69,7 @@ def _lines(seen: Picture) -> Iterator[str]:
         yield f"NEEDS YOU {len(seen.waiting)}"
         yield from (line for run in seen.waiting for line in _needs(run, seen))
     if seen.resting:
-        yield f"WAITING {len(seen.resting)}   they go on by themselves"
+        yield f"WAITING {len(seen.resting)}   for what comes back by itself"
         yield from (f"  {run.name:<{_NAME}} {_why(run)}" for run in seen.resting)
     yield from _under_way(seen)
     yield from _service(seen)

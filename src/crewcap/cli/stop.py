@@ -133,12 +133,12 @@ def _say(call: Call, stopped: Sequence[tuple[Run, Result]]) -> None:
 
 
 def _sum(stopped: Sequence[tuple[Run, Result]]) -> str:
-    """`3 runs: 2 stopped, 1 asked to stop; no further request of theirs is granted`."""
+    """`3 runs: 2 stopped, 1 asked to stop; none of them is granted another request`."""
     from crewcap.cli.screen import many  # noqa: PLC0415  (not for --help)
 
     counted = Counter(result for _, result in stopped)
     parts = ", ".join(f"{number} {result}" for result, number in counted.items())
-    return f"{many(len(stopped), 'run')}: {parts}; no further request of theirs is granted"
+    return f"{many(len(stopped), 'run')}: {parts}; none of them is granted another request"
 
 
 def _what_goes_on(call: Call) -> Iterator[str]:
