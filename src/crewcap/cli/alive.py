@@ -7,8 +7,6 @@ from crewcap.cli.run_view import is_cut_short
 from crewcap.core.runs import Run
 from crewcap.runner.worker.presence import serving
 
-DEAD_AFTER_S = 30.0  # a worker that said nothing for so long has been taken for dead
-
 
 def is_served(call: Call) -> bool:
     """Whether somebody else carries out this home's runs: a `crewcap serve` here, or a worker on its Postgres."""
@@ -19,8 +17,10 @@ def workers_elsewhere(call: Call) -> int:
     """How many workers are alive on this home's Postgres, wherever they are; none where its books are a file."""
     if not call.app.served.store_url or call.app.is_new:
         return 0
-    runs = call.app.runs
-    return len(runs.workers()) - len(runs.workers(silent_s=DEAD_AFTER_S))
+    from crewcap.runner.worker.fencing import LEFT, TIMES, living  # noqa: PLC0415  (only with a database)
+
+    found = living(call.app.runs, dead_after_s=TIMES.dead_after_s)
+    return sum(version != LEFT for version in found.values())
 
 
 def is_stranded(call: Call, run: Run) -> bool:
