@@ -8,9 +8,20 @@ from crewcap.core.runs import Run
 from crewcap.runner.worker.presence import serving
 
 
-def is_served(call: Call) -> bool:
-    """Whether somebody else carries out this home's runs: a `crewcap serve` here, or a worker on its Postgres."""
-    return serving(call.home) is not None or workers_elsewhere(call) > 0
+def is_served(call: Call, run: Run | None = None) -> bool:
+    """Whether somebody else carries out this home's runs: a `crewcap serve` here, or a worker on its Postgres.
+
+    A run that a command drove so far has its workspace here, where no worker elsewhere finds it.
+    """
+    is_ours = run is not None and not run.hosted
+    return serving(call.home) is not None or (not is_ours and workers_elsewhere(call) > 0)
+
+
+def place_here(call: Call) -> str:
+    """Where this home's workers stand; with books in a file there is but one place."""
+    from crewcap.runner.worker.fencing import place_at  # noqa: PLC0415  (only with a database)
+
+    return place_at(call.home) if call.app.served.store_url else ""
 
 
 def workers_elsewhere(call: Call) -> int:

@@ -51,14 +51,16 @@ def _tell(call: Call, run: Run, message: str) -> None:
 
 def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     """Back into the queue: a worker's where one is at work on this home, else carried out here."""
-    from crewcap.cli.hosted import follow_hosted, is_served  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.cli.alive import is_served, place_here  # noqa: PLC0415  (heavy, as the others; not for --help)
+    from crewcap.cli.hosted import follow_hosted  # noqa: PLC0415
     from crewcap.cli.run import carry_out  # noqa: PLC0415
     from crewcap.cli.run_job import prepare_again  # noqa: PLC0415
     from crewcap.runner import resuming  # noqa: PLC0415
     from crewcap.runner.asking import going_on, shortage  # noqa: PLC0415
     from crewcap.runner.person import login_here  # noqa: PLC0415
+    from crewcap.runner.worker.fencing import has_workspace  # noqa: PLC0415
 
-    resuming.refuse_resume(run, has_workspace=(call.home.run(run.id) / "workspace").is_dir())
+    resuming.refuse_resume(run, has_workspace=has_workspace(call.home, call.app.runs, run))
     add = add or resuming.given(run)
     resuming.refuse_second_answer(run, add)
     job = prepare_again(call, run)
@@ -67,10 +69,11 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     resuming.refuse_poor_resume(run, add, spent=cost_of(totals_of(call, run)), cost=cost, short=short)
     if cost.again:
         call.note(f"{run.name}  its context of {cost.context:,} tokens is read again, for about {cost.again.show()}")
-    hosted = is_served(call)
+    hosted = is_served(call, run)
 
     def again() -> Run:
-        return resuming.resume(call.app.runs, run, add=add, by=login_here(), hosted=hosted, message=message)
+        runs, where = call.app.runs, place_here(call) if hosted and not run.hosted else ""
+        return resuming.resume(runs, run, add=add, by=login_here(), hosted=hosted, message=message, place=where)
 
     if hosted:
         return follow_hosted(call, again())

@@ -55,14 +55,18 @@ def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, sho
         raise MoneyRefused(f"{run.name}: {short.said}, and its next turn needs up to {least.show()}", help=short.remedy)
 
 
-def resume(runs: RunStore, run: Run, *, add: Money = ZERO, by: str, hosted: bool, message: str = "") -> Run:
+def resume(
+    runs: RunStore, run: Run, *, add: Money = ZERO, by: str, hosted: bool, message: str = "", place: str = ""
+) -> Run:
     """Answer the run's question, if it has one, and put it back into the queue; the run as it is then.
 
+    `place` is where its workspace stands, if a worker there is to go on with what a command drove so far.
     `AlreadyAnswered` and `Overtaken` say who or what was first.
     """
     asked, answer = _answered(runs, run, _written(add), by=by)
     pid, started = (0, "") if hosted else myself()
-    again = replace(queued_again(asked, answer), hosted=hosted, owner_pid=pid, owner_started=started)
+    worker = f"{place}." if place else asked.worker
+    again = replace(queued_again(asked, answer), hosted=hosted, worker=worker, owner_pid=pid, owner_started=started)
     _hand_on_words(runs, run, message, by=by)
     runs.save(again, was=asked)
     runs.log(run.id, "state", f"resumed by {by} with a cap of {again.cap}")

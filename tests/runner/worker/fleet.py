@@ -194,10 +194,14 @@ url = "{self.user}"
     # runs
 
     @cached_property
+    def desk(self) -> Machine:
+        """A machine that serves nothing; the one and only where the books are a file."""
+        return self.machine("desk") if self.url else self.machines[0]
+
+    @cached_property
     def app(self) -> App:
-        """A house of our own, which serves nothing."""
-        desk = self.machine("desk") if self.url else self.machines[0]
-        return App(home=desk.home, config_path=desk.config, environ=self.environ(), clock=utc_now)
+        """What is built on it."""
+        return App(home=self.desk.home, config_path=self.desk.config, environ=self.environ(), clock=utc_now)
 
     def add(self, key: str, task: str = "seconds=0", *, repo: str = "shop", **fields: Any) -> Run:
         """A run for whoever serves, written down as `crewcap run` does."""

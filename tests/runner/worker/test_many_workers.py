@@ -15,6 +15,7 @@ import pytest
 from tests.runner.worker.fleet import QUICK, Fleet, Machine, Relay, Slots, a_fleet, overlapping
 from tests.stores.postgres_server import shared
 
+from crewcap.core.money import Money
 from crewcap.core.runs import Run, RunState
 from crewcap.prices import load
 
@@ -36,9 +37,10 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def _cleared(fleet: Fleet) -> Iterator[None]:
     """No test leaves a run to the next one."""
     yield
-    for run in fleet.still_open():
-        fleet.app.runs.say(run.id, "stop")
-    fleet.until(lambda: not [it for it in fleet.still_open() if it.state != RunState.QUEUED], "everything is stopped")
+    if fleet.still_open():
+        fleet.ready("b")  # somebody has to hear it
+        fleet.crewcap(fleet.desk, "stop", "--all")
+        fleet.until(lambda: not fleet.still_open(), "everything is stopped")
 
 
 def working(fleet: Fleet, run: Run) -> Machine:
@@ -162,15 +164,28 @@ def test_a_worker_that_is_cut_off_from_the_database_ends_before_others_take_over
 
 def test_whoever_shares_the_books_sees_stops_and_speaks_to_the_runs_of_the_others(fleet: Fleet) -> None:
     fleet.ready("a", "b")
-    desk = fleet.app
     run = fleet.add("spoken", LONG)
     working(fleet, run)
-    from_afar = Machine(home=desk.home, config=desk.config_path or fleet.folder)
-    assert f"{run.name}" in fleet.crewcap(from_afar, "runs", "--open").stdout
-    assert fleet.crewcap(from_afar, "logs", run.name).stdout.count("state") >= 2
-    told = fleet.crewcap(from_afar, "resume", run.name, "-m", "and then rest")
+    assert f"{run.name}" in fleet.crewcap(fleet.desk, "runs", "--open").stdout
+    assert fleet.crewcap(fleet.desk, "logs", run.name).stdout.count("state") >= 2
+    told = fleet.crewcap(fleet.desk, "resume", run.name, "-m", "and then rest")
     assert told.returncode == 0, told.stderr
-    stopped = fleet.crewcap(from_afar, "stop", run.name)
-    assert "asked to stop" in stopped.stdout
+    assert fleet.crewcap(fleet.desk, "stop", run.name).returncode == 0
     fleet.until(lambda: fleet.run(run).state == RunState.STOPPED, "it stops")
     assert fleet.at_work() == []
+
+
+def test_a_run_that_waits_goes_on_in_its_session_wherever_its_answer_comes_from(fleet: Fleet) -> None:
+    fleet.ready("a", "b")
+    run = fleet.add("poor", "seconds=0", cap=Money.usd("0.001"))
+    fleet.until(lambda: fleet.run(run).state == RunState.WAITING, "it is at its cap")
+    before = fleet.run(run)
+    done = fleet.crewcap(fleet.desk, "resume", run.name, "--add", "1")
+    assert done.returncode == 0, done.stderr
+    now = fleet.run(run)
+    assert (now.state, now.attempt, now.cap) == (RunState.DONE, 2, Money.usd("1.001"))
+    assert now.worker == before.worker
+    assert [it["resumed"] for it in fleet.starts(run)] == [False, True]
+    again = fleet.crewcap(fleet.desk, "resume", run.name, "-m", "and a word more")
+    assert again.returncode == 0, again.stderr
+    assert fleet.starts(run)[2]["resumed"]

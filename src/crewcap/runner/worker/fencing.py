@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crewcap.core.runs import Run
 from crewcap.errors import UsageError
 from crewcap.home import Home
 from crewcap.runner.ownership import LOCAL
@@ -97,6 +98,16 @@ def living(runs: RunStore, *, dead_after_s: float) -> Mapping[str, str]:
     """Workers that are not silent, and the version of each."""
     silent = {seen.name for seen in runs.workers(silent_s=dead_after_s)}
     return {seen.name: seen.version for seen in runs.workers() if seen.name not in silent}
+
+
+def has_workspace(home: Home, runs: RunStore, run: Run) -> bool:
+    """Whether a run's workspace stands: on this home, or where a worker lives that it can go on with."""
+    if (home.run(run.id) / "workspace").is_dir():
+        return True
+    place = place_of(run.worker)
+    if not run.hosted or not place or place == place_at(home):
+        return False
+    return place in map(place_of, living(runs, dead_after_s=TIMES.dead_after_s))
 
 
 def forget_the_dead(runs: RunStore, *, dead_after_s: float) -> None:

@@ -1,5 +1,7 @@
 -- The books of a home whose last crewcap knew migrations 0001 to 0008: its `crewcap run` was killed in the middle of
 -- an agent's work. @SHOP@ is the repository's path, @BASE@ the commit that the run started from.
+PRAGMA application_id = 1128489328;
+PRAGMA user_version = 0;
 BEGIN TRANSACTION;
 CREATE TABLE beside_change (
     id     INTEGER PRIMARY KEY,
