@@ -10,7 +10,8 @@ from typing import Protocol
 
 from tests.stores.postgres_server import serving
 
-from torture import clocks, cuts, kills, pairs, sick
+from crewcap.prices import load
+from torture import clocks, cuts, kills, pairs, sick, workers
 from torture.points import POINTS
 from torture.table import Row
 from torture.talk import TALKS
@@ -112,6 +113,17 @@ def _database(folder: Path, chance: random.Random, *, is_short: bool) -> Iterato
     yield pair
 
 
+def _workers(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    """Runs over several machines; the suite has more of the short form."""
+    with serving() as server:
+        for count in (2,) if is_short else (2, 3):
+            runs, kills = (5, 1) if is_short else (200, 12)
+            row = Row(part="workers", name=f"{count} on PostgreSQL", meaning=f"{runs} runs, {kills} deaths")
+            seed = chance.randrange(2**32)
+            row.add(seed, workers.run(seed, folder, server, load(), workers=count, runs=runs, kills=kills))
+            yield row
+
+
 PARTS: Mapping[str, Part] = {
     "kills": _kills,
     "moments": _moments,
@@ -120,4 +132,5 @@ PARTS: Mapping[str, Part] = {
     "clocks": _clocks,
     "pairs": _pairs,
     "database": _database,
+    "workers": _workers,
 }

@@ -162,6 +162,20 @@ def test_a_worker_that_is_cut_off_from_the_database_ends_before_others_take_over
         relay.close()
 
 
+def test_serve_needs_the_engines_tables_and_migrate_makes_them(fleet: Fleet) -> None:
+    """Books that an older crewcap made have none."""
+    place = fleet.machine("bare", url=fleet.server.migrated())
+    refused = fleet.crewcap(place, "serve", "--listen", "127.0.0.1:0")
+    assert refused.returncode == 4
+    assert [line for line in refused.stderr.splitlines() if line.startswith(("error", "help"))] == [
+        "error: the database has no tables of the engine, or older ones",
+        "help: crewcap ledger migrate",
+    ]
+    assert fleet.crewcap(place, "ledger", "migrate").returncode == 0
+    assert fleet.crewcap(place, "ledger", "migrate").stdout.endswith("nothing was to be done\n")
+    fleet.server.sql(place.config.read_text().split('url = "')[1].split('"')[0], "SELECT 1 FROM crewcap_engine.queues")
+
+
 def test_whoever_shares_the_books_sees_stops_and_speaks_to_the_runs_of_the_others(fleet: Fleet) -> None:
     fleet.ready("a", "b")
     run = fleet.add("spoken", LONG)
