@@ -1,30 +1,55 @@
-"""What a run says of itself at its end, beside what the closing block shows."""
+"""A run's screen: the head, what happens, and the last block; for machines one object."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Iterator
 
 import pytest
-from tests.cli.test_closing import PAUSED
+from tests.cli.run_home import RunHome
+from tests.cli.test_show import PROMISED
 
-from crewcap.cli.run_screen import _needs
-from crewcap.core.runs import AgentEnd, Verdict
-
-SAID = "the cap of run:x, $0.10, is used up: needs $0.20; the smallest cap that would work is $1,200.35, spent $0.09"
-
-
-def test_at_the_cap_the_smallest_one_that_would_do_is_quoted_from_the_gateway() -> None:
-    run = replace(PAUSED, end=AgentEnd(kind="api_error", message=SAID))
-    assert _needs(run) == "a cap of at least $1,200.35 for its next request"
+from crewcap.cli.context import Call, make_call
+from crewcap.cli.opening import Opening
+from crewcap.cli.run_screen import RunScreen
+from crewcap.core.runs import RunState, Verdict
+from crewcap.runner.moments import Stepped
 
 
-@pytest.mark.parametrize(
-    "run",
-    [
-        replace(PAUSED, end=None),
-        replace(PAUSED, end=AgentEnd(kind="api_error", message="no number in it")),
-        replace(PAUSED, end=AgentEnd(kind="api_error", message=SAID), verdict=Verdict.CANCELLED),
-    ],
-)
-def test_where_nobody_said_it_nothing_is_made_up(run: object) -> None:
-    assert _needs(run) == ""  # type: ignore[arg-type]  # a run, from the table
+@pytest.fixture
+def call(home: RunHome) -> Iterator[Call]:
+    made = make_call({"home": str(home.home.root), "config": str(home.config)})
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_story_is_the_result_for_people_and_stands_beside_it_for_machines(
+    home: RunHome, call: Call, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    run = home.add("fix", verdict=Verdict.FINISHED)
+    home.spend(run, "0.25")
+    call.as_json = as_json
+    screen = RunScreen(call)
+    screen.open(Opening(run=run, agent="Claude Code 2.1.330"), ["all"])
+    screen.feed(Stepped(name="workspace", text="2 files"))
+    screen.close(run)
+    said = capsys.readouterr()
+    story = (said.err if as_json else said.out).splitlines()
+    assert story[0] == "fix.1   About fix"
+    assert story[5] == "  0:00  workspace       2 files"
+    assert any(line.startswith("done   $0.25 of $3.00") for line in story)
+    assert "  left      today $24.75" in story
+    if as_json:
+        assert set(json.loads(said.out)) >= PROMISED
+
+
+def test_a_run_that_is_left_alone_has_no_last_block(
+    home: RunHome, call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = RunScreen(call)
+    run = home.add("fix", RunState.RUNNING)
+    screen.open(Opening(run=run, agent="Claude Code 2.1.330"), [])
+    screen.leave()
+    assert capsys.readouterr().out.splitlines()[0] == "fix.1   About fix"
+    assert not screen.is_drawn, "nothing is drawn anew in a pipe"
