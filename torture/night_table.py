@@ -23,6 +23,18 @@ _MEANINGS = {
     "answer": "`crewcap resume` dies between its answer and the queue, then the serve dies",
 }
 
+_FOUND = """\
+What nights have found:
+
+- A supervisor that was killed while its worker started left a worker that nobody had written down. It held the home's
+  one seat for a worker, so the next `crewcap serve` ended with status 2, after which its unit does not start it again.
+  Now such a worker gives its seat up at once, and the next one waits for it.
+- A gateway or worker that is killed while `crewcap serve` starts for the first time ends it with status 1; its unit
+  starts it again. A child that is killed later is started again by the supervisor itself.
+- A worker that is killed between the moment a branch's number is taken and the moment the run remembers it costs that
+  number: the run goes on as `thing-1-2`, and the mirror keeps an empty `thing-1-1`. The user's repository has one.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -66,7 +78,8 @@ def summary(results: Sequence[Result]) -> str:
 def section(results: Sequence[Result], *, seed: int, within_s: float, at: datetime) -> str:
     """The page's part on nights."""
     head = _head(results, seed, within_s, at)
-    return "\n".join([HEADING, "", *head, "", *_points(results), "", *_others(results), "", summary(results), ""])
+    tables = (*_points(results), "", *_others(results))
+    return "\n".join([HEADING, "", *head, "", *tables, "", summary(results), "", _FOUND])
 
 
 def with_section(page: str, part: str) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 from tests.stores.postgres_server import serving
 
 from crewcap.prices import load
-from torture import clocks, cuts, kills, pairs, sick, workers
+from torture import clocks, cuts, kills, pairs, sick, upgrade, workers
 from torture.points import POINTS
 from torture.table import Row
 from torture.talk import TALKS
@@ -124,6 +124,16 @@ def _workers(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator
             yield row
 
 
+def _upgrade(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    """From the version before, which is laid out anew; no part of the short form."""
+    del chance
+    if is_short:
+        return
+    row = Row(part="upgrade", name="killed in mid-agent", meaning=f"by the program of {upgrade.BEFORE}")
+    row.add(0, upgrade.run(folder, load()))
+    yield row
+
+
 PARTS: Mapping[str, Part] = {
     "kills": _kills,
     "moments": _moments,
@@ -133,4 +143,5 @@ PARTS: Mapping[str, Part] = {
     "pairs": _pairs,
     "database": _database,
     "workers": _workers,
+    "upgrade": _upgrade,
 }

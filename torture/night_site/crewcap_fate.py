@@ -10,6 +10,7 @@ module is imported, and modules that a process never imports cost it nothing.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import importlib.abc
@@ -27,6 +28,7 @@ from types import ModuleType
 from typing import Any
 
 VARIABLE = "CREWCAP_DIE_AT"
+_PR_SET_PDEATHSIG = 1
 _FLAGS = {"worker": b"--worker", "gateway": b"--child"}  # which words tell the supervisor's children apart
 Namer = Callable[..., str]
 
@@ -67,8 +69,11 @@ CALLS: dict[str, dict[str, str | Namer]] = {
 
 def watch() -> None:
     """Put the points into whatever this process imports, where somebody wants it to die."""
-    if os.environ.get(VARIABLE):
-        sys.meta_path.insert(0, _Finder())
+    if not os.environ.get(VARIABLE):
+        return
+    sys.meta_path.insert(0, _Finder())
+    if "serve" in sys.orig_argv and "--worker" not in sys.orig_argv:  # no serve outlives the night that started it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def at(point: str) -> None:
