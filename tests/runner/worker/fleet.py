@@ -279,7 +279,7 @@ url = "{self.user}"
 
 
 @contextmanager
-def a_fleet(folder: Path, server: Server, book: Any, *, settings: str = "") -> Iterator[Fleet]:
+def a_fleet(folder: Path, server: Server | None, book: Any, *, settings: str = "") -> Iterator[Fleet]:
     with ExitStack() as stack:
         simulator = stack.enter_context(Simulator.in_thread(script(says()), book=book))
         fleet = Fleet(folder, server, simulator, settings=settings)

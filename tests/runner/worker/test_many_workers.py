@@ -164,7 +164,8 @@ def test_a_worker_that_is_cut_off_from_the_database_ends_before_others_take_over
 
 def test_serve_needs_the_engines_tables_and_migrate_makes_them(fleet: Fleet) -> None:
     """Books that an older crewcap made have none."""
-    place = fleet.machine("bare", url=fleet.server.migrated())
+    url = fleet.server.migrated()
+    place = fleet.machine("bare", url=url)
     refused = fleet.crewcap(place, "serve", "--listen", "127.0.0.1:0")
     assert refused.returncode == 4
     assert [line for line in refused.stderr.splitlines() if line.startswith(("error", "help"))] == [
@@ -173,7 +174,7 @@ def test_serve_needs_the_engines_tables_and_migrate_makes_them(fleet: Fleet) -> 
     ]
     assert fleet.crewcap(place, "ledger", "migrate").returncode == 0
     assert fleet.crewcap(place, "ledger", "migrate").stdout.endswith("nothing was to be done\n")
-    fleet.server.sql(place.config.read_text().split('url = "')[1].split('"')[0], "SELECT 1 FROM crewcap_engine.queues")
+    assert fleet.server.sql(url, "SELECT count(*) FROM crewcap_engine.workflow_status") == [(0,)]
 
 
 def test_whoever_shares_the_books_sees_stops_and_speaks_to_the_runs_of_the_others(fleet: Fleet) -> None:
