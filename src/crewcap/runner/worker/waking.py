@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import timedelta
 
 from crewcap.core.pricing import RateCard, UnknownPrice
 from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
-from crewcap.runner.asking import going_on, short_of
+from crewcap.runner.asking import going_on, shortage
 from crewcap.runner.house import House
 from crewcap.runner.plan import PROVIDER
 from crewcap.runner.resuming import GO_ON, is_expired, queued_again
 from crewcap.stores.run_rows import Overtaken
+
+_AT_LEAST = timedelta(minutes=1)  # what the books show as room may be none for the gateway: no circle runs faster
 
 
 def wake(house: House, run: Run, *, frozen: Collection[str]) -> Run | None:
@@ -40,8 +43,9 @@ def _may_go_on(house: House, run: Run, frozen: Collection[str]) -> bool:
         case "provider":
             return not frozen
         case "money":
-            balances = house.ledger.all_balances()
-            return short_of(balances, run.scopes, going_on(house.ledger, run, _card(house, run)).least) is None
+            if run.question is not None and house.clock() - run.question.asked_at < _AT_LEAST:
+                return False
+            return shortage(house.ledger, run, going_on(house.ledger, run, _card(house, run)).least) is None
         case _:
             return False
 
