@@ -95,7 +95,8 @@ def part_of(path: Path) -> str:
 
 def _head(results: Sequence[Result], seed: int, within_s: float, at: datetime) -> Iterator[str]:
     kills = sum(result.kills for result in results)
-    yield f"`python -m torture night --seed {seed} --kills {kills} --within {within_s:.0f}`, {at:%Y-%m-%d}, Python {platform.python_version()},"
+    command = f"python -m torture night --seed {seed} --kills {kills} --within {within_s:.0f}"
+    yield f"`{command}`, {at:%Y-%m-%d}, Python {platform.python_version()},"
     yield f"{os.cpu_count()} cores, load {os.getloadavg()[2]:.0f} while it ran."
     yield ""
     yield "The real `crewcap serve` with five runs alive; what is killed with SIGKILL is drawn for each death: worker,"
