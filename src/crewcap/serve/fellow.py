@@ -49,7 +49,7 @@ def say_ready(*, slots: int, schedules: Sequence[Mapping[str, str]] = (), silent
 def say_alive() -> None:
     """Others know that we are; a supervisor that is gone hears nothing, and says so by our standard input."""
     with contextlib.suppress(OSError):
-        _say({"alive": True})
+        os.write(sys.stdout.fileno(), b'{"alive": true}\n')  # unbuffered: what nobody reads is not kept for our end
 
 
 def say_error(error: CrewcapError) -> None:
