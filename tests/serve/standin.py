@@ -34,6 +34,9 @@ async def main(diary: Path) -> None:
     environ = fellow.environ_from_stdin(os.environ)
     loop.add_signal_handler(signal.SIGTERM, on_term)
     loop.add_signal_handler(signal.SIGHUP, write, diary, "hangup")
+    if (once := diary.with_name("die once")).exists():
+        once.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
     if refusal := diary.with_name("refuse").read_text() if diary.with_name("refuse").exists() else "":
         fellow.say_error(UsageError(refusal, help="do otherwise"))
         sys.exit(2)

@@ -106,6 +106,16 @@ def test_what_a_first_start_refuses_is_the_error_of_the_command_and_leaves_nothi
     assert not served.home.serve_note.exists()
 
 
+def test_a_child_that_is_killed_in_its_first_start_has_refused_nothing(served: Served) -> None:
+    (served.folder / "die once").touch()
+    served.start()
+    assert is_alive(served.said["worker_pid"])
+    served.send(signal.SIGTERM)
+    status, err = served.ended()
+    assert status == 0
+    assert "the worker ended while it started" in err
+
+
 def test_the_end_tells_the_worker_first_and_then_the_gateway(served: Served) -> None:
     """What the worker still does needs a gateway."""
     (served.folder / "stubborn").touch()

@@ -59,6 +59,19 @@ class Keeper:
         self.child: Child | None = None
         self.is_ready = False
 
+    async def begin(self) -> Mapping[str, Any]:
+        """The first start. A child that was killed while it started has refused nothing: it is started once more."""
+        try:
+            return await self.start()
+        except CrewcapError as error:
+            if self.child is None or self.child.said_error:
+                raise
+            log.warning("the %s ended while it started (%s); it is started again", self.child.name, error.message)
+            self.child.kill()
+            await self.child.ended()
+            await self.child.close()
+        return await self.start()
+
     async def start(self) -> Mapping[str, Any]:
         """Start it once; what it says of itself, or its error."""
         self.child = await Child.start(self._program())

@@ -102,8 +102,8 @@ class Supervisor:
         """Start both, then keep them alive for ever."""
         if self._plan.before is not None:
             await predecessor.make_way(self._plan.before, limit_s=self._plan.drain_s)
-        await self._gateway.start()
-        worker = await self._worker.start()
+        await self._gateway.begin()
+        worker = await self._worker.begin()
         systemd.notify(f"READY=1\nMAINPID={os.getpid()}")
         now = self._presence
         self._plan.tell(Started(url=now.url, gateway_pid=now.gateway_pid, worker_pid=now.worker_pid, worker=worker))
