@@ -208,12 +208,6 @@ def _replies(replies: Sequence[str]) -> Iterator[str]:
         yield ""
 
 
-def _replies(replies: Sequence[str]) -> Iterator[str]:
-    if replies:
-        yield from (f"- {reply}" for reply in replies)
-        yield ""
-
-
 def _folded(title: str, lines: Iterable[str]) -> Iterator[str]:
     """A part that opens on a click; left out when there is nothing in it."""
     inside = list(lines)

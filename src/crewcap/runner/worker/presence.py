@@ -61,9 +61,10 @@ def noted(home: Home) -> Presence | None:
 
 def _presence(said: Mapping[str, Any]) -> Presence:
     """Fields of a later version are not ours to read."""
-    numbers = {name: int(said.get(name, 0)) for name in ("pid", "gateway_pid", "worker_pid")}
     words = ("started", "url", "gateway_started", "worker_started", "since", "version")
-    return Presence(**numbers, **{name: str(said.get(name, "")) for name in words})
+    known: dict[str, Any] = {name: str(said.get(name, "")) for name in words}
+    known |= {name: int(said.get(name, 0)) for name in ("pid", "gateway_pid", "worker_pid")}
+    return Presence(**known)
 
 
 def _is_locked(home: Home) -> bool:
