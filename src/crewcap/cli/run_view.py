@@ -96,6 +96,18 @@ def asked_json(run: Run) -> Mapping[str, object] | None:
     }
 
 
+def standing_json(run: Run) -> Mapping[str, object]:
+    """Why it does not go on, as far as it does not."""
+    return {
+        "attempt": run.attempt,
+        "queued_for": run.queued_for or None,
+        "position": run.position or None,
+        "opens_at": run.opens_at.isoformat() if run.opens_at else None,
+        "waits_for": run.waits_for or None,
+        "question": asked_json(run),
+    }
+
+
 def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
     """The object of `run` and `show`; fields are only ever added."""
     cost = cost_of(totals)
@@ -139,12 +151,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "workspace": str(call.home.run(run.id) / "workspace"),
         "session": run.session,
         "resume": resume_command(run) if run.state == RunState.WAITING or is_cut_short(run) else None,
-        "attempt": run.attempt,
-        "queued_for": run.queued_for or None,
-        "position": run.position or None,
-        "opens_at": run.opens_at.isoformat() if run.opens_at else None,
-        "waits_for": run.waits_for or None,
-        "question": asked_json(run),
+        **standing_json(run),
         "watch": [asdict(remark) for remark in run.watched],
         "created_at": run.created_at.isoformat(),
         "ended_at": run.ended_at.isoformat() if run.ended_at else None,
