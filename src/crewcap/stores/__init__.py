@@ -1,8 +1,8 @@
 """Floor 2: where the books are kept.
 
-`Ledger` holds money, `RunStore` (in `run_store`) holds runs. Both are plain blocking calls: whoever runs an event loop calls them
-from a thread of its own. Every method is one transaction; a method that grants a hold returns only after the hold
-is on the disk.
+`Ledger` holds money, `RunStore` (in `run_store`) holds runs. Both are plain blocking calls: whoever runs an event loop
+calls them from a thread of its own. Every method is one transaction; a method that grants a hold returns only after
+the hold is on the disk.
 """
 
 from __future__ import annotations
