@@ -94,7 +94,7 @@ def test_a_run_that_is_handed_over_looks_like_one_of_our_own(
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "pause           asked for; Ctrl-C again leaves the run to itself" in out
+        assert "pause           asked for; Ctrl-C again stops the run" in out
         assert re.search(r"^paused   \$", out, re.MULTILINE), out
         assert state(home) == RunState.WAITING
 
@@ -128,17 +128,32 @@ def read_to(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"it never said {words!r}")
 
 
-def test_the_second_ctrl_c_leaves_the_run_to_itself(home: RunHome) -> None:
+def test_the_second_ctrl_c_stops_the_run_and_the_third_ends_the_command_alone(home: RunHome) -> None:
     run = home.add(state=RunState.RUNNING, hosted=True, worker="local", **driven())
     with following(home) as process:
         process.send_signal(signal.SIGINT)
-        read_to(process, "pause           asked for; Ctrl-C again leaves the run to itself")
+        read_to(process, "pause           asked for; Ctrl-C again stops the run")
+        process.send_signal(signal.SIGINT)
+        read_to(process, "stop            asked for; Ctrl-C again ends this command alone")
+        assert [word.kind for word in home.runs.unheard(run.id)] == ["pause", "stop"]
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "fix-login.1 goes on: crewcap logs -f fix-login.1, or crewcap stop fix-login.1\n"
-    assert [word.kind for word in home.runs.unheard(run.id)] == ["pause"]
+    assert err == "fix-login.1 was asked to stop; crewcap logs -f fix-login.1 shows when it has\n"
     assert state(home) == RunState.RUNNING
+
+
+def test_after_the_second_ctrl_c_a_run_is_followed_to_where_it_stopped(home: RunHome) -> None:
+    run = home.add(state=RunState.RUNNING, hosted=True, worker="local", **driven())
+    with following(home) as process:
+        for word in ("pause  ", "stop  "):
+            process.send_signal(signal.SIGINT)
+            read_to(process, word)
+        home.runs.save(replace(run, state=RunState.FINISHING))
+        home.runs.save(replace(run, state=RunState.STOPPED, verdict=Verdict.CANCELLED, ended_at=utc_now()))
+        out, err = process.communicate(timeout=60)
+    assert "stopped" in out
+    assert (process.returncode, err) == (130, "")
 
 
 def test_a_queued_run_says_why_it_waits_as_that_changes_and_ctrl_c_keeps_it_from_starting(home: RunHome) -> None:

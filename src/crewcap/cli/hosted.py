@@ -21,6 +21,7 @@ from crewcap.cli.retold import Retold, told_before
 from crewcap.cli.run import exit_status
 from crewcap.cli.run_screen import RunScreen
 from crewcap.cli.run_view import is_cut_short, standing
+from crewcap.cli.stop import stop_one
 from crewcap.core.questions import Question
 from crewcap.core.runs import AT_WORK, Run, RunEvent, RunState, Verdict, move
 from crewcap.errors import CrewcapError
@@ -35,8 +36,9 @@ from crewcap.workspaces.sandbox.ladder import choose
 __all__ = ["follow_hosted", "hand_over", "is_served"]
 
 _LOOK_S = 0.3
+_WORDS = 2  # that Ctrl-C says to a run: pause, stop
 _GONE_S = 3.0  # nobody serves for so long: it is not only between two of its starts
-_HINT = "Ctrl-C pauses and keeps everything; twice leaves it running"
+_HINT = "Ctrl-C pauses and keeps everything; twice stops"
 
 
 def hand_over(call: Call, job: Job) -> int:
@@ -44,7 +46,7 @@ def hand_over(call: Call, job: Job) -> int:
     sandbox = choose(job.plan.sandbox, state=call.home.root)  # type: ignore[arg-type]  # checked by settings and options
     order = jobs.make_order(call.app, job, sandbox, tell=lambda _: None, keys={})
     run = entry.write_down(order, job.plan, job.found, hosted=True)
-    call.note(f"{run.name}  handed to crewcap serve; Ctrl-C pauses it, twice leaves it running")
+    call.note(f"{run.name}  handed to crewcap serve; Ctrl-C pauses it, twice stops it")
     screen = RunScreen(call, hint=_HINT)
     return _Follower(call, run, screen).follow(lambda: screen.begin(job, run, sandbox))
 
@@ -151,14 +153,13 @@ class _Follower:
     # what is said to the run
 
     def _acts_on_interrupts(self) -> bool:
-        """Ctrl-C pauses the run, as it does in the foreground; the second one leaves it alone: whether that is so."""
-        if self.interrupts == self._heard:
-            return False
-        if self._heard:
-            self.call.note(f"{self.run.name} goes on: crewcap logs -f {self.run.name}, or crewcap stop {self.run.name}")
-            return True
-        self._heard = 1
-        self._pause()
+        """Ctrl-C pauses the run and twice stops it, as in the foreground; the third leaves: whether it is that."""
+        while self._heard < self.interrupts:
+            self._heard += 1
+            if self._heard > _WORDS:
+                self.call.note(f"{self.run.name} was asked to stop; crewcap logs -f {self.run.name} shows when it has")
+                return True
+            (self._pause if self._heard == 1 else self._stop)()
         return False
 
     def _pause(self) -> None:
@@ -173,7 +174,14 @@ class _Follower:
                 self._version = -1  # our own word is no news to the store
                 return
         self.call.app.runs.say(self.run.id, "pause", by=login_here())
-        self.screen.feed(Stepped(name="pause", text="asked for; Ctrl-C again leaves the run to itself"))
+        self.screen.feed(Stepped(name="pause", text="asked for; Ctrl-C again stops the run"))
+
+    def _stop(self) -> None:
+        """Whoever drives it is told; one that nobody drives is at its end with that."""
+        result = stop_one(self.call, self.call.app.runs.get(self.run.id) or self.run)
+        self._version = -1
+        if result == "asked to stop":
+            self.screen.feed(Stepped(name="stop", text="asked for; Ctrl-C again ends this command alone"))
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

@@ -44,14 +44,14 @@ def stop(call: Call, *, run: str, everything: bool) -> None:
     chosen = find_one(call, run)
     if chosen.state not in OPEN_STATES:
         raise UsageError(f"{chosen.name} is at its end: {chosen.state}", help="crewcap runs --open lists the others")
-    _say(call, [(chosen, _stop(call, chosen))])
+    _say(call, [(chosen, stop_one(call, chosen))])
 
 
 def _stop_all(call: Call) -> None:
     runs = [] if call.app.is_new else call.app.runs.list(limit=_MOST, open_only=True)
     open_ids = {run.id for run in runs}
     _revoke(call, open_ids)
-    stopped = [(run, _stop(call, run)) for run in runs]
+    stopped = [(run, stop_one(call, run)) for run in runs]
     _revoke(call, open_ids)
     _say(call, stopped)
     if not stopped:
@@ -71,7 +71,7 @@ def _revoke(call: Call, runs: Collection[RunId]) -> None:
             call.app.ledger.revoke_key(key.id)
 
 
-def _stop(call: Call, run: Run) -> Result:
+def stop_one(call: Call, run: Run) -> Result:
     """Tell whoever drives it, or close the book on a run that nobody drives, as it stands now."""
     from crewcap.stores.run_rows import AlreadyAnswered, Overtaken  # noqa: PLC0415  (not for --help)
 
