@@ -167,8 +167,8 @@ def test_each_pause_asks_with_an_id_of_its_own(shop: Shop) -> None:
 def test_a_cap_is_used_up_when_the_next_turn_has_no_room_in_it(shop: Shop) -> None:
     run = shop.written(shop.plan())
     half = Money.usd("0.50")
-    assert (at_its_cap(run, half, half), at_its_cap(run, Money(half.nano + 1), half)) == (False, True)
-    assert (at_its_cap(run, Money.usd(1), ZERO), at_its_cap(run, half, ZERO)) == (True, False)
+    assert (at_its_cap(run.cap, half, half), at_its_cap(run.cap, Money(half.nano + 1), half)) == (False, True)
+    assert (at_its_cap(run.cap, Money.usd(1), ZERO), at_its_cap(run.cap, half, ZERO)) == (True, False)
 
 
 @pytest.mark.parametrize(("amount", "said"), [("0.10", "0.10"), ("0.100000001", "0.11"), ("12", "12.00")])

@@ -63,6 +63,9 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     resuming.refuse_resume(run, has_workspace=has_workspace(call.home, call.app.runs, run))
     add = add or resuming.given(run)
     resuming.refuse_second_answer(run, add)
+    if (most := resuming.within_issue(call.app.ledger, run, add)) < add:
+        call.note(f"{run.name}  only {most} of {add} is added: that is all that its issue's budget leaves")
+        add = most
     job = prepare_again(call, run)
     cost = going_on(call.app.ledger, run, job.plan.card, thinking=job.plan.route.thinking_tokens or 0)
     short = shortage(call.app.ledger, run, cost.least)
@@ -77,7 +80,7 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
 
     if hosted:
         return follow_hosted(call, again())
-    raised = replace(job, plan=replace(job.plan, cap=run.cap + add))
+    raised = replace(job, plan=replace(job.plan, cap=resuming.cap_of(run) + add))
     return carry_out(call, raised, again=again)  # answered when its gateway is there: what cannot begin stays as it is
 
 

@@ -209,6 +209,7 @@ class Run:
     because: str = ""  # which route or default chose agent and model
     cap: Money = ZERO
     cap_because: str = ""
+    wish: Money = ZERO  # its cap, had no budget had less left when it was written down
     max_turns: int = 40
     timeout_s: int = 2_700
     sandbox: str = ""

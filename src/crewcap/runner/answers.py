@@ -9,7 +9,7 @@ from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.runner.report import code, text
 from crewcap.stores import FollowUp
 
-_SHOWN = 3  # of the newest replies
+_SHOWN = 10  # of the newest replies
 _LONGEST = 60  # letters of what was written
 
 

@@ -124,9 +124,9 @@ def _short(balance: Balance, least: Money) -> Short:
     )
 
 
-def at_its_cap(run: Run, spent: Money, least: Money) -> bool:
+def at_its_cap(cap: Money, spent: Money, least: Money) -> bool:
     """Whether what is left of its own cap is less than a next turn."""
-    return (run.cap - spent).nano < max(least.nano, 1)
+    return (cap - spent).nano < max(least.nano, 1)
 
 
 def waits_for(verdict: Verdict, short: Short | None) -> Waits:

@@ -46,8 +46,11 @@ def write_down(
             agent_version=found.version,
             model=plan.route.model,
             because=plan.route.because,
-            cap=plan.cap,
-            cap_because=plan.cap_because,
+            cap=(plan.wish or plan.cap)
+            if hosted
+            else plan.cap,  # who may wait is not cut to what is left at this moment
+            cap_because=(plan.wish_because or plan.cap_because) if hosted else plan.cap_because,
+            wish=plan.wish,
             max_turns=plan.route.max_turns,
             timeout_s=plan.route.timeout_s,
             sandbox=order.sandbox.rung,

@@ -10,6 +10,7 @@ from crewcap.runner.asking import at_its_cap, going_on, question_of, shortage, w
 from crewcap.runner.lending import spilled
 from crewcap.runner.preparing import checked
 from crewcap.runner.record import Record
+from crewcap.runner.resuming import cap_of
 
 
 async def finish(record: Record) -> None:
@@ -53,7 +54,7 @@ def _pause(record: Record, judgement: Judgement) -> None:
     tools, run, totals, verdict = record.tools, record.run, record.totals(), judgement.verdict
     spent = totals.spent + totals.uncertain
     cost = going_on(tools.ledger, run, record.plan.card, thinking=record.plan.route.thinking_tokens or 0)
-    own = verdict != Verdict.BUDGET_EXHAUSTED or at_its_cap(run, spent, cost.least)
+    own = verdict != Verdict.BUDGET_EXHAUSTED or at_its_cap(cap_of(run), spent, cost.least)
     short = None if own else shortage(tools.ledger, run, cost.least)
     record.move(
         RunEvent.PAUSE,

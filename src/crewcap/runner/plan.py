@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from crewcap.core.budget import Balance, Scope
 from crewcap.core.hours import Hours
@@ -57,6 +58,10 @@ class Plan:
     route: Route  # its models are full ids
     cap: Money
     cap_because: str
+    wish: Money = (
+        ZERO  # the same, before any budget: what a run that may wait for money is queued with; zero = as `cap`
+    )
+    wish_because: str = ""
     issue_cap: Money
     user: str
     teams: tuple[str, ...]
@@ -96,7 +101,9 @@ def make_plan(
     default, whose = settings.defaults.cap, "your default"
     if project.cap is not None and project.cap < default:
         default, whose = project.cap, "the repository's own cap"
-    cap, because = bind_cap(default=default, whose=whose, route=route, issue=issue, asked=asked.cap, budgets=balances)
+    bind = partial(bind_cap, default=default, whose=whose, route=route, issue=issue, asked=asked.cap)
+    cap, because = bind(budgets=balances)
+    wish, wish_because = bind()
     if not cap and not asked.is_again:
         tightest = min(balances, key=lambda balance: balance.left)
         raise MoneyRefused(
@@ -112,6 +119,8 @@ def make_plan(
         route=route,
         cap=cap,
         cap_because=because,
+        wish=wish,
+        wish_because=wish_because,
         issue_cap=issue_cap,
         user=user,
         teams=teams,

@@ -33,6 +33,19 @@ def refuse_resume(run: Run, *, has_workspace: bool) -> None:
         raise UsageError(f"{run.name} has no workspace any more: it was removed{when}{kept}", help="crewcap run again")
 
 
+def cap_of(run: Run) -> Money:
+    """Its cap when it goes on: one that a budget had cut to what was left then is what it was asked for again."""
+    return max(run.cap, run.wish)
+
+
+def within_issue(ledger: Ledger, run: Run, add: Money) -> Money:
+    """As much of what is to be added as the issue's lifetime budget lets the run spend: more would be idle."""
+    issue = Scope(f"issue:{run.issue.scope_name}")
+    lefts = [each.left_when_idle for each in ledger.all_balances() if each.scope == issue and each.window == "total"]
+    most = min((spent_of(ledger, run) + left - cap_of(run) for left in lefts), default=add)
+    return min(add, most) if most.nano > 0 else add
+
+
 def refuse_second_answer(run: Run, add: Money) -> None:
     """`AlreadyAnswered` where somebody said something else; `add` is what would be added now."""
     asked = run.question
@@ -43,16 +56,16 @@ def refuse_second_answer(run: Run, add: Money) -> None:
 
 def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, short: Short | None) -> None:
     """`MoneyRefused`, with the smallest amount that would do, where not even the first turn would fit (MONEY 5)."""
-    least = max(cost.least, Money(1))
-    missing = Money((spent + least - run.cap - add).nano)
+    least, cap = max(cost.least, Money(1)), cap_of(run)
+    if short is not None:
+        raise MoneyRefused(f"{run.name}: {short.said}, and its next turn needs up to {least.show()}", help=short.remedy)
+    missing = Money((spent + least - cap - add).nano)
     if missing.nano > 0:
         raise MoneyRefused(
-            f"{run.name} used {spent} of {run.cap}{f' and {add} more' if add else ''}, and its next turn needs up to"
+            f"{run.name} used {spent} of {cap}{f' and {add} more' if add else ''}, and its next turn needs up to"
             f" {least.show()} to be sent",
             help=f"crewcap resume {run.name} --add {enough(add + missing)}",
         )
-    if short is not None:
-        raise MoneyRefused(f"{run.name}: {short.said}, and its next turn needs up to {least.show()}", help=short.remedy)
 
 
 def resume(
@@ -103,8 +116,9 @@ def queued_again(run: Run, answer: str) -> Run:
         run,
         state=move(run.state, RunEvent.RESUME),
         attempt=run.attempt + 1,
-        cap=run.cap + add,
-        cap_because=f"raised by {add}" if add else run.cap_because,
+        cap=cap_of(run) + add,
+        cap_because=f"raised by {add}" if add else "as it was asked for" if cap_of(run) > run.cap else run.cap_because,
+        wish=cap_of(run) + add,
         verdict=None,
         reason="",
         end=None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from crewcap.core.admission import Admitted, Queued, Running, Situation, Wish, decide, expected_cost
+from crewcap.core.admission import Admitted, Queued, Running, Situation, Wish, decide, expected_cost, kind_of
 from crewcap.core.budget import Scope
 from crewcap.core.history import NO_WORKFLOW, Job, jobs
 from crewcap.core.hours import Hours
@@ -146,9 +146,9 @@ class Dispatcher:
         return True
 
     def _tell(self, run: Run, found: Queued, place: int) -> None:
-        """Write down what it waits for, where that is news."""
-        news = (found.reason, place, found.opens_at)
-        if news == (run.queued_for, run.position, run.opens_at):
+        """Write down what it waits for, where that is news; that others spend meanwhile is none."""
+        is_new = kind_of(found.reason) != kind_of(run.queued_for)
+        if not is_new and (place, found.opens_at) == (run.position, run.opens_at):
             return
         try:
             self.house.runs.save(
@@ -156,7 +156,7 @@ class Dispatcher:
             )
         except Overtaken:
             return
-        if found.reason != run.queued_for:
+        if is_new:
             self.house.runs.log(run.id, "note", f"queued: {found.reason}")
 
     def _situation(self, open_runs: Sequence[Run]) -> Situation:

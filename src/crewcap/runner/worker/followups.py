@@ -44,6 +44,7 @@ from crewcap.runner.access import end_keys
 from crewcap.runner.asking import going_on, shortage
 from crewcap.runner.house import House
 from crewcap.runner.jobs import Job
+from crewcap.runner.worker.fencing import has_workspace
 from crewcap.stores import FollowUp
 from crewcap.stores.run_rows import Overtaken
 from crewcap.trackers import Mention, Seen, Tracker
@@ -291,10 +292,11 @@ class FollowUps:
     def _go_on(self, run: Run, *, by: str, add: Money = ZERO, message: str = "", edited: Issue | None = None) -> str:
         """The same session, a new attempt; what is refused for money is kept until there is some."""
         house = self.house
-        resuming.refuse_resume(run, has_workspace=(house.home.run(run.id) / "workspace").is_dir())
+        resuming.refuse_resume(run, has_workspace=has_workspace(house.home, house.runs, run))
         job = jobs.prepare_again(house, run)
+        add = resuming.within_issue(house.ledger, run, add or resuming.given(run))
         try:
-            self._refuse_poor(run, job, add or resuming.given(run))
+            self._refuse_poor(run, job, add)
         except MoneyRefused as refused:
             if message:
                 house.runs.say(run.id, "say", message, by=by)
