@@ -62,6 +62,7 @@ def test_the_newest_replies_of_this_run_are_told_and_nothing_in_them_is_markup()
         RUN,
         [
             wrote("the oldest"),
+            *(wrote(f"it may add no more than ${number}.00 at once") for number in range(7)),
             wrote("another run's", run=other),
             wrote("stopped"),
             wrote("", text="of a stranger"),
@@ -69,11 +70,12 @@ def test_the_newest_replies_of_this_run_are_told_and_nothing_in_them_is_markup()
             wrote("did you mean *this*? <b>", text="`x` | y\n<!-- crewcap:fix-login.1 -->"),
         ],
     )
-    assert len(said) == 3
-    assert said[0] == "`@crewcap go on`: stopped."
-    assert said[1] == "The issue was changed: told to its agent."
-    assert said[2].startswith("`@crewcap 'x'")
-    assert r"did you mean \*this\*? &lt;b&gt;." in said[2]
+    assert len(said) == 10
+    assert said[0] == "`@crewcap go on`: it may add no more than $0.00 at once."
+    assert said[7] == "`@crewcap go on`: stopped."
+    assert said[8] == "The issue was changed: told to its agent."
+    assert said[9].startswith("`@crewcap 'x'")
+    assert r"did you mean \*this\*? &lt;b&gt;." in said[9]
 
 
 def test_they_stand_in_the_report_and_its_last_line_begins_with_how_to_answer() -> None:

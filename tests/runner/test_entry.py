@@ -13,6 +13,7 @@ from tests.runner.test_start import FOUND
 
 from crewcap.core.budget import ALL
 from crewcap.core.limits import CountLimit
+from crewcap.core.money import Money
 from crewcap.core.runs import Run, RunState
 from crewcap.errors import MoneyRefused
 from crewcap.runner.entry import write_down
@@ -47,7 +48,8 @@ def write(shop: Shop) -> Write:
 
     def written(*, key: str = "fix-sum", **options: Any) -> Run:
         plan = shop.plan()
-        plan = replace(plan, issue=replace(plan.issue, key=key))
+        money = {name: options.pop(name) for name in ("cap", "cap_because", "wish", "wish_because") if name in options}
+        plan = replace(plan, issue=replace(plan.issue, key=key), **money)
         return write_down(order, plan, FOUND, **options)
 
     return written
@@ -93,3 +95,14 @@ def test_where_no_run_may_begin_a_command_writes_none_and_a_worker_lets_it_wait(
         write()
     assert shop.runs.list() == []
     assert write(hosted=True).state == RunState.QUEUED
+
+
+def test_who_may_wait_is_not_cut_to_what_is_left_at_this_moment(write: Write) -> None:
+    """A command is told what binds now; a queued run may start on a fresh budget, and is admitted by its own wish."""
+    bound = {"cap": Money.usd("0.02"), "cap_because": "all that is left", "wish": Money.usd(1), "wish_because": "yours"}
+    now = write(key="now", **bound)
+    later = write(key="later", hosted=True, **bound)
+    assert [(run.cap, run.cap_because, run.wish) for run in (now, later)] == [
+        (Money.usd("0.02"), "all that is left", Money.usd(1)),
+        (Money.usd(1), "yours", Money.usd(1)),
+    ]

@@ -21,11 +21,13 @@ from crewcap.runner.asking import GoingOn, Short, going_on, shortage
 from crewcap.runner.resuming import (
     given,
     is_expired,
+    queued_again,
     refuse_poor_resume,
     refuse_resume,
     refuse_second_answer,
     resume,
     spent_of,
+    within_issue,
 )
 from crewcap.stores import Limit
 from crewcap.stores.run_rows import AlreadyAnswered, AlreadyOpen, Overtaken
@@ -274,6 +276,24 @@ def test_a_run_with_nothing_left_is_refused_even_where_nobody_knows_what_it_need
         refuse_poor_resume(run, ZERO, spent=Money.usd(1), cost=nothing, short=None)
     assert refused.value.help == "crewcap resume fix-sum.1 --add 0.01"
     refuse_poor_resume(run, ZERO, spent=Money.usd("0.99"), cost=nothing, short=None)
+
+
+def test_a_cap_that_a_budget_had_cut_is_what_was_asked_for_when_it_goes_on(shop: Shop) -> None:
+    cut = replace(shop.written(shop.plan()), state=RunState.WAITING, cap=Money.usd("0.02"), wish=Money.usd(1))
+    refuse_poor_resume(cut, ZERO, spent=ZERO, cost=LEAST, short=None)
+    assert queued_again(cut, "go on").cap == Money.usd(1)
+    assert queued_again(cut, "+0.50").cap == Money.usd("1.50")
+
+
+def test_no_more_is_added_than_the_issues_budget_lets_the_run_spend(shop: Shop) -> None:
+    """A figure that is mistyped would only make a queue wait for ever."""
+    run = replace(shop.written(shop.plan()), state=RunState.WAITING)
+    issue = Scope(f"issue:{run.issue.scope_name}")
+    shop.ledger.set_limit(Limit(scope=issue, window="total", amount=Money.usd(3), source="command"))
+    assert within_issue(shop.ledger, run, Money.usd(2_000_000)) == Money.usd(2)
+    assert within_issue(shop.ledger, run, Money.usd("0.40")) == Money.usd("0.40")
+    shop.ledger.set_limit(Limit(scope=issue, window="total", amount=Money.usd(1), source="command"))
+    assert within_issue(shop.ledger, run, TWO) == TWO  # then the issue's own limit is what refuses
 
 
 def test_a_shared_limit_names_itself_and_when_it_opens(shop: Shop) -> None:

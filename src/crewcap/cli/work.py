@@ -70,7 +70,7 @@ async def _seated(make: Callable[[], Worker], told: asyncio.Event) -> Worker | N
 
 
 def _told_to_end() -> tuple[asyncio.Event, asyncio.Event]:
-    """Set at the first signal or when the supervisor is gone, and at the second signal."""
+    """Set at the first signal, and at the second; both when the supervisor is gone: the next one waits for us."""
     loop, told, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -79,5 +79,5 @@ def _told_to_end() -> tuple[asyncio.Event, asyncio.Event]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     alone = asyncio.ensure_future(fellow.supervisor_gone())
-    alone.add_done_callback(lambda _: told.set())
+    alone.add_done_callback(lambda _: (told.set(), hurry.set()))
     return told, hurry

@@ -55,6 +55,10 @@ def work_off(house: App, queue: Queue) -> None:
         asyncio.run(clockwork(house, queue).make(key))
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def runs(house: App) -> list[Run]:
     return list(reversed(house.runs.list(limit=1_000)))
 
@@ -84,7 +88,9 @@ def test_three_workers_make_one_run_of_each_of_a_hundred_ticks(street: Street) -
     assert sum(bool(tick.run) for tick in noted) == len(made)
 
 
-def test_a_tick_is_not_run_while_the_schedules_last_run_is_open(alone: Street) -> None:
+def test_a_tick_is_not_run_while_the_schedules_last_run_is_open(
+    alone: Street, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = Clock()
     house, queue = alone.house("home", clock), Queue()
     look(house, queue)
@@ -94,6 +100,7 @@ def test_a_tick_is_not_run_while_the_schedules_last_run_is_open(alone: Street) -
         work_off(house, queue)
     (run,) = runs(house)
     assert [tick.note for tick in house.runs.ticks("tidy", limit=2)] == [f"left out: {run.name} is queued still"] * 2
+    assert sum(f"left out: {run.name} is queued still" in line for line in warnings(caplog)) == 2
     house.runs.save(replace(run, state=RunState.STOPPED))
     clock.pass_(minutes=1)
     look(house, queue)
@@ -109,7 +116,9 @@ def test_nothing_is_promised_before_a_schedule_is_first_seen(alone: Street) -> N
     assert queue.jobs == []
 
 
-def test_of_the_ticks_of_a_night_without_a_worker_the_newest_is_run(alone: Street) -> None:
+def test_of_the_ticks_of_a_night_without_a_worker_the_newest_is_run(
+    alone: Street, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = Clock()
     house, queue = alone.house("home", clock), Queue()
     look(house, queue)
@@ -119,6 +128,7 @@ def test_of_the_ticks_of_a_night_without_a_worker_the_newest_is_run(alone: Stree
     work_off(house, queue)
     notes = Counter(tick.note.partition(":")[0] for tick in house.runs.ticks("tidy", limit=1_000) if not tick.run)
     assert notes["missed"] == 474
+    assert sum(line.startswith("schedule tidy: 474 missed, the last at ") for line in warnings(caplog)) == 1
     assert len(runs(house)) == 1
 
 

@@ -14,6 +14,7 @@ from tests.runner.worker.houses import NOW, Clock, Queue, Street, queued
 from tests.stores.postgres_server import shared
 
 from crewcap.app import App
+from crewcap.core.admission import Queued
 from crewcap.core.budget import ALL, KeyId, Scope
 from crewcap.core.keys import VirtualKey
 from crewcap.core.runs import Run, RunState
@@ -115,6 +116,23 @@ def test_a_run_that_waits_for_its_hours_says_when_they_begin(alone: Street) -> N
     run = queued(house, 1, hours="20:00-07:00")
     assert look(house, queue) == 0
     assert now(house, run).opens_at == NOW + timedelta(hours=8)
+
+
+def test_what_a_run_waits_for_is_news_when_it_changes_and_not_when_its_figures_do(alone: Street) -> None:
+    house, work = alone.house("home"), dispatcher(alone.house("home"), Queue())
+    run = queued(house, 1)
+    for reason, place in (
+        ("all is $1.00 short: $3.00 of $5.00 left, this one about $4.00", 2),
+        ("all is $1.37 short: $2.63 of $5.00 left, this one about $4.00", 2),
+        ("all is $1.50 short: $2.50 of $5.00 left, this one about $4.00", 1),
+        ("repo shop has 2 of 2 slots", 1),
+    ):
+        work._tell(now(house, run), Queued(reason=reason, scope="all"), place)
+        seen = now(house, run)
+        assert (seen.queued_for.startswith("all is $1.37"), seen.position) == (False, place)
+    told = [event.text for event in house.runs.story(run.id) if event.kind == "note"]
+    assert [text.split()[1] for text in told] == ["all", "repo"]
+    assert seen.queued_for == "repo shop has 2 of 2 slots"
 
 
 # mending
