@@ -21,6 +21,7 @@ from crewcap.core.admission import (
     Wish,
     decide,
     expected_cost,
+    kind_of,
     scope_in_words,
 )
 from crewcap.core.budget import ALL, Balance, Scope, Window
@@ -274,3 +275,21 @@ def test_a_whole_pass_never_goes_above_the_slots(wishes: list[Wish], situation: 
             situation = situation.having(wish)
     for scope, limit in situation.slots.slots_of(SCOPES).items():
         assert situation.taken.get(scope, 0) <= max(limit, before.get(scope, 0))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        (
+            "all is $1.00 short today: $3.00 of $25.00 left, 1 run at work may need $2.00 of it, this one about $2.00",
+            "all is $0.07 short today: $1.02 of $25.00 left, this one about $1.09",
+            True,
+        ),
+        ("repo acme/shop has 2 of 2 slots", "repo acme/shop has 3 of 2 slots", True),
+        ("repo acme/shop has 2 of 2 slots", "repo acme/shop2 has 2 of 2 slots", False),
+        ("all is $1.00 short today: $3.00 left", "all is $1.00 short this month: $3.00 left", False),
+        ("the disk has 1.9 GiB free, and no run starts below 2.0 GiB", "it may start at 20:00-07:00", False),
+    ],
+)
+def test_a_reason_is_of_the_same_kind_whatever_its_figures(one: str, other: str, *, is_same: bool) -> None:
+    assert (kind_of(one) == kind_of(other)) == is_same

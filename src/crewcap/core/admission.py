@@ -15,6 +15,7 @@ the disk, the provider), then what opens at an instant, the latest first, then w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
@@ -29,6 +30,8 @@ from crewcap.core.money import ZERO, Money
 PROVIDER, DISK, HOURS = "provider", "disk", "hours"
 """What a run may wait for that is no scope."""
 _GIGABYTE = 1 << 30
+_OTHERS = re.compile(r"\S+ runs? at work may need \S+ of it, ")
+_FIGURE = re.compile(r"(?<![\w/:-])-?\$?\d[\d,.]*(?![\w/:-])")  # none that is part of a name
 _IN: Mapping[Window, str] = {"total": "", "day": " today", "week": " this week", "month": " this month"}
 
 
@@ -145,6 +148,11 @@ def expected_cost(past: Iterable[Job], workflow: str) -> Money | None:
     """The median of what a workflow's runs have cost; None where none has ended."""
     costs = [job.cost for job in past if job.workflow == workflow and job.is_run and job.is_over]
     return quantile(costs, 50) if costs else None
+
+
+def kind_of(reason: str) -> str:
+    """A reason without its figures: what stays the same while others at work spend."""
+    return _FIGURE.sub("#", _OTHERS.sub("", reason))
 
 
 def scope_in_words(scope: str) -> str:
