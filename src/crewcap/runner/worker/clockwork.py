@@ -62,7 +62,9 @@ class Clockwork:
             raise CrewcapError(f"there is no schedule {name} here", help="give all workers the same settings")
         tick = await asyncio.to_thread(self._made, schedule, at)
         await asyncio.to_thread(self.house.runs.note_tick, tick)
-        log.info("schedule %s, %s: %s", name, at_text, tick.run or tick.note)
+        log.log(
+            logging.INFO if tick.run else logging.WARNING, "schedule %s, %s: %s", name, at_text, tick.run or tick.note
+        )
 
     async def _look_at(self, schedule: ScheduleFile) -> None:
         now, runs = self.house.clock(), self.house.runs
@@ -72,6 +74,10 @@ class Clockwork:
             return
         ticks = self._cron(schedule).between(max(newest.at, now - _FARTHEST), now)
         found = due(newest.at, now, ticks, schedule=schedule.name, catch_up=schedule.catch_up, jitter=_jitter(schedule))
+        if missed := found.missed:
+            log.warning(
+                "schedule %s: %d missed, the last at %s: nothing was serving", schedule.name, len(missed), missed[-1]
+            )
         for at in found.missed:
             runs.note_tick(Tick(schedule=schedule.name, at=at, note="missed: nothing was serving"))
         for at in found.run:
@@ -95,7 +101,6 @@ class Clockwork:
         except (AlreadyTriggered, AlreadyOpen) as already:
             return Tick(schedule=schedule.name, at=at, run=already.run.id)
         except CrewcapError as error:
-            log.warning("schedule %s: %s", schedule.name, error.message)
             return Tick(schedule=schedule.name, at=at, note=f"failed: {error.message}")
 
     def _written(self, schedule: ScheduleFile, at: datetime, trigger: str) -> Run:
