@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from crewcap.core.budget import ALL, Balance
+from crewcap.core.budget import ALL, Balance, Scope
 from crewcap.core.money import ZERO, Money
 from crewcap.core.notices import Wish, of_budgets, of_forecast, parse_wish
 
@@ -67,3 +67,8 @@ def test_a_forecast_is_told_once_it_is_likelier_than_not() -> None:
 
     assert told((80, Fraction(49, 100)), (100, Fraction(0))) == []
     assert told((80, Fraction(9, 10)), (100, Fraction(1, 2))) == [80, 100]
+
+
+def test_caps_of_single_runs_and_keys_are_no_budgets_that_anybody_is_told_of() -> None:
+    full = [replace(MONTH, scope=Scope(scope), spent=Money.usd(10)) for scope in ("run:01m8", "key:k1", "repo:shop")]
+    assert [each.text.split()[0] for each in of_budgets(full, (80,), now=NOW)] == ["repo:shop"]

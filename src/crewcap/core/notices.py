@@ -24,6 +24,7 @@ USUAL_PERCENTS = (50, 80, 100)
 LIKELY = Fraction(1, 2)  # of the draws; from there on a forecast is told
 _OF_MONEY = re.compile(r"(?P<kind>budget|forecast)(?:\s+(?P<percent>\d{1,3})\s?%)?\Z", re.ASCII)
 _MOST_PERCENT = 100
+_OWN = ("run:", "key:")  # caps of single runs and keys: a run tells itself when it waits at its cap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,8 @@ def of_run(run: Run, cost: Money, *, now: datetime) -> Notice | None:
 def of_budgets(balances: Iterable[Balance], percents: Sequence[int], *, now: datetime) -> Iterator[Notice]:
     """Budgets that are used to one of these percents; what is only held may come back, and does not count."""
     for balance in balances:
+        if balance.scope.startswith(_OWN):
+            continue
         used = balance.spent + balance.uncertain
         for percent in percents:
             if balance.limit and 100 * used.nano >= percent * balance.limit.nano:
