@@ -76,8 +76,11 @@ def _told_to_end() -> tuple[asyncio.Event, asyncio.Event]:
     def on_signal() -> None:
         (hurry if told.is_set() else told).set()
 
+    def on_alone(_: object) -> None:
+        told.set()
+        hurry.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    alone = asyncio.ensure_future(fellow.supervisor_gone())
-    alone.add_done_callback(lambda _: (told.set(), hurry.set()))
+    asyncio.ensure_future(fellow.supervisor_gone()).add_done_callback(on_alone)
     return told, hurry
