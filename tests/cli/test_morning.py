@@ -46,10 +46,10 @@ def test_what_was_stopped_and_what_was_cut_short_is_not_left_out() -> None:
     ("now", "span", "zone", "heading"),
     [
         (SEVEN, NIGHT, "UTC", "LAST NIGHT"),
-        (SEVEN, timedelta(hours=2), "UTC", "SINCE 2026-11-23 05:00"),  # this morning
-        (SEVEN + NIGHT, NIGHT, "UTC", "SINCE 2026-11-23 07:00"),  # a day
-        (SEVEN, timedelta(days=7), "UTC", "SINCE 2026-11-16 07:00"),
-        (SEVEN, NIGHT, "Asia/Tokyo", "SINCE 2026-11-23 04:00"),  # where it is four in the afternoon
+        (SEVEN, timedelta(hours=2), "UTC", "SINCE 2026-11-23 05:00 UTC"),  # this morning
+        (SEVEN + NIGHT, NIGHT, "UTC", "SINCE 2026-11-23 07:00 UTC"),  # a day
+        (SEVEN, timedelta(days=7), "UTC", "SINCE 2026-11-16 07:00 UTC"),
+        (SEVEN, NIGHT, "Asia/Tokyo", "SINCE 2026-11-23 04:00 JST"),  # where it is four in the afternoon
     ],
 )
 def test_a_night_is_what_lies_before_a_morning(now: datetime, span: timedelta, zone: str, heading: str) -> None:

@@ -60,3 +60,9 @@ def test_on_a_terminal_no_line_is_wider_than_it(home: RunHome) -> None:
 def test_a_run_whose_driver_is_gone_is_called_cut_short(home: RunHome) -> None:
     home.add("dead", RunState.RUNNING, **cut_short())
     assert "cut short" in home.out("runs")
+
+
+def test_where_no_run_is_open_that_is_said(home: RunHome) -> None:
+    assert home.call("runs", "--open") == (0, "", "no runs yet; crewcap run -p '...' starts one\n")
+    home.add("a")
+    assert home.call("runs", "--open") == (0, "", "nothing is open\n")

@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
@@ -16,11 +17,11 @@ from crewcap.core.money import Money
 from crewcap.core.questions import Question
 from crewcap.core.runs import Check, RunState, Verdict
 from crewcap.runner.ownership import myself
-from crewcap.stores import Limit
+from crewcap.stores import Limit, Tick
 
 EVERYTHING = {
     *("since", "waiting", "live", "ended", "ended_cost_usd", "worst_case_usd", "uncertain_holds", "frozen", "budgets"),
-    *("morning", "queued", "serve", "workers", "next"),
+    *("morning", "queued", "serve", "workers", "next", "skipped"),
 }
 
 
@@ -104,7 +105,7 @@ def test_a_run_that_asks_is_shown_with_its_choices_and_the_cheapest_command(home
     home.add("fix", RunState.WAITING, reason="paused at the cap", verdict=Verdict.BUDGET_EXHAUSTED, question=asked)
     lines = home.out("status").splitlines()
     assert lines[2] == f"  fix.1                  paused at the cap: {asked.text}"
-    assert lines[3].endswith("crewcap resume fix.1 --add 2   (or +2.00, +5.00, stop; until 2030-01-02 03:04)")
+    assert lines[3].endswith("crewcap resume fix.1 --add 2   (or +2.00, +5.00, stop; until 2030-01-02 03:04 UTC)")
     (one,) = home.json("status")["waiting"]
     assert (one["needs_you"], one["question"]["least_usd"], one["question"]["choices"][-1]) == (
         True,
@@ -145,7 +146,40 @@ def test_schedules_say_when_they_come_next_and_that_nobody_serves_them(home: Run
     at = datetime.fromisoformat(tick["at"])
     assert (tick["schedule"], at.hour, at.minute) == ("nightly", 2, 0)
     assert at > utc_now()
-    assert f"  next {at:%Y-%m-%d %H:%M}  nightly" in lines
+    assert f"  next {at:%Y-%m-%d %H:%M} UTC  nightly" in lines
+
+
+def test_the_newest_tick_that_started_nothing_is_said_with_why_in_the_zone_of_the_settings(home: RunHome) -> None:
+    home.config.write_text(f'[budgets]\ntimezone = "Asia/Tokyo"\n{NIGHTLY}')
+    run = home.add("x")
+    night = utc_now().replace(second=0, microsecond=0) - timedelta(hours=3)
+    home.runs.note_tick(Tick(schedule="nightly", at=night - timedelta(days=1), note="first seen"))
+    assert home.json("status")["skipped"] == []
+    home.runs.note_tick(Tick(schedule="nightly", at=night, note="left out: nightly-audit.4 is waiting still"))
+    home.runs.note_tick(Tick(schedule="nightly", at=night + timedelta(hours=1), run=run.id))
+    there = night.astimezone(ZoneInfo("Asia/Tokyo"))
+    why = "nightly-audit.4 is waiting still"
+    assert f"  left out {there:%Y-%m-%d %H:%M} JST  nightly: {why}" in home.out("status").splitlines()
+    (said,) = home.json("status")["skipped"]
+    assert said == {"at": night.isoformat(), "schedule": "nightly", "why": f"left out: {why}"}
+    assert home.json("status", "--since", "1h")["skipped"] == []
+
+
+def test_every_time_is_told_in_the_zone_of_the_settings_which_is_named(home: RunHome) -> None:
+    home.config.write_text('[budgets]\ntimezone = "Asia/Tokyo"\n')
+    opens = datetime(2030, 1, 2, 16, 0, tzinfo=UTC)
+    why = "all has $0.00 left of $5.00 this day; it opens at 2030-01-02 16:00 UTC"
+    home.add("waits", RunState.WAITING, verdict=Verdict.BUDGET_EXHAUSTED, reason=why)
+    queued = home.add("queued", RunState.QUEUED, queued_for="repo shop has 2 of 2 slots", opens_at=opens)
+    for words in (("status",), ("runs",), ("show", "queued"), ("show", "waits")):
+        said = home.out(*words)
+        assert "it opens at 2030-01-03 01:00 JST" in said, words
+        assert "UTC" not in said, words
+    home.runs.log(queued.id, "note", "queued: all is short; it opens at 2030-01-02 16:00 UTC")
+    (event,) = home.runs.story(queued.id)
+    (line,) = home.out("logs", "queued").splitlines()
+    assert line.startswith(f"{event.at.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}  note")
+    assert line.endswith("it opens at 2030-01-03 01:00 JST")
 
 
 def test_a_serve_that_is_alive_is_named_and_what_goes_on_by_itself_needs_nobody(home: RunHome) -> None:
@@ -162,7 +196,7 @@ def test_a_serve_that_is_alive_is_named_and_what_goes_on_by_itself_needs_nobody(
         said = home.json("status")
     assert "WAITING 1   for what comes back by itself" in lines
     assert not [line for line in lines if line.startswith("NEEDS YOU")]
-    assert f"SERVING process {pid} since 2026-11-22T22:14:00+00:00" in lines
+    assert f"SERVING process {pid} since 2026-11-22 22:14 UTC" in lines
     assert said["serve"] == {"pid": pid, "since": note["since"], "url": note["url"]}
     assert said["waiting"][0]["needs_you"] is False
 

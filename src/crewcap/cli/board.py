@@ -40,6 +40,7 @@ class Row:
     last: str = ""  # what it did last, or why it stands still
     is_cut_short: bool = False  # the process that drove it is gone
     rests: bool = False  # it waits, and goes on by itself
+    zone: tzinfo = UTC  # in which its times are told
 
     @property
     def is_open(self) -> bool:
@@ -300,7 +301,7 @@ def _figures(row: Row, width: int) -> str:
 
 
 def _came_of(row: Row) -> str:
-    why = standing(row.run) if row.run.state == RunState.QUEUED or is_at_a_limit(row.run) else ""
+    why = standing(row.run, row.zone) if row.run.state == RunState.QUEUED or is_at_a_limit(row.run) else ""
     return f"{pad(_state(row), 17)} {one_line(row.run.issue.title)}" + (f"  ({why})" if why else "")
 
 

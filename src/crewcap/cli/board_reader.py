@@ -18,6 +18,7 @@ from crewcap.cli.exposed import KnownScopes, goes_on_alone, worst_of
 from crewcap.cli.pace import Pace
 from crewcap.cli.past import zone_of
 from crewcap.cli.run_view import is_cut_short, standing, totals_of
+from crewcap.cli.when import in_zone
 from crewcap.core.budget import ALL, Balance
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
@@ -94,7 +95,7 @@ class BoardReader:
         ended = [run for run in runs if run.state not in OPEN_STATES and _ended_at(run) >= now - _SHOWN]
         self._known = {id_: known for id_, known in self._known.items() if id_ not in {run.id for run in ended}}
         newest = sorted(ended, key=_ended_at, reverse=True)[: self.limit]
-        return [Row(run=run, totals=totals_of(self.call, run)) for run in newest]
+        return [Row(run=run, totals=totals_of(self.call, run), zone=zone_of(self.call)) for run in newest]
 
     def _row(self, run: Run) -> Row:
         known = self._known.setdefault(run.id, _Known(pace=Pace.since(self._started_s(run))))
@@ -102,7 +103,7 @@ class BoardReader:
             known.seen = event.seq
             if event.kind in _TOLD:
                 known.last = one_line(event.text)
-        return Row(run=run, totals=totals_of(self.call, run), last=known.last)
+        return Row(run=run, totals=totals_of(self.call, run), last=known.last, zone=zone_of(self.call))
 
     def _as_it_stands(self, row: Row) -> Row:
         """What changes without anybody writing: processes end, and minutes pass."""
@@ -110,13 +111,14 @@ class BoardReader:
         if run.state == RunState.WAITING:
             rests = goes_on_alone(run) and run.hosted and is_served(self.call)
             next_ = "it goes on by itself" if rests else resume_command(run)
-            return replace(row, rests=rests, last="; ".join(filter(None, (one_line(run.reason) or row.last, next_))))
+            why = in_zone(one_line(run.reason), row.zone) or row.last
+            return replace(row, rests=rests, last="; ".join(filter(None, (why, next_))))
         if is_cut_short(run):
             if not is_stranded(self.call, run):
                 return replace(row, last="its worker was ended; serve starts another one")
             return replace(row, is_cut_short=True, last=f"cut short while {run.state}; crewcap show {run.name}")
         if run.state == RunState.QUEUED:
-            return replace(row, last=standing(run) or one_line(run.reason) or row.last)
+            return replace(row, last=standing(run, row.zone) or one_line(run.reason) or row.last)
         if run.state != RunState.RUNNING:
             return row
         return replace(row, per_minute=self._known[run.id].pace.note(self.monotonic(), row.cost))

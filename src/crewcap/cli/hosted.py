@@ -16,6 +16,7 @@ from secrets import token_hex
 from crewcap.cli.alive import is_served
 from crewcap.cli.context import Call
 from crewcap.cli.opening import Opening, walls
+from crewcap.cli.past import zone_of
 from crewcap.cli.pause import pause
 from crewcap.cli.retold import Retold, told_before
 from crewcap.cli.run import exit_status
@@ -147,7 +148,7 @@ class _Follower:
         self._gone_s = 0.0
         if is_dead:
             return "worker", "its worker was ended; serve starts another one"
-        words = standing(run)
+        words = standing(run, zone_of(self.call))
         return ("queued", words) if words else None
 
     # what is said to the run

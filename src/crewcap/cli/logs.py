@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import tzinfo
 
 import click
 
 from crewcap.cli.alive import is_stranded
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.past import zone_of
 from crewcap.cli.pause import pause
 from crewcap.cli.run_view import find_one, is_cut_short, standing
 from crewcap.cli.screen import NARROW, Screen, wrap
+from crewcap.cli.when import in_zone
 from crewcap.core.harmless import one_line
 from crewcap.core.questions import resume_command
 from crewcap.core.runs import OPEN_STATES, Run, RunState
@@ -33,8 +36,8 @@ _INDENT = 18  # columns before what a line says
 def logs(call: Call, *, run: str, is_followed: bool, lines: int | None) -> None:
     """Show a run's story; RUN is a name, a unique prefix, or nothing for the latest.
 
-    With -f it goes on through pauses, until the run has ended, and exits with the status that `crewcap run` has for
-    such an end.
+    Times are of the zone that budgets.timezone names. With -f it goes on through pauses, until the run has ended, and
+    exits with the status that `crewcap run` has for such an end.
     """
     found = find_one(call, run)
     story = call.app.runs.story(found.id)
@@ -78,8 +81,8 @@ def _say_why_it_stands(call: Call, run: Run, told: str) -> str:
         why = f"{run.name} was cut short while {run.state}; crewcap show {run.name}"
         why = why if is_stranded(call, run) else f"{run.name}: {again}"
     elif run.state == RunState.WAITING:
-        why = f"{run.name} waits: {one_line(run.reason)}; {resume_command(run)}, or crewcap stop {run.name}"
-    elif run.state == RunState.QUEUED and (waits_for := standing(run)):
+        why = f"{run.name} waits: {standing(run, zone_of(call))}; {resume_command(run)}, or crewcap stop {run.name}"
+    elif run.state == RunState.QUEUED and (waits_for := standing(run, zone_of(call))):
         why = f"{run.name} is queued: {waits_for}"
     else:
         return ""
@@ -99,27 +102,27 @@ def _status(run: Run) -> int:
 
 def _print(call: Call, story: Iterable[LoggedEvent]) -> int:
     """Print these; the newest one's number, 0 = there was none."""
-    screen, newest = Screen.of(sys.stdout, call.environ), 0
+    screen, zone, newest = Screen.of(sys.stdout, call.environ), zone_of(call), 0
     for event in story:
         newest = event.seq
         if call.as_json:
             call.emit(_object(event))
             continue
-        for line in _lines(event, screen):
+        for line in _lines(event, screen, zone):
             call.out(screen.shown(line))
     return newest
 
 
-def _lines(event: LoggedEvent, screen: Screen) -> Iterator[str]:
+def _lines(event: LoggedEvent, screen: Screen, zone: tzinfo) -> Iterator[str]:
     """`02:14:07  agent   edit src/login.py`; on a terminal what is too long goes on below its beginning."""
-    words = one_line(event.text, limit=_LONGEST)
+    words, at = in_zone(one_line(event.text, limit=_LONGEST), zone), event.at.astimezone(zone)
     if not screen.is_terminal:
-        yield f"{event.at:%H:%M:%S}  {event.kind:<7} {words}"
+        yield f"{at:%H:%M:%S}  {event.kind:<7} {words}"
     elif screen.columns < NARROW:
-        yield from wrap(f"{event.at:%H:%M} {event.kind} {words}", screen.columns, indent="  ")
+        yield from wrap(f"{at:%H:%M} {event.kind} {words}", screen.columns, indent="  ")
     else:
         first, *rest = wrap(words, screen.columns - _INDENT) or [""]
-        yield f"{event.at:%H:%M:%S}  {event.kind:<7} {first}"
+        yield f"{at:%H:%M:%S}  {event.kind:<7} {first}"
         yield from (" " * _INDENT + line for line in rest)
 
 

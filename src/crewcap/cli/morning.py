@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
+from crewcap.cli.when import shown
 from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import Run, RunState
 
@@ -58,4 +59,4 @@ def _heading(since: datetime, now: datetime, zone: tzinfo) -> str:
     began, here = since.astimezone(zone), now.astimezone(zone)
     if here.hour < _NOON and began.date() < here.date() and now - since <= _A_NIGHT:
         return "LAST NIGHT"
-    return f"SINCE {began:%Y-%m-%d %H:%M}"
+    return f"SINCE {shown(since, zone)}"

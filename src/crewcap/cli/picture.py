@@ -18,9 +18,11 @@ from crewcap.core.money import ZERO, Money, total
 from crewcap.core.runs import OPEN_STATES, Run, RunId, RunState
 from crewcap.core.schedules import NO_JITTER, starts_at
 from crewcap.runner.worker.presence import Presence, serving
-from crewcap.stores import Totals
+from crewcap.stores import Tick, Totals
 
 _MOST = 10_000
+_FIRST_SEEN = "first seen"  # no due time: when a schedule began
+_TICKS = 100  # of the newest of a schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class Picture:
     balances: Sequence[Balance] = ()
     stops: Sequence[Stop] = ()  # providers that are not asked now
     ticks: Sequence[tuple[datetime, str]] = ()  # when each schedule comes next, soonest first
+    skipped: Sequence[Tick] = ()  # of each schedule the newest tick that started nothing
     presence: Presence | None = None  # the `crewcap serve` of this home
     workers: int = 0  # elsewhere, on the same books
 
@@ -91,6 +94,7 @@ def look(call: Call, since: datetime) -> Picture:
         stops=troubles(call),
         balances=[one for one in balances if not one.scope.startswith(("run:", "key:", "issue:"))],
         ticks=ticks_of(call, now),
+        skipped=_skipped(call, since),
         presence=presence,
         workers=workers,
     )
@@ -109,6 +113,17 @@ def ticks_of(call: Call, now: datetime) -> Sequence[tuple[datetime, str]]:
         jitter = timedelta(seconds=each.jitter_s) if each.jitter_s else NO_JITTER
         found.append((starts_at(each.name, at, jitter), each.name))
     return sorted(found)
+
+
+def _skipped(call: Call, since: datetime) -> Sequence[Tick]:
+    """Of each schedule the newest tick that started nothing: since then, or with none after it."""
+    found = []
+    for schedule in call.app.settings.schedules:
+        ticks = call.app.runs.ticks(schedule.name, limit=_TICKS)
+        idle = (each for each in ticks if not each.run and each.note != _FIRST_SEEN)
+        if (newest := next(idle, None)) is not None and (newest.at >= since or newest is ticks[0]):
+            found.append(newest)
+    return found
 
 
 def _rests(run: Run) -> bool:

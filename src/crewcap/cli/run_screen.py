@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from crewcap.cli.books import makeup_of
@@ -15,9 +15,11 @@ from crewcap.cli.gauges import GaugeReader
 from crewcap.cli.live import LiveView
 from crewcap.cli.needs import needs_of
 from crewcap.cli.opening import Opening, lefts_of, walls
+from crewcap.cli.past import zone_of
 from crewcap.cli.report_rows import makeup_line
 from crewcap.cli.run_view import as_json, cost_of, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
+from crewcap.cli.when import in_zone
 from crewcap.core import savings
 from crewcap.core.budget import Scope
 from crewcap.core.money import Money
@@ -95,7 +97,7 @@ class RunScreen:
             self._view.write = _writer(self.call)
             self._view.close(
                 Closing(
-                    run=run,
+                    run=replace(run, reason=in_zone(run.reason, zone_of(self.call))),
                     totals=totals,
                     wall_s=wall_seconds(run, self.call.clock()),
                     lefts=lefts_of(one for one in self.call.app.ledger.all_balances() if one.scope in self._scopes),

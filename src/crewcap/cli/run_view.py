@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 
 from crewcap.cli.context import Call
+from crewcap.cli.when import in_zone, shown
 from crewcap.core.budget import Scope
 from crewcap.core.harmless import one_line
 from crewcap.core.money import Money
@@ -70,15 +71,15 @@ def wall_seconds(run: Run, now: datetime) -> float:
     return round(((run.ended_at or now) - run.started_at).total_seconds(), 3)
 
 
-def standing(run: Run) -> str:
+def standing(run: Run, zone: tzinfo) -> str:
     """Why a run stands and waits, and until when, in words; empty where nobody knows, or it does not."""
     if run.state == RunState.WAITING:
-        return one_line(run.reason)
+        return in_zone(one_line(run.reason), zone)
     if run.state != RunState.QUEUED:
         return ""
-    opens = f"it opens at {run.opens_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if run.opens_at else ""
+    opens = f"it opens at {shown(run.opens_at, zone)}" if run.opens_at else ""
     place = f"place {run.position} in the queue" if run.position else ""
-    return "; ".join(filter(None, (one_line(run.queued_for), place, opens)))
+    return "; ".join(filter(None, (in_zone(one_line(run.queued_for), zone), place, opens)))
 
 
 def asked_json(run: Run) -> Mapping[str, object] | None:

@@ -36,11 +36,14 @@ def _list(call: Call, *, limit: int, open_only: bool) -> None:
         call.emit([as_json(call, run, totals_of(call, run)) for run in found])
         return
     if not found:
-        call.note("no runs yet; crewcap run -p '...' starts one")
+        is_first = call.app.is_new or not (open_only and call.app.runs.list(limit=1))
+        call.note("no runs yet; crewcap run -p '...' starts one" if is_first else "nothing is open")
         return
-    from crewcap.cli.board import Row, list_lines  # noqa: PLC0415  (not for --help)
+    from crewcap.cli.board import Row, list_lines  # noqa: PLC0415  (this and the next: not for --help)
+    from crewcap.cli.past import zone_of  # noqa: PLC0415
 
     screen = Screen.of(sys.stdout, call.environ)
-    rows = [Row(run=run, totals=totals_of(call, run), is_cut_short=is_cut_short(run)) for run in found]
+    zone = zone_of(call)
+    rows = [Row(run=run, totals=totals_of(call, run), is_cut_short=is_cut_short(run), zone=zone) for run in found]
     for line in list_lines(rows, screen.columns, is_cut=screen.is_terminal):
         call.out(screen.shown(line))

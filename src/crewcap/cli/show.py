@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.run_view import as_json, cost_of, find_one, is_cut_short, standing, totals_of, wall_seconds
+from crewcap.cli.when import in_zone
 from crewcap.core.budget import Scope
 from crewcap.core.runs import OPEN_STATES, Run, RunState
 from crewcap.errors import CrewcapError
@@ -57,6 +59,7 @@ def _lines(call: Call, run: Run) -> list[str]:
     from crewcap.cli.closing import Closing, closing_lines  # noqa: PLC0415  (the screen's parts)
     from crewcap.cli.needs import needs_of  # noqa: PLC0415
     from crewcap.cli.opening import opening_lines  # noqa: PLC0415
+    from crewcap.cli.past import zone_of  # noqa: PLC0415
     from crewcap.cli.run_screen import caching  # noqa: PLC0415
     from crewcap.cli.screen import Screen  # noqa: PLC0415
 
@@ -66,12 +69,13 @@ def _lines(call: Call, run: Run) -> list[str]:
         again = f"crewcap resume {run.name}   or   crewcap stop {run.name}"
         return [*head, f"  {run.state}   cut short: the process that drove it is gone", f"  next      {again}"]
     if run.state in OPEN_STATES - {RunState.WAITING}:
-        why = standing(run) or run.reason
+        why = standing(run, zone_of(call)) or run.reason
         return [*head, f"  {run.state}   {why}".rstrip(), f"  next      crewcap logs -f {run.name}"]
     totals = totals_of(call, run)
     wall_s = wall_seconds(run, call.clock())
     needs = needs_of(call, run, spent=cost_of(totals))
-    closing = Closing(run=run, totals=totals, wall_s=wall_s, needs=needs, **caching(call, run))
+    told = replace(run, reason=in_zone(run.reason, zone_of(call)))
+    closing = Closing(run=told, totals=totals, wall_s=wall_s, needs=needs, **caching(call, run))
     return [*head, "", *closing_lines(closing, columns)]
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.when import in_zone, shown, shown_text
+from crewcap.core.harmless import one_line
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from crewcap.cli.picture import Picture
     from crewcap.core.runs import Run
 
@@ -70,7 +74,7 @@ def _lines(seen: Picture) -> Iterator[str]:
         yield from (line for run in seen.waiting for line in _needs(run, seen))
     if seen.resting:
         yield f"WAITING {len(seen.resting)}   for what comes back by itself"
-        yield from (f"  {run.name:<{_NAME}} {_why(run)}" for run in seen.resting)
+        yield from (f"  {run.name:<{_NAME}} {_why(run, seen.zone)}" for run in seen.resting)
     yield from _under_way(seen)
     yield from _service(seen)
     for one in seen.balances:
@@ -84,8 +88,8 @@ def _needs(run: Run, seen: Picture) -> Iterator[str]:
     from crewcap.core.questions import resume_command  # noqa: PLC0415  (not for --help)
 
     asked = run.question if _is_asking(run) else None
-    yield f"  {run.name:<{_NAME}} {_why(run)}" + (f": {asked.text}" if asked else "")
-    until = f"; until {asked.expires_at.astimezone(seen.zone):%Y-%m-%d %H:%M}" if asked and asked.expires_at else ""
+    yield f"  {run.name:<{_NAME}} {_why(run, seen.zone)}" + (f": {asked.text}" if asked else "")
+    until = f"; until {shown(asked.expires_at, seen.zone)}" if asked and asked.expires_at else ""
     choices = f"   (or {', '.join(asked.choices)}{until})" if asked else ""
     yield f"  {'':<{_NAME}} {resume_command(run)}{choices}"
 
@@ -101,16 +105,15 @@ def _under_way(seen: Picture) -> Iterator[str]:
 
     if seen.queued:
         yield f"QUEUED {len(seen.queued)}"
-        yield from (f"  {run.name:<{_NAME}} {standing(run) or 'about to start'}" for run in seen.queued)
+        yield from (f"  {run.name:<{_NAME}} {standing(run, seen.zone) or 'about to start'}" for run in seen.queued)
     worst = f"   worst case if all goes wrong: {seen.worst_case}" if seen.live or seen.worst_case else ""
     yield f"LIVE {len(seen.live)}{worst}"
     yield from (_live(run, seen) for run in seen.live)
 
 
 def _live(run: Run, seen: Picture) -> str:
-    from crewcap.cli.run_view import cost_of  # noqa: PLC0415  (this and the next two: not for --help)
+    from crewcap.cli.run_view import cost_of  # noqa: PLC0415  (this and the next: not for --help)
     from crewcap.cli.screen import fit  # noqa: PLC0415
-    from crewcap.core.harmless import one_line  # noqa: PLC0415
 
     totals = seen.totals[run.id]
     money = f"{cost_of(totals)} of {run.cap}, turn {totals.requests}"
@@ -122,7 +125,7 @@ def _service(seen: Picture) -> Iterator[str]:
     from crewcap.cli.screen import many  # noqa: PLC0415  (not for --help)
 
     if seen.presence is not None and seen.presence.pid:
-        yield f"SERVING process {seen.presence.pid} since {seen.presence.since}"
+        yield f"SERVING process {seen.presence.pid} since {shown_text(seen.presence.since, seen.zone)}"
     elif seen.is_served:
         yield f"SERVING {many(seen.workers, 'worker')} elsewhere" if seen.workers else "SERVING it starts, or ends"
     elif seen.ticks or seen.idle:
@@ -130,15 +133,23 @@ def _service(seen: Picture) -> Iterator[str]:
         wanting += [f"{many(seen.idle, 'run')} queued"] if seen.idle else []
         yield f"NOT SERVING   {', '.join(wanting)}, and nobody carries them out; crewcap serve"
     for at, name in seen.ticks[:_SHOWN]:
-        yield f"  next {at.astimezone(seen.zone):%Y-%m-%d %H:%M}  {name}"
+        yield f"  next {shown(at, seen.zone)}  {name}"
+    for tick in seen.skipped[:_SHOWN]:
+        what, _, why = tick.note.partition(": ")
+        yield f"  {what} {shown(tick.at, seen.zone)}  {tick.schedule}" + (
+            f": {one_line(why, limit=120)}" if why else ""
+        )
 
 
-def _why(run: Run) -> str:
+def _why(run: Run, zone: tzinfo) -> str:
     """Why a run stands still."""
-    from crewcap.core.harmless import one_line  # noqa: PLC0415  (this and the next: not for --help)
     from crewcap.core.runs import RunState  # noqa: PLC0415
 
-    return one_line(run.reason, limit=120) if run.state == RunState.WAITING else f"cut short while {run.state}"
+    return (
+        in_zone(one_line(run.reason, limit=120), zone)
+        if run.state == RunState.WAITING
+        else f"cut short while {run.state}"
+    )
 
 
 def _object(seen: Picture) -> dict[str, object]:
@@ -160,6 +171,7 @@ def _object(seen: Picture) -> dict[str, object]:
         "serve": {"pid": presence.pid, "since": presence.since, "url": presence.url} if presence else None,
         "workers": seen.workers,
         "next": [{"at": at.isoformat(), "schedule": name} for at, name in seen.ticks],
+        "skipped": [{"at": one.at.isoformat(), "schedule": one.schedule, "why": one.note} for one in seen.skipped],
         "budgets": [
             {"scope": one.scope, "window": one.window, "limit_usd": one.limit.exact(), "left_usd": one.left.exact()}
             for one in seen.balances
@@ -173,7 +185,7 @@ def _waiting(run: Run, *, needs_you: bool) -> dict[str, object]:
 
     return {
         "run": run.name,
-        "reason": _why(run),
+        "reason": _why(run, UTC),
         "needs_you": needs_you,
         "waits_for": run.waits_for or None,
         "question": asked_json(run),
