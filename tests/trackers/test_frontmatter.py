@@ -81,13 +81,18 @@ def test_a_head_that_never_ends_is_read_as_text_and_said() -> None:
         ("cap:", "is not an amount of money"),
         ("cap 2.00", r"a\.md:3: 'cap 2\.00' is not `key: value`"),
         ("title: again", r"a\.md:3: 'title' is said twice"),
-        ("x" * 5_000, r"is not `key: value`"),
+        ("x" * 5_000, r"goes on for 5,000 letters; a line of the head has at most 1,000"),
     ],
 )
 def test_what_could_have_been_a_cap_is_never_passed_over(line: str, message: str) -> None:
     """A mistyped cap that is silently ignored would spend the default."""
     with pytest.raises(UsageError, match=message):
         head("title: T", line)
+
+
+def test_a_title_that_is_too_long_is_refused_for_that() -> None:
+    with pytest.raises(UsageError, match=r"a\.md:2: 'title: A+\.*' goes on for 10,007 letters; .* at most 1,000$"):
+        head(f"title: {'A' * 10_000}")
 
 
 def test_money_may_carry_its_sign() -> None:

@@ -128,7 +128,13 @@ def _lines(lines: Sequence[str], *, where: str) -> dict[str, Value]:
 
 
 def _pair(line: str, *, where: str) -> tuple[str, Value]:
-    match = _KEY.match(line) if len(line) <= _LONGEST_LINE else None
+    if len(line) > _LONGEST_LINE:
+        raise UsageError(
+            f"{where}: {one_line(line, limit=40)!r} goes on for {len(line):,} letters; a line of the head has at most"
+            f" {_LONGEST_LINE:,}",
+            help="say it shorter, or below the head",
+        )
+    match = _KEY.match(line)
     if match is None:
         raise UsageError(
             f"{where}: {one_line(line, limit=40)!r} is not `key: value`",
