@@ -42,7 +42,7 @@ async def _work(call: Call, *, slots: int | None, times: Times, version: str) ->
     worker = await _seated(make, told)
     if worker is None:
         return 0
-    rereading = asyncio.create_task(keep_reading(call.app))
+    rereading = asyncio.create_task(keep_reading(call.app, at_once=at_once))
     await worker.start()
     if told.is_set():  # whoever comes next waits for our place
         hurry.set()
