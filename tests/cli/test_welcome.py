@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.cli.run_home import RunHome
 
 from crewcap.core.runs import RunState
@@ -23,5 +25,8 @@ def test_books_without_runs_are_no_runs(home: RunHome) -> None:
 def test_a_home_with_runs_shows_their_status(home: RunHome) -> None:
     home.add(state=RunState.WAITING, reason="paused at the cap")
     assert home.out() == home.out("status")
-    assert home.out().splitlines()[0] == "NEEDS YOU 1"
-    assert home.json()["waiting"] == [{"run": "fix-login.1", "reason": "paused at the cap"}]
+    morning, first, *_ = home.out().splitlines()
+    assert re.fullmatch(r"(LAST NIGHT|SINCE \d{4}-\d\d-\d\d \d\d:\d\d UTC) 0 done, 1 paused, \$0\.00", morning)
+    assert first == "NEEDS YOU 1"
+    (one,) = home.json()["waiting"]
+    assert (one["run"], one["reason"], one["needs_you"]) == ("fix-login.1", "paused at the cap", True)

@@ -26,6 +26,7 @@ from tests.e2e.desk import CREWCAP, Desk
 from crewcap.__main__ import call
 from crewcap.cli import COMMANDS, PLURALS, root
 from crewcap.cli.screen import columns_of
+from crewcap.core.money import Money
 
 RUN_FIELDS = {  # of `run` and `show`, promised to machines
     *("run", "run_id", "issue", "state", "verdict", "reason", "agent", "model", "cost_usd", "uncertain_usd"),
@@ -230,8 +231,6 @@ class TestARun:
     @pytest.mark.parametrize(
         ("words", "says"),
         [
-            ((), "1 ended (1 done)"),
-            (("status", "--since", "1h"), "1 ended (1 done)"),
             (("runs",), "%  done              Login fails"),
             (("show",), "branch    crewcap/fix-login-1   1 commit, 1 file, +1 -1"),
             (("logs",), "step    check after: 3 passed"),
@@ -251,6 +250,15 @@ class TestARun:
         assert done.status == 0
         said = machine.crewcap(*words)
         assert (said.status, says in said.out) == (0, True), said.out + said.err
+
+    @pytest.mark.parametrize("words", [(), ("status", "--since", "1h")], ids=" ".join)
+    def test_what_came_of_it_is_the_first_line(self, machine: Bench, done: Done, words: tuple[str, ...]) -> None:
+        assert done.status == 0
+        cost = re.escape(Money.usd(machine.metered().exact()).show())
+        when = r"(LAST NIGHT|SINCE \d{4}-\d\d-\d\d \d\d:\d\d UTC)"
+        said = machine.crewcap(*words)
+        assert said.status == 0, said.err
+        assert re.fullmatch(rf"{when} 1 done \(1 green\), {cost}", said.out.splitlines()[0]), said.out
 
     def test_its_cost_is_the_providers_bill_everywhere(self, machine: Bench, done: Done) -> None:
         billed = machine.metered().exact()
