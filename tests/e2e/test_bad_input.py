@@ -405,6 +405,7 @@ def test_a_full_disk_is_said_before_anything_starts(own_desk: Desk, small_disk: 
 
 
 def test_a_state_directory_that_cannot_be_written_is_named(own_desk: Desk, small_disk: Callable[..., Path]) -> None:
+    own_desk.write("config.toml", '[defaults]\ndisk_floor = "64M"\n')  # else there is too little room to begin with
     home = small_disk("size=99m", "ro") / "state"
     for words in (("run", "-p", "x", "--repo", str(own_desk.shop)), ("exec", "--", "true"), ("budget", "list")):
         own_desk.crewcap("--home", str(home), *words).refuses(4, f"{home}: read-only file system", "--home DIR")
