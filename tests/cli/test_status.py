@@ -77,7 +77,7 @@ def test_a_provider_that_is_frozen_is_the_first_thing_said(night: RunHome) -> No
 def test_people_read_the_most_urgent_first(night: RunHome) -> None:
     lines = night.out("status").splitlines()
     assert re.fullmatch(
-        r"(LAST NIGHT|SINCE \S+ \S+) 1 done \(1 green\), 1 paused, 1 failed, 1 cut short, \$1\.55", lines[0]
+        r"(LAST NIGHT|SINCE \S+ \S+ UTC) 1 done \(1 green\), 1 paused, 1 failed, 1 cut short, \$1\.55", lines[0]
     )
     assert lines[1:] == [
         "NEEDS YOU 2",
