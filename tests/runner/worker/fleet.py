@@ -208,7 +208,8 @@ url = "{self.user}"
         """A run for whoever serves, written down as `crewcap run` does."""
         issue = Issue(tracker="prompt", key=key, title=f"{task} {key}", body=f"{task} {key}")
         order, job = self._order
-        plan = replace(job.plan, issue=issue, repo=repo, **fields)
+        asked = {"wish": fields["cap"]} if "cap" in fields else {}  # what may wait is queued with what was asked for
+        plan = replace(job.plan, issue=issue, repo=repo, **asked, **fields)
         return entry.write_down(order, plan, job.found, hosted=True)
 
     @cached_property
@@ -244,6 +245,11 @@ url = "{self.user}"
 
     def starts(self, run: Run) -> list[dict[str, Any]]:
         return [line for line in self.lines("start") if line["session"] == run.session]
+
+    def overlaps(self, *runs: Run) -> list[str]:
+        """Sessions of these runs in which two agents worked at once."""
+        sessions = {run.session for run in runs}
+        return overlapping([line for line in self.lines() if line["session"] in sessions])
 
     def at_work(self) -> list[int]:
         """Agents that live: started, and their process is there."""

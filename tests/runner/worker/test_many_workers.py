@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.runner.worker.fleet import QUICK, Fleet, Machine, Relay, Slots, a_fleet, overlapping
+from tests.runner.worker.fleet import QUICK, Fleet, Machine, Relay, Slots, a_fleet
 from tests.stores.postgres_server import shared
 
 from crewcap.core.money import Money
@@ -67,7 +67,7 @@ def test_three_workers_start_each_run_once_and_never_take_a_place_too_many(fleet
     assert len({run.branch for run in ended}) == 15
     sessions = Counter(line["session"] for line in fleet.lines("start"))
     assert {run.name for run in ended if sessions[run.session] > 1} <= {run.name for run in ended if run.attempt > 1}
-    assert overlapping(fleet.lines()) == []
+    assert fleet.overlaps(*runs) == []
     assert fleet.app.ledger.verify().problems == ()
 
 
@@ -89,7 +89,7 @@ def test_the_runs_of_a_machine_that_is_lost_are_prepared_anew_on_another_one(fle
     told = fleet.story(run)
     assert "note: attempt 2: the one before ended without an end" in told
     assert "step: workspace: not on this machine; it is made anew" in told
-    assert overlapping(fleet.lines()) == []
+    assert fleet.overlaps(run) == []
 
 
 def test_a_worker_that_was_stopped_is_killed_with_its_agents_before_others_take_over(fleet: Fleet) -> None:
@@ -104,7 +104,7 @@ def test_a_worker_that_was_stopped_is_killed_with_its_agents_before_others_take_
     assert f"gave no sign of life for {QUICK.fence_s:g} s" in machine.serve_log
     assert fleet.starts(run)[1]["resumed"]
     assert fleet.run(run).worker.split(".")[1] == (machine.home.root / "home.id").read_text()[:8]
-    assert overlapping(fleet.lines()) == []
+    assert fleet.overlaps(run) == []
 
 
 def test_a_machine_that_stood_still_gets_no_answer_and_ends_what_it_did(fleet: Fleet) -> None:
@@ -154,7 +154,7 @@ def test_a_worker_that_is_cut_off_from_the_database_ends_before_others_take_over
         assert len(fleet.starts(run)) == 1
         fleet.until(lambda: len(fleet.starts(run)) == 2, "the run goes on elsewhere")
         assert f"no heartbeat for {QUICK.fence_s:g} s: others will take over" in far.serve_log
-        assert overlapping(fleet.lines()) == []
+        assert fleet.overlaps(run) == []
         assert fleet.run(run).attempt == 2
     finally:
         relay.mend()
