@@ -29,8 +29,8 @@ What nights have found:
 - A supervisor that was killed while its worker started left a worker that nobody had written down. It held the home's
   one seat for a worker, so the next `crewcap serve` ended with status 2, after which its unit does not start it again.
   Now such a worker gives its seat up at once, and the next one waits for it.
-- A gateway or worker that is killed while `crewcap serve` starts for the first time ends it with status 1; its unit
-  starts it again. A child that is killed later is started again by the supervisor itself.
+- A gateway or worker that was killed while `crewcap serve` started for the first time ended it with status 1. Now it is
+  started once more: a child that was killed has refused nothing.
 - A worker that is killed between the moment a branch's number is taken and the moment the run remembers it costs that
   number: the run goes on as `thing-1-2`, and the mirror keeps an empty `thing-1-1`. The user's repository has one.
 """
