@@ -121,6 +121,14 @@ def test_a_shared_limit_that_is_used_up_is_named_with_when_it_opens(user: RunHom
     assert user.runs.get(run.id) == run
 
 
+def test_what_reading_again_costs_is_said_by_who_pays_it_alone(user: RunHome) -> None:
+    """Not before the answer was taken, which is not as long as its gateway is not there."""
+    at_its_cap(user)
+    status, _, err = user.call("resume", "--add", "2")
+    assert status == 4
+    assert "is read again" not in err
+
+
 def test_who_answers_second_is_told_who_was_first(user: RunHome) -> None:
     run = at_its_cap(user)
     user.runs.answer(run.id, "q1", "stop", by="ben")

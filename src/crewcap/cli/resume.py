@@ -24,7 +24,7 @@ def resume(call: Call, *, run: str, add: Money | None, message: str) -> None:
     """Go on with a run: one that waits, was cut short, or has ended and is to do more.
 
     It goes on in the same session and the same workspace, on a new key. Its context is sent again, and after a pause
-    of more than five minutes paid for again: what that costs is said first. A message to a run that is at work is
+    of more than five minutes paid for again: what that costs is said. A message to a run that is at work is
     told to its agent there and then.
     """
     found = find_one(call, run)
@@ -70,13 +70,16 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     cost = going_on(call.app.ledger, run, job.plan.card, thinking=job.plan.route.thinking_tokens or 0)
     short = shortage(call.app.ledger, run, cost.least)
     resuming.refuse_poor_resume(run, add, spent=cost_of(totals_of(call, run)), cost=cost, short=short)
-    if cost.again:
-        call.note(f"{run.name}  its context of {cost.context:,} tokens is read again, for about {cost.again.show()}")
     hosted = is_served(call, run)
 
     def again() -> Run:
         runs, where = call.app.runs, place_here(call) if hosted and not run.hosted else ""
-        return resuming.resume(runs, run, add=add, by=login_here(), hosted=hosted, message=message, place=where)
+        by = login_here()
+        resumed = resuming.resume(runs, run, add=add, by=by, hosted=hosted, message=message, place=where)
+        if cost.again:  # said when the answer was taken: whoever comes second pays nothing
+            words = f"its context of {cost.context:,} tokens is read again, for about {cost.again.show()}"
+            call.note(f"{run.name}  {words}")
+        return resumed
 
     if hosted:
         return follow_hosted(call, again())
