@@ -66,6 +66,13 @@ def test_machines_get_the_same_with_money_as_a_decimal_string(crewcap: Crewcap, 
     assert {"key": "defaults.timeout", "value": "45m", "origin": "default"} in rows
 
 
+def test_a_schedule_whose_file_is_not_there_is_wrong(crewcap: Crewcap, tmp_path: Path) -> None:
+    schedule = "[[schedules]]\nname = 'audit'\nrepo = 'r'\ncron = '0 2 * * *'\nprompt_file = 'audit.md'\n"
+    done = crewcap("config", "check", "--config", wrote(tmp_path, f"[repos.r]\nurl = '/r'\n{schedule}"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0].endswith(f"{tmp_path}/audit.md cannot be read: No such file or directory")
+
+
 def test_what_is_wrong_is_two_lines_on_stderr_and_status_2(crewcap: Crewcap, tmp_path: Path) -> None:
     done = crewcap("config", "check", "--config", wrote(tmp_path, "[defaults]\ncap = 5,00\n"))
     assert (done.returncode, done.stdout) == (2, "")

@@ -39,3 +39,22 @@ def test_what_is_wrong_is_said_as_it_would_be_here(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"line 2: serve\.drian") as error:
         read(file, {"HOME": str(tmp_path)})
     assert "drain" in error.value.help
+
+
+NIGHTLY = "[repos.r]\nurl = '/r'\n[[schedules]]\nname = 'audit'\nrepo = 'r'\ncron = '0 2 * * *'\n"
+
+
+def test_a_schedule_whose_file_is_not_there_is_refused_before_the_night(tmp_path: Path) -> None:
+    """Beside the settings, wherever the command was given."""
+    file = tmp_path / "config.toml"
+    file.write_text(f"{NIGHTLY}prompt_file = 'audit.md'\n")
+    with pytest.raises(SettingsError) as error:
+        read(file, {"HOME": str(tmp_path)})
+    where = f"{file}: schedules[0].prompt_file"
+    assert error.value.message == f"{where}: {tmp_path}/audit.md cannot be read: No such file or directory"
+    assert (error.value.exit_status, "audit" in error.value.help) == (2, True)
+    (tmp_path / "audit.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="it is no UTF-8"):
+        read(file, {"HOME": str(tmp_path)})
+    (tmp_path / "audit.md").write_text("Look for dead code.")
+    assert read(file, {"HOME": str(tmp_path)}).source == str(file)

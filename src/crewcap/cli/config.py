@@ -51,12 +51,14 @@ def show(call: Call) -> None:
 @common
 @with_call
 def check(call: Call, *, repo_file: str | None) -> None:
-    """Read the settings, price their models, look at their key files; say what is odd or not served yet."""
+    """Read the settings, price their models, look at the files they name; say what is odd or not served yet."""
     from crewcap.settings import explain  # noqa: PLC0415
+    from crewcap.settings.unattended import check_prompt_files  # noqa: PLC0415
 
     _say_which_file(call)
     settings = _with_repository(call, repo_file)
     check_prices(call, settings)
+    check_prompt_files(settings)
     notes = {"warnings": explain.warnings(settings), "unserved": explain.unserved(settings)}
     if call.as_json:
         call.emit({"file": settings.source, "ok": True, **notes})

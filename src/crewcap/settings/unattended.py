@@ -10,9 +10,10 @@ import re
 from crewcap.agents import AGENTS
 from crewcap.core.admission import Slots
 from crewcap.core.budget import Scope
+from crewcap.errors import SettingsError
 from crewcap.settings.crons import shortest_gap
 from crewcap.settings.misplaced import Misplaced, Place, known
-from crewcap.settings.models import ScheduleFile, SettingsFile
+from crewcap.settings.models import ScheduleFile, Settings, SettingsFile
 from crewcap.settings.values import Wrong, nearest, quoted, read_scope, show_duration
 
 _SLOTTED = ("all", "team", "repo", "user", "workflow")
@@ -60,6 +61,23 @@ def check_schedules(written: SettingsFile) -> None:
         if (schedule.prompt is None) == (schedule.prompt_file is None):
             raise Misplaced(here, "a schedule has a `prompt` or a `prompt_file`, one of them")
         _check_jitter(schedule, here)
+
+
+def check_prompt_files(settings: Settings) -> None:
+    """`SettingsError` for the first schedule whose file with what is asked cannot be read."""
+    for index, schedule in enumerate(settings.schedules):
+        path = settings.prompt_file_of(schedule)
+        if path is None:
+            continue
+        try:
+            path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            where = f"{settings.source}: schedules[{index}].prompt_file"
+            raise SettingsError(
+                f"{where}: {path} cannot be read: {why}",
+                help=f"write what {schedule.name} asks there, or name its file",
+            ) from None
 
 
 def _fits_scope(name: str, path: Place) -> None:

@@ -132,8 +132,7 @@ class Clockwork:
         )
 
     def _read(self, schedule: ScheduleFile) -> str:
-        folder = self.house.config_path.parent if self.house.config_path else Path.cwd()
-        path = folder / Path(schedule.prompt_file or "").expanduser()
+        path = self.house.settings.prompt_file_of(schedule) or Path()
         try:
             return path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
