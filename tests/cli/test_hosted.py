@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from tests.cli.live_home import GOES_ON_ASKING, command, crewcap, furnish
+from tests.cli.live_home import GOES_ON_ASKING, asking_program, command, crewcap, furnish
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
 from tests.cli.test_show import PROMISED
 from tests.gateway.conftest import says, script
@@ -97,6 +97,21 @@ def test_a_run_that_is_handed_over_looks_like_one_of_our_own(
         assert "pause           asked for; Ctrl-C again stops the run" in out
         assert re.search(r"^paused   \$", out, re.MULTILINE), out
         assert state(home) == RunState.WAITING
+
+
+def test_a_run_whose_worker_was_killed_is_gone_on_with_and_its_story_says_so(
+    home: RunHome, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(home, simulator.url, monkeypatch, agent=asking_program())
+    said = "its worker was ended; a new one goes on with it"
+    with served(home), at_work(home, "run", "-p", "ask", "--cap", "20", "--max-turns", "10000") as process:
+        until(lambda: state(home) == RunState.RUNNING, "it works")
+        (run,) = home.runs.find("")
+        os.kill(run.owner_pid, signal.SIGKILL)
+        until(lambda: said in [event.text for event in home.runs.story(run.id)], "its story says so")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert [event.text for event in home.runs.story(run.id)].count(said) == 1
 
 
 FOLLOW = """

@@ -47,6 +47,11 @@ def is_driven(run: Run) -> bool:
     return _exists(run.owner_pid)
 
 
+def is_of_another(run: Run) -> bool:
+    """Whether a process drove this run that is not ours, be it alive or gone."""
+    return run.owner_pid > 0 and (run.owner_pid, run.owner_started) != myself()
+
+
 @contextmanager
 def driving(run: Run, folder: Path) -> Iterator[None]:
     """Be the one process that drives a run; the kernel lets go when we end, however that is."""

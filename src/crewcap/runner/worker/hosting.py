@@ -18,13 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from crewcap.core.budget import Scope
-from crewcap.core.runs import Run, RunEvent, RunId, RunState, Verdict, move
+from crewcap.core.runs import AT_WORK, Run, RunEvent, RunId, RunState, Verdict, move
 from crewcap.errors import CrewcapError
 from crewcap.gateway.lifeline import Lifeline
 from crewcap.runner import jobs, start
 from crewcap.runner.access import end_keys
 from crewcap.runner.doors import LastingDoors
 from crewcap.runner.house import House
+from crewcap.runner.ownership import is_of_another
 from crewcap.runner.record import FINAL
 from crewcap.runner.workflow import Workflow
 from crewcap.workspaces.sandbox.ladder import choose
@@ -111,11 +112,13 @@ class Host:
         sandbox = await asyncio.to_thread(choose, job.plan.sandbox, state=self._house.home.root)  # type: ignore[arg-type]  # settings checked it
         order = jobs.make_order(self._house, job, sandbox, tell=lambda _: None, keys={})
         start.guard_keys(job.settings, sandbox, is_spoken=job.plan.sandbox == "unconfined")
-        run = replace(run, worker=self._worker)
+        run, is_inherited = replace(run, worker=self._worker), run.state in AT_WORK and is_of_another(run)
         stack = contextlib.AsyncExitStack()
         doors = LastingDoors(self._lifeline)
         workflow = await stack.enter_async_context(start.opened(order, job.plan, run, job.found, doors=doors))
         self._opened[run.id] = opened = _Opened(workflow, stack, run.attempt)
+        if is_inherited:
+            self._house.runs.log(run.id, "note", "its worker was ended; a new one goes on with it")
         return opened
 
     async def _close(self, id_: RunId) -> None:
