@@ -53,11 +53,6 @@ def fair_order(entries: Iterable[Entry], taken: Mapping[Scope, int], *, now: dat
         yield from _take_turns(level, load)
 
 
-def positions(entries: Iterable[Entry], taken: Mapping[Scope, int], *, now: datetime) -> Mapping[RunId, int]:
-    """Each run's place in the order, 1 = first, for people."""
-    return {entry.run: place for place, entry in enumerate(fair_order(entries, taken, now=now), start=1)}
-
-
 def _take_turns(level: Iterable[Entry], load: dict[Scope, int]) -> Iterator[Entry]:
     """Runs that are level, from the oldest of each repository and user; `load` is told of every turn."""
     queues: dict[_Group, list[Entry]] = {}

@@ -95,7 +95,7 @@ def _reckoned(ledger: Ledger, run: Run, card: RateCard | None, thinking: int) ->
         return GoingOn(context=context, again=ZERO, least=ZERO)
 
 
-def short_of(balances: Sequence[Balance], scopes: Sequence[str], least: Money) -> Balance | None:
+def _short_of(balances: Sequence[Balance], scopes: Sequence[str], least: Money) -> Balance | None:
     """The shared limit, if one, that lets not even a first turn through: the one with the least left."""
     shared = [each for each in balances if each.scope in scopes and each.left < max(least, Money(1))]
     return min(shared, key=lambda balance: balance.left, default=None)
@@ -109,7 +109,7 @@ def shortage(ledger: Ledger, run: Run, least: Money) -> Short | None:
             message, _, remedy = used_up(count).rpartition("; ")
             said, _, _ = message.partition("; it opens at ")
             return Short(words=said, remedy=remedy.removeprefix("raise it with: "), opens_at=count.resets_at)
-    short = short_of(ledger.all_balances(), shared, least)
+    short = _short_of(ledger.all_balances(), shared, least)
     return None if short is None else _short(short, least)
 
 

@@ -84,7 +84,7 @@ class Clockwork:
             await self.engine.enqueue_job(JOB, f"{schedule.name}@{at.isoformat()}")
 
     def _cron(self, schedule: ScheduleFile) -> Cron:
-        return Cron.parse(schedule.cron, schedule.timezone or self.house.settings.timezone)
+        return Cron.parse(schedule.cron, self.house.settings.zone_of(schedule))
 
     def _made(self, schedule: ScheduleFile, at: datetime) -> Tick:
         """Write the run down; what came of it. It blocks."""
