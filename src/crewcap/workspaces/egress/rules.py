@@ -94,40 +94,43 @@ def judge(host: str, port: int, scheme: Scheme, allowed: Allowed) -> Target | Re
     return target
 
 
-# Python's own lists differ from version to version; these are IANA's special-purpose registries, without the ranges of
-# documentation: nothing answers there, unless the operator's own network gave them to package mirrors.
+# IANA's special-purpose registries, written down: what `is_global` says of them differs from Python to Python.
 _INSIDE = tuple(
     ipaddress.ip_network(network)
     for network in (
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-        "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15",
-        "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32",
+        "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
+        "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32",
     )
 )  # fmt: skip
 _OUTSIDE_6 = ipaddress.IPv6Network("2000::/3")  # all that was ever given out
-_INSIDE_6 = tuple(ipaddress.IPv6Network(network) for network in ("2001::/23", "2620:4f:8000::/48"))
+_INSIDE_6 = tuple(
+    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")
+)
 _NAT64, _SIX_TO_FOUR = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("2002::/16")
+_ISATAP = (bytes.fromhex("00005efe"), bytes.fromhex("02005efe"))  # before the IPv4 address, whatever the prefix
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the public internet; one that carries an IPv4 address is judged by that."""
+    """Whether an address is one of the public internet; one that carries an IPv4 address is judged by that, too."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv4Address):
-        return not any(address in network for network in _INSIDE)
+        return address.is_global and not any(address in network for network in _INSIDE)
     if address.scope_id is not None:
         return False
+    if address.ipv4_mapped is not None:
+        return is_public(str(address.ipv4_mapped))
     if carried := _carried(address):
         return is_public(carried)
-    return address in _OUTSIDE_6 and not any(address in network for network in _INSIDE_6)
+    return address.is_global and address in _OUTSIDE_6 and not any(address in network for network in _INSIDE_6)
 
 
 def _carried(address: ipaddress.IPv6Address) -> str:
-    """The IPv4 address that this one stands for; empty = none."""
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    if address in _NAT64:
-        return str(ipaddress.IPv4Address(address.packed[12:]))
-    return str(ipaddress.IPv4Address(address.packed[2:6])) if address in _SIX_TO_FOUR else ""
+    """The IPv4 address that a translator or a tunnel on the way would go on to; empty = none."""
+    packed = address.packed
+    if address in _NAT64 or packed[8:12] in _ISATAP:
+        return str(ipaddress.IPv4Address(packed[12:]))
+    return str(ipaddress.IPv4Address(packed[2:6])) if address in _SIX_TO_FOUR else ""
 
 
 _NUMBER = re.compile(r"(?:0x[0-9a-f]*|\d+)", re.ASCII)
