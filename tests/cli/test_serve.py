@@ -27,6 +27,7 @@ from crewcap.runner.worker.presence import serving
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.server import Simulator
 from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.usage_index import UsageIndex
 
 SECRET = "sk-ant-fake-canary-of-serve"
 SETTINGS = """
@@ -233,6 +234,37 @@ def _client(url: str, secret: str) -> subprocess.Popen[bytes]:
     )
     arguments = [sys.executable, "-c", code, f"{url}/v1/messages", secret, json.dumps(body)]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE)
+
+
+def test_past_usage_is_imported_while_it_serves_where_that_is_set(serve: Serve) -> None:
+    """What an agent of this machine wrote before, and what it wrote while the worker was dead."""
+    serve.config.write_text(SETTINGS + "watch_usage = true\n")
+    _transcript(serve, "before")
+    _, said = serve.start("--log-format", "json", "-v")
+    until(lambda: _imported(serve) == 1, "what was there is imported")
+    until(lambda: "past usage: 1 transcripts read" in serve.home.serve_log.read_text(), "the log says so")
+    _transcript(serve, "later")
+    os.kill(said["worker_pid"], signal.SIGKILL)
+    until(lambda: _imported(serve) == 2, "the next worker goes on with it")
+
+
+def _transcript(serve: Serve, name: str) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 20}
+    message = {"id": f"msg_{name}", "role": "assistant", "model": MODEL, "usage": usage}
+    line = {"type": "assistant", "timestamp": "2026-11-02T06:00:00Z", "sessionId": name, "message": message}
+    folder = serve.folder / ".claude" / "projects" / "-home-me-shop"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.jsonl").write_text(json.dumps({**line, "cwd": "/home/me/shop", "requestId": name}) + "\n")
+
+
+def _imported(serve: Serve) -> int:
+    if not serve.home.usage.exists():
+        return 0
+    index = UsageIndex(serve.home.usage)
+    try:
+        return sum(each.messages for each in index.sums())
+    finally:
+        index.close()
 
 
 def test_when_it_is_killed_gateway_and_worker_end(serve: Serve) -> None:

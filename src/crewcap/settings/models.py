@@ -325,7 +325,9 @@ class ServeFile(Part):
     )
     log_bytes: FileSize = Field(50 << 20, description="A log that has become so large is put aside.")
     logs_kept: Count = Field(5, description="How many logs that were put aside are kept.")
-    watch_usage: StrictBool = Field(False, description="Import the transcripts of agents on this machine continuously.")
+    watch_usage: StrictBool = Field(
+        False, description="Import the transcripts of agents on this machine continuously: every 30 s what has changed."
+    )
     follow_edits: StrictBool = Field(
         True, description="A run is told when its issue is changed, and goes on where it had ended."
     )

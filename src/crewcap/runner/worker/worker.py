@@ -4,6 +4,7 @@
     every few seconds    waiting runs are looked at, ticks of schedules, attempts that ended without an end; what people
                          wrote at the issues of runs
     every hour           the house is kept
+    where it is set      transcripts of this machine's agents are imported
 
 Each of these may fail without the others: it is logged and done again at its next turn.
 """
@@ -30,12 +31,13 @@ from crewcap.runner.worker.followups import FollowUps
 from crewcap.runner.worker.hosting import Host
 from crewcap.runner.worker.housekeeping import due, sweep
 from crewcap.runner.worker.orphans import end_orphans
+from crewcap.runner.worker.past_usage import PastUsage, Rounds
 from crewcap.runner.worker.waking import wake
 from crewcap.stores import RunStore
 
 log = logging.getLogger(__name__)
 
-LOOK_S, ROUND_S, TIDY_S = 0.25, 5.0, 3600.0
+LOOK_S, ROUND_S, PAST_S, TIDY_S = 0.25, 5.0, 30.0, 3600.0
 _STOP_S = 10.0
 
 
@@ -47,6 +49,7 @@ class Duties:
     fall: Callable[[], None] = lambda: os._exit(70)
     beaten: Callable[[], None] = lambda: None  # a heartbeat was heard
     heart: Callable[[], RunStore] | None = None  # runs by a session of its own, where several workers share them
+    past: Rounds | None = None  # imports what agents left on this machine
 
 
 class Worker:
@@ -109,6 +112,8 @@ class Worker:
         self._spawn(self._now_and_then(self._follow_up, ROUND_S))
         self._spawn(self._now_and_then(self._mend, self._times.mend_s, after_s=self._times.mend_s))
         self._spawn(self._now_and_then(self._tidy, TIDY_S))
+        if (rounds := self._duties.past) is not None:
+            self._spawn(self._now_and_then(PastUsage(house=house, rounds=rounds).look, PAST_S))
 
     async def drain(self, *, within_s: float, hurry: asyncio.Event) -> None:
         """Let in nothing more, let what ends soon end, and leave the rest as it is for the next start."""
