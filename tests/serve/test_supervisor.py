@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
 from tests.serve.conftest import Served, is_alive, until
 
 
@@ -90,6 +91,32 @@ def test_a_gateway_that_does_not_answer_for_long_is_killed_and_started_again(ser
     os.kill(served.said["gateway_pid"], signal.SIGSTOP)
     until(lambda: served.diary("gateway", "born")[1:], "it is started again")
     assert not is_alive(served.said["gateway_pid"])
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGUSR1], ids=["stopped", "in a call that never comes back"])
+def test_a_worker_that_is_alive_and_stuck_is_killed_and_started_again(served: Served, how: signal.Signals) -> None:
+    """Its own loop says that it goes round; a process that is there and does nothing is no worker."""
+    (served.folder / "stuck_s").write_text("1")
+    served.start()
+    os.kill(served.said["worker_pid"], how)
+    _, second = until(lambda: (b := served.diary("worker", "born"))[1:] and b, "it is started again")
+    until(lambda: served.noted()["worker_pid"] == second["pid"], "the note names it")
+    assert not is_alive(served.said["worker_pid"])
+    served.send(signal.SIGTERM)
+    status, err = served.ended()
+    assert status == 0
+    assert "the worker gave no sign of life for 1 s: it is killed" in err
+    assert "the worker was killed by SIGKILL; it is started again" in err
+    assert "the worker works again" in err
+
+
+def test_a_worker_that_goes_round_is_left_alone(served: Served) -> None:
+    """However little it says beside that."""
+    (served.folder / "stuck_s").write_text("0.5")
+    (served.folder / "count").touch()
+    served.start("look_s=0.05")
+    until(lambda: len(served.diary("gateway", "GET /healthz HTTP/1.1")) >= 25, "well over a second has passed")
+    assert len(served.diary("worker", "born")) == 1
 
 
 def test_what_a_first_start_refuses_is_the_error_of_the_command_and_leaves_nothing_alive(served: Served) -> None:
@@ -202,6 +229,34 @@ def test_systemd_is_told_when_it_is_ready_and_when_it_ends(served: Served) -> No
         listener.bind(str(path))
         listener.settimeout(30)
         served.start(environ={"NOTIFY_SOCKET": str(path)})
+        assert listener.recv(100).decode().splitlines()[0] == "READY=1"
+        served.send(signal.SIGTERM)
+        assert listener.recv(100) == b"STOPPING=1"
+        assert served.ended()[0] == 0
+
+
+def test_systemd_hears_that_its_loop_goes_round_until_the_end(served: Served) -> None:
+    """Twice in the time after which it would be killed; children hear of none of it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        path = served.folder / "notify"
+        listener.bind(str(path))
+        listener.settimeout(30)
+        served.start(environ={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "100000"})
+        said = [""]
+        while said.count("READY=1") == 0 or said[-2:] != ["WATCHDOG=1", "WATCHDOG=1"]:
+            said.append(listener.recv(100).decode().splitlines()[0])
+        assert set(said) == {"", "READY=1", "WATCHDOG=1"}
+        served.send(signal.SIGTERM)
+        assert served.ended()[0] == 0
+
+
+def test_a_watchdog_of_another_process_is_not_ours(served: Served) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        path = served.folder / "notify"
+        listener.bind(str(path))
+        listener.settimeout(30)
+        environ = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"}
+        served.start(environ=environ)
         assert listener.recv(100).decode().splitlines()[0] == "READY=1"
         served.send(signal.SIGTERM)
         assert listener.recv(100) == b"STOPPING=1"

@@ -57,6 +57,7 @@ def test_it_ends_in_order_and_starts_again_only_where_that_may_help() -> None:
     service = parsed(unit(installation("system", drain_s=300.0)))["Service"]
     assert service["KillMode"] == ["mixed"]
     assert service["TimeoutStopSec"] == ["315s"]
+    assert service["WatchdogSec"] == ["2min"]
     assert (service["Restart"], service["RestartPreventExitStatus"]) == (["on-failure"], ["2 4"])
     assert service["Type"] == ["notify"]
 

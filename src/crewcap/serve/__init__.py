@@ -4,4 +4,5 @@ supervisor.py  the whole: start, watch, end            claim.py   one serve a ho
 keeping.py     one child that is kept alive            keys.py    providers' keys, for a gateway that starts again
 children.py    one process, and what it says           reading.py what of the settings is needed here
 fellow.py      the other side: what a worker does      unit.py    the systemd unit
+pulse.py       whether a worker's loop goes round      systemd.py what systemd is told
 """

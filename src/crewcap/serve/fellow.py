@@ -44,6 +44,7 @@ def say_ready(*, slots: int, schedules: Sequence[Mapping[str, str]] = (), silent
     """
     said = {"ready": True, "pid": os.getpid(), "slots": slots, "schedules": list(schedules)}
     _say({**said, "silent_s": silent_s})
+    os.set_blocking(sys.stdout.fileno(), False)  # one that reads nothing must not keep us from our work
 
 
 def say_alive() -> None:

@@ -85,6 +85,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         living, told = asyncio.create_task(self._live()), asyncio.create_task(self._told_to_end.wait())
+        going_round = asyncio.create_task(systemd.keep_going_round())  # to the very end, which may take its time
         drain_s = 0.0
         try:
             await asyncio.wait([living, told], return_when=asyncio.FIRST_COMPLETED)
@@ -95,6 +96,7 @@ class Supervisor:
             await asyncio.wait([living, told])
             systemd.notify("STOPPING=1")
             await self._end(drain_s)
+            going_round.cancel()
         if not living.cancelled():
             living.result()
 

@@ -127,6 +127,8 @@ def _service(found: Installation) -> Iterator[str]:
     yield "KillMode=mixed"
     yield f"TimeoutStopSec={found.drain_s + GRACE_S:.0f}s"
     yield "TimeoutStartSec=5min"
+    yield "# The supervisor says every minute that it goes round, and kills a gateway or worker that does not."
+    yield "WatchdogSec=2min"
     yield "Restart=on-failure"
     yield "RestartSec=10s"
     yield "# Wrong words or settings and an unfit machine are not mended by a restart; a database may come back."

@@ -48,6 +48,7 @@ class Times:
     dead_after_s: float = 30.0  # then others go on with its runs
     mend_s: float = 10.0  # how often those are looked for
     settle_s: float = 2.0  # how long an attempt may be on its way into the queue
+    stuck_s: float = 60.0  # how long its own loop may stand still; then its supervisor kills it
 
 
 TIMES = Times()
