@@ -252,9 +252,9 @@ def _transcript(serve: Serve, name: str) -> None:
     usage = {"input_tokens": 10, "output_tokens": 20}
     message = {"id": f"msg_{name}", "role": "assistant", "model": MODEL, "usage": usage}
     line = {"type": "assistant", "timestamp": "2026-11-02T06:00:00Z", "sessionId": name, "message": message}
-    folder = serve.folder / ".claude" / "projects" / "-home-me-shop"
+    folder = serve.folder / ".claude" / "projects" / "-home-ana-shop"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.jsonl").write_text(json.dumps({**line, "cwd": "/home/me/shop", "requestId": name}) + "\n")
+    (folder / f"{name}.jsonl").write_text(json.dumps({**line, "cwd": "/home/ana/shop", "requestId": name}) + "\n")
 
 
 def _imported(serve: Serve) -> int:
