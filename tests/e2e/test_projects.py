@@ -79,6 +79,33 @@ def test_a_setup_that_lacks_a_host_names_it_ready_to_paste(bench: Setting, index
     assert machine.simulator.meter.bills == []
 
 
+def test_a_setup_whose_program_is_not_inside_is_told_how_it_gets_there(bench: Setting) -> None:
+    """By doctor and by the run, which names the command that tries it again at no cost."""
+    machine = bench(SCRIPTS / "goodbye.toml")
+    machine.configure(repo='setup = "no-such-program --version"')
+    way_round = 'a program that it calls is not inside: tools = ["~/.local/bin/PROGRAM"] under [repos.NAME] shows one'
+    found = findings(machine.crewcap("doctor", "--repo", "shop", "--json"))
+    assert [(one["level"], one["help"]) for one in found["setup"]] == [("fail", way_round)]
+    assert machine.crewcap("run", "-p", "Say goodbye in the README").status == 1
+    story = [event.text for event in machine.story()]
+    assert f"setup: {way_round}" in story
+    assert any(text.startswith(f"setup: crewcap doctor --repo {machine.shop} tries it again at $0") for text in story)
+    assert machine.simulator.meter.bills == []
+
+
+def test_doctor_runs_a_setup_anew_when_it_is_told_to(bench: Setting) -> None:
+    """And what it made this time is what later runs get."""
+    machine = bench(SCRIPTS / "goodbye.toml")
+    machine.configure(repo='setup = "date +%s.%N > made"\ncheck = "cat made && touch made"')
+    seen = []
+    for words in ((), (), ("--fresh",), ()):
+        found = findings(machine.crewcap("doctor", "--repo", "shop", *words, "--json"))
+        seen.append(found["setup"][0]["facts"]["reused"])
+    assert seen == [False, True, False, True]
+    lonely = machine.crewcap("doctor", "--fresh")
+    assert (lonely.status, "crewcap doctor --repo PATH|NAME --fresh" in lonely.err) == (2, True)
+
+
 def test_a_green_repository_without_settings_gets_them_ready_to_paste(bench: Setting) -> None:
     """What is usual for its kind is tried."""
     machine = bench(SCRIPTS / "goodbye.toml")

@@ -12,7 +12,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.screen import NARROW, Screen, wrap
-from crewcap.errors import UnsafeEnvironment
+from crewcap.errors import UnsafeEnvironment, UsageError
 
 if TYPE_CHECKING:
     from crewcap.cli.fitness import Finding
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: crewcap doctor --repo .")
 @click.option("--repo", metavar="PATH|NAME", help="Also run this repository's setup and check once, in the sandbox.")
+@click.option(
+    "--fresh", is_flag=True, help="Run that setup even where an earlier one's result could be reused; keep it."
+)
 @common
 @with_call
-def doctor(call: Call, *, repo: str | None) -> None:
+def doctor(call: Call, *, repo: str | None, fresh: bool) -> None:
     """Look at everything that a run needs; spends nothing, prints no secret, exits 4 when runs would be refused."""
-    findings = asyncio.run(_findings(call, repo))
+    if fresh and repo is None:
+        raise UsageError("--fresh is about one repository's setup", help="crewcap doctor --repo PATH|NAME --fresh")
+    findings = asyncio.run(_findings(call, repo, fresh=fresh))
     failures = [finding for finding in findings if finding.level == "fail"]
     if call.as_json:
         call.emit({"fit": not failures, "findings": [asdict(finding) for finding in findings]})
@@ -36,7 +41,7 @@ def doctor(call: Call, *, repo: str | None) -> None:
         click.get_current_context().exit(UnsafeEnvironment.exit_status)
 
 
-async def _findings(call: Call, repo: str | None) -> list[Finding]:
+async def _findings(call: Call, repo: str | None, *, fresh: bool) -> list[Finding]:
     """Every finding, said as soon as it is found."""
     from crewcap.cli.fitness import carefully, examine  # noqa: PLC0415  (looks import what they look at)
     from crewcap.cli.rehearsal import rehearse  # noqa: PLC0415
@@ -46,7 +51,7 @@ async def _findings(call: Call, repo: str | None) -> list[Finding]:
         found.append(finding)
         _say(call, finding)
     if repo is not None:
-        async for finding in carefully("repository", rehearse(call, repo)):
+        async for finding in carefully("repository", rehearse(call, repo, fresh=fresh)):
             found.append(finding)
             _say(call, finding)
     return found

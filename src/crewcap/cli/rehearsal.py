@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crewcap.cli.context import Call
@@ -35,7 +35,6 @@ from crewcap.workspaces.sandbox.uids import lease
 LIMIT_S = 1_800.0
 _BRANCH = "crewcap/doctor-1"
 _SHOWN_LINES = 20
-_NOT_FOUND = 127  # of a shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +43,17 @@ class _Wanted:
 
     project: RepoSettings
     guessed: Project | None = None
+    fresh: bool = False  # setup is run, whatever an earlier one made
 
 
-async def rehearse(call: Call, repo: str) -> AsyncIterator[Finding]:
+async def rehearse(call: Call, repo: str, *, fresh: bool = False) -> AsyncIterator[Finding]:
     """What a run would meet before its first paid request."""
     call.home.make()
     found = await asyncio.to_thread(find_repository, call.app, repo)
     if found.has_file:
         text = f"{FILE} is read at {found.base.commit[:8]}, under your settings"
         yield Finding(name="repository", level="ok", text=text)
-    wanted = await asyncio.to_thread(_wanted, call, found)
+    wanted = replace(await asyncio.to_thread(_wanted, call, found), fresh=fresh)
     if wanted.guessed:
         text = f"nothing is set for {found.name}; it looks like a project that is checked by `{wanted.guessed.check}`"
         yield Finding(name="repository", level="ok", text=text)
@@ -129,13 +129,13 @@ async def _commands(fitted: Fitted, lent: Lent, wanted: _Wanted) -> AsyncIterato
     """Setup must work; a check may be red, for that may be what an issue is about."""
     commands, anew = wanted.project, ""
     if commands.setup:
-        done = await set_up(fitted, included=lent.names, limit_s=LIMIT_S)
+        done = await set_up(fitted, included=lent.names, limit_s=LIMIT_S, fresh=wanted.fresh)
         for finding in _set_up(done, fitted):
             yield finding
         if done.failed:
             return
         if done.reused:
-            anew = f"; its setup was reused: `rm -r {fitted.grounds.home.prepared}` has every setup made anew"
+            anew = "; its setup was reused: the same command with --fresh runs it anew"
     if not commands.check:
         help_ = f'check = "make test" in {FILE}, or under [repos.NAME]; crewcap init --repo guesses one'
         yield Finding(name="check", level="warn", text="none is set, so no run's work will be checked", help=help_)
@@ -151,18 +151,13 @@ def _set_up(done: SetUp, fitted: Fitted) -> Iterator[Finding]:
     facts = {"seconds": round(done.seconds, 3), "reused": done.reused, "kept": done.kept, "files": done.files}
     if done.failed:
         text = f"{done.command}: {done.failed}\n{_last_lines(done.tail)}".strip()
-        yield Finding(name="setup", level="fail", text=text, help=_way_round(done.failed), facts=facts)
+        yield Finding(
+            name="setup", level="fail", text=text, help=done.way_round or "correct it, then again", facts=facts
+        )
     else:
         yield Finding(name="setup", level="ok", text=done.told, facts=facts)
         yield from (Finding(name="setup", level="ok", text=note) for note in done.notes)
     yield from _hosts(fitted, is_fatal=bool(done.failed))
-
-
-def _way_round(failed: str) -> str:
-    """What usually helps."""
-    if failed == f"exit {_NOT_FOUND}":
-        return 'a program that it calls is not inside: tools = ["~/.local/bin/PROGRAM"] under [repos.NAME] shows one'
-    return "correct it, then again"
 
 
 def _hosts(fitted: Fitted, *, is_fatal: bool) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 
 from crewcap.core.runs import Check, RunEvent, Verdict
 from crewcap.runner import project, prompt
@@ -82,11 +83,13 @@ async def _set_up(record: Record) -> bool:
     if not done.failed and record.left_s:
         return True
     record.log("note", f"setup said: {done.tail}")
-    if done.asked:
-        record.tell("setup", done.asked)
     if not record.left_s:
         _out_of_time(record, f"in its setup `{command}`")
         return False
+    if told := done.asked or done.way_round:
+        record.tell("setup", told)
+    again = f"crewcap doctor --repo {shlex.quote(record.run.repo_path)}"
+    record.tell("setup", f"{again} tries it again at $0, and shows more of what it says")
     reason = f"setup `{command}` failed ({done.failed}): {done.asked or done.tail[-200:]}"
     record.move(RunEvent.FAIL, verdict=Verdict.SETUP_FAILED, reason=reason)
     return False

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crewcap.workspaces.project.prepared import PreparedTrees
 
 _TAIL = 600  # letters of what a failed setup said
+_NOT_FOUND = 127  # of a shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +60,24 @@ class SetUp:
         are = "which is" if len(self.refused) == 1 else "which are"
         return f"setup asked for {', '.join(self.refused)}, {are} not in hosts; add: {self.hosts}"
 
+    @property
+    def way_round(self) -> str:
+        """What helps one that failed in this way; empty = nothing is known."""
+        if self.failed == f"exit {_NOT_FOUND}":
+            return (
+                'a program that it calls is not inside: tools = ["~/.local/bin/PROGRAM"] under [repos.NAME] shows one'
+            )
+        return f"let it reach what it asked for: {self.hosts}" if self.refused else ""
 
-async def set_up(fitted: Fitted, *, included: Collection[str], limit_s: float) -> SetUp:
-    """Have everything in the workspace that setup makes."""
+
+async def set_up(fitted: Fitted, *, included: Collection[str], limit_s: float, fresh: bool = False) -> SetUp:
+    """Have everything in the workspace that setup makes; `fresh` = what an earlier one made is forgotten first."""
     command, began = fitted.plot.project.setup, time.monotonic()
     trees = prepared_trees(fitted.grounds)
     recipe = await asyncio.to_thread(recipe_of, fitted, included)
     key = trees.key(recipe)
+    if fresh:
+        await asyncio.to_thread(trees.forget, key)
     given = await asyncio.to_thread(_lend, trees, key, fitted)
     if isinstance(given, Lent):
         return SetUp(command=command, seconds=time.monotonic() - began, reused=True, files=given.files)

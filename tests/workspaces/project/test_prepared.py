@@ -377,6 +377,18 @@ class TestCleaningUp:
         assert one.keep(trees, "shop-1/b").said == ("1 MB freed: a prepared tree that had not been used for longest",)
         assert _only(trees).stem == "b"
 
+    def test_one_that_is_forgotten_is_made_anew_and_can_be_kept_again(
+        self, trees: PreparedTrees, one: Run, two: Run
+    ) -> None:
+        for name in ("old", "new"):
+            trees.forget(KEY)
+            assert two.lend(trees) == NotLent()
+            one.write("made", name)
+            one.keep(trees)
+        two.lend(trees)
+        assert (two.workspace / "made").read_text() == "new"
+        trees.forget("")
+
     def test_one_that_is_being_lent_stays(self, trees: PreparedTrees, one: Run) -> None:
         one.write("a")
         one.keep(trees)

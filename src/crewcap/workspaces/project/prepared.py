@@ -169,6 +169,11 @@ class PreparedTrees:
             return Kept(reason=f"the tree that setup made could not be kept: {os.strerror(error.errno or errno.EIO)}")
         return replace(kept, said=(*kept.said, *self.sweep(self._room_bytes).said))
 
+    def forget(self, key: str) -> None:
+        """Have the next setup of this recipe run anew; a run that is being given the tree still gets all of it."""
+        if key:
+            self._place(key).unlink(missing_ok=True)
+
     def sweep(self, max_bytes: int) -> Swept:
         """Remove the least recently used until the rest fits, and what killed writers left."""
         trees = bytes_ = in_use = 0
