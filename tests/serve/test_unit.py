@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from crewcap.errors import CrewcapError, LedgerError, UnsafeEnvironment, UsageError, error_of
+from crewcap.runner.worker.fencing import SeatTaken
 from crewcap.serve.unit import LEFT_OUT, Installation, Kind, unit
 
 
@@ -60,6 +62,15 @@ def test_it_ends_in_order_and_starts_again_only_where_that_may_help() -> None:
     assert service["WatchdogSec"] == ["2min"]
     assert (service["Restart"], service["RestartPreventExitStatus"]) == (["on-failure"], ["2 4"])
     assert service["Type"] == ["notify"]
+
+
+def test_what_passes_by_itself_is_no_reason_to_stay_away() -> None:
+    """A worker of before that takes longer to end than the next one waits for its place, and a child that dies."""
+    service = parsed(unit(installation("system")))["Service"]
+    final = {int(status) for status in service["RestartPreventExitStatus"][0].split()}
+    told = error_of({"code": SeatTaken.code, "message": "another worker is alive", "help": ""})  # as a worker tells it
+    assert {told.exit_status, CrewcapError.exit_status, LedgerError.exit_status} & final == set()
+    assert {UsageError.exit_status, UnsafeEnvironment.exit_status} == final
 
 
 @pytest.mark.parametrize("kind", ["user", "system"])

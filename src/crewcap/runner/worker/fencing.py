@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crewcap.core.runs import Run
-from crewcap.errors import UsageError
+from crewcap.errors import CrewcapError
 from crewcap.home import Home
 from crewcap.runner.ownership import LOCAL
 from crewcap.runner.worker.engine import VERSION
@@ -74,8 +74,8 @@ def place_of(worker: str) -> str:
     return worker.rpartition(".")[0]
 
 
-class SeatTaken(UsageError):
-    """A home has one worker, and it is another process."""
+class SeatTaken(CrewcapError):
+    """A home has one worker, and it is another process: nothing is wrong, and trying again later may help."""
 
 
 def seat(path: Path) -> tuple[int, str]:
@@ -85,7 +85,10 @@ def seat(path: Path) -> tuple[int, str]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise SeatTaken("another worker of this state directory is alive", help="crewcap status") from None
+        raise SeatTaken(
+            "another worker of this state directory is alive",
+            help="start crewcap serve again when that has ended; its process has the file worker.lock open",
+        ) from None
     return descriptor, os.pread(descriptor, 500, 0).decode("utf-8", "replace").strip()
 
 
