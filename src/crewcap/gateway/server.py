@@ -32,6 +32,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.routing import FanOut
 from crewcap.errors import CrewcapError, LedgerError, SettingsError, UnsafeEnvironment
 from crewcap.gateway.batch.desk import Batches, no_step
+from crewcap.gateway.batch.pricing import Booked
 from crewcap.gateway.control import Control
 from crewcap.gateway.front.doors import LONGEST_SOCKET_PATH, Mode
 from crewcap.gateway.front.endpoints import Endpoint, Endpoints
@@ -126,7 +127,7 @@ class Gateway:
             parts=lambda: self._parts,
             endpoints=lambda: self._endpoints,
             freeze=self.service.metered.freeze,
-            booked=self.service.metrics.booked,
+            booked=self._booked_in_batch,
             reached=self._reached,
         )
         self.control = Control(self)
@@ -183,6 +184,12 @@ class Gateway:
     def watch_batches(self, reached: Callable[[str], None]) -> None:
         """Be told of every step that a batch reaches; said before the gateway starts."""
         self._reached = reached
+
+    def _booked_in_batch(self, end: Booked) -> None:
+        """Those who watch requests are told of a batch's items as well, as far as it concerns them."""
+        self.service.metrics.booked(end.item.provider, end.item.model, end.closed)
+        if self._prices is not None and end.sent is not None:
+            self._prices.booked(end.sent, end.closed, end.reading.modifiers)
 
     def hurry(self, drain_s: float) -> None:
         """Requests under way get no longer than this from now."""

@@ -21,6 +21,7 @@ from crewcap.simulator.batch import BatchScript
 from crewcap.simulator.server import Simulator
 from crewcap.simulator.troubles import TROUBLES
 from crewcap.stores import Limit
+from crewcap.stores.sqlite_prices import SqlitePriceNotes
 
 usd = Money.usd
 APIS = ("/v1/messages", "/v1/responses", "/v1/chat/completions")
@@ -68,6 +69,24 @@ async def test_a_batch_is_held_and_paid_at_the_batch_card(
         key=lambda each: each.rates.output,
     )
     assert item.nano == dearest.most(prompt_tokens=item.prompt_bound, write="none", output_tokens=400).nano
+
+
+@each_api
+@in_a_loop
+async def test_the_card_of_a_batch_is_kept_in_full(api: str, desk: Desk, simulator: Simulator, book: Book) -> None:
+    """So that `audit` and `price` tell it when the price list is another."""
+    job = desk.job("job", api=api)
+    store = SqlitePriceNotes(desk.home)
+    async with serving(desk, book, simulator.url) as gateway:
+        gateway.watch_prices(store)
+        gateway.batches.start("job")
+        await over(job)
+    entries = desk.ledger.entries()
+    (kept,) = store.kept().values()
+    assert {entry.card for entry in entries} == {kept.card.id}
+    assert (kept.modifiers.tier, kept.book) == ("batch", book.hash)
+    assert [kept.card.cost(entry.usage) for entry in entries] == [entry.spent for entry in entries]
+    store.close()
 
 
 @in_a_loop

@@ -10,6 +10,7 @@ from typing import Any
 
 from crewcap.errors import CrewcapError, UsageError
 from crewcap.gateway.batch.folder import Folder, folders
+from crewcap.gateway.batch.pricing import Booked
 from crewcap.gateway.batch.work import Around, Work
 from crewcap.gateway.front.endpoints import Endpoint, Endpoints
 from crewcap.gateway.parts import Parts
@@ -17,7 +18,6 @@ from crewcap.gateway.provider.exchange import frozen_message
 from crewcap.gateway.provider.freeze import Trouble
 from crewcap.gateway.provider.upstream import Provider
 from crewcap.home import Home
-from crewcap.stores import Settlement
 from crewcap.wire.batches import APIS
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Batches:
         parts: Callable[[], Parts],
         endpoints: Callable[[], Endpoints],
         freeze: Callable[[Provider, Trouble], None],
-        booked: Callable[[str, str, Settlement], None],
+        booked: Callable[[Booked], None],
         reached: Callable[[str], None] = no_step,
     ) -> None:
         self._home = home

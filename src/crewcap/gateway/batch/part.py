@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from crewcap.gateway.batch.calls import Calls, Gone, Said, Unsure
 from crewcap.gateway.batch.folder import Answered, PartState, Planned
-from crewcap.gateway.batch.pricing import booked, ended_without
+from crewcap.gateway.batch.pricing import Booked, booked, ended_without
 from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.provider.freeze import Trouble, diagnose
 from crewcap.gateway.provider.upstream import Unsent
@@ -352,22 +352,21 @@ class Part:
         ended = await asyncio.to_thread(
             lambda: [self._ended(items[number], result, progress) for number, result in results.items()]
         )
-        ends, answers = [closed for closed, _ in ended], [answer for _, answer in ended]
-        await self.work.settle([items[number] for number in results], ends)
+        await self.work.settle([each for each, _ in ended])
         self.work.around.reached("booked")
-        for closed in ends:
-            if closed.incident:
-                self._incident(closed)
-        await asyncio.to_thread(self.work.folder.answered, answers)
+        for each, _ in ended:
+            if each.closed.incident:
+                self._incident(each.closed)
+        await asyncio.to_thread(self.work.folder.answered, [answer for _, answer in ended])
         self.work.around.reached("answered")
 
-    def _ended(self, item: Planned, result: Result, progress: Progress | None) -> tuple[Settlement, Answered]:
+    def _ended(self, item: Planned, result: Result, progress: Progress | None) -> tuple[Booked, Answered]:
         if result.billing != "answered":
             return ended_without(item, result), Answered(n=item.n, state=result.state, error=result.error)
         now = self._now()
         sent_at = datetime.fromisoformat(item.at)
         at = max(sent_at, min(progress.ended_at, now)) if progress and progress.ended_at else now
-        closed, model, stopped = booked(
+        how = booked(
             item,
             result,
             endpoint=self.endpoint,
@@ -376,8 +375,10 @@ class Part:
             batch=self.state.batch,
             at=at,
         )
-        text = self.api.text(result.answer)
-        return closed, Answered(n=item.n, state=result.state, text=text, model=model, stop_reason=stopped)
+        text, reading = self.api.text(result.answer), how.reading
+        return how, Answered(
+            n=item.n, state=result.state, text=text, model=reading.model, stop_reason=reading.stop_reason
+        )
 
     def _incident(self, closed: Settlement) -> None:
         log.error("incident at provider %s: %s", self.endpoint.provider.name, closed.incident)

@@ -8,7 +8,7 @@ is how long a provider may take.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -25,11 +25,21 @@ from crewcap.gateway.money.admission import Admission, Prices
 from crewcap.gateway.money.ends import Sent, settlement
 from crewcap.gateway.policy import Policy
 from crewcap.stores import HoldOrder, Settlement
-from crewcap.wire import Malformed
+from crewcap.wire import Malformed, Reading
 from crewcap.wire.batches import BatchApi, Question, Result
 
 LONGEST = timedelta(hours=26)  # from pricing an item to the provider's last word; it promises 24
 UNBILLED = "{state}: the provider bills nothing for it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """How one item is booked, and what that is read from."""
+
+    item: Planned
+    closed: Settlement
+    sent: Sent | None = None  # with its cards; None where there was no answer to price
+    reading: Reading = field(default_factory=Reading)
 
 
 class NoSuchModel(LookupError):
@@ -127,25 +137,25 @@ def order_of(job: Job, item: Planned) -> HoldOrder:
 
 def booked(
     item: Planned, result: Result, *, endpoint: Endpoint, api: BatchApi, book: PriceBook, batch: str, at: datetime
-) -> tuple[Settlement, str, str]:
-    """How an item is booked by its result, with the model that answered and why it stopped."""
+) -> Booked:
+    """How an item is booked by its result."""
     if result.billing != "answered":
-        return ended_without(item, result), "", ""
+        return ended_without(item, result)
     sent = _sent(item, endpoint, book)
     meter = endpoint.dialect.meter(stream=False, write=sent.write)
     meter.feed(result.answer)
     reading = meter.close()
     reading = replace(reading, modifiers=api.billed_as(reading), request_id=reading.request_id or batch)
     closed = settlement(sent, "complete", reading, book=book, at=at, status=result.status)
-    return closed, reading.model, reading.stop_reason
+    return Booked(item=item, closed=closed, sent=sent, reading=reading)
 
 
-def ended_without(item: Planned, result: Result) -> Settlement:
+def ended_without(item: Planned, result: Result) -> Booked:
     """An item without an answer: released where the provider says that it bills nothing, and else charged in full."""
     is_free = result.billing == "unbilled"
     why = f": {result.error[:300]}" if result.error else ""
     reason = UNBILLED.format(state=result.state) if is_free else f"{result.state}: nothing tells what was billed"
-    return Settlement(
+    closed = Settlement(
         hold=HoldId(item.hold),
         kind="released" if is_free else "uncertain",
         spent=ZERO,
@@ -154,6 +164,7 @@ def ended_without(item: Planned, result: Result) -> Settlement:
         status=result.status,
         reason=reason + why,
     )
+    return Booked(item=item, closed=closed)
 
 
 def _sent(item: Planned, endpoint: Endpoint, book: PriceBook) -> Sent:

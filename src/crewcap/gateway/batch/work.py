@@ -16,13 +16,13 @@ from crewcap.errors import CrewcapError, UsageError
 from crewcap.gateway.batch.calls import Calls
 from crewcap.gateway.batch.folder import Folder, Job, Planned, Prompt, State
 from crewcap.gateway.batch.part import Part
-from crewcap.gateway.batch.pricing import Pricing, body_of, order_of
+from crewcap.gateway.batch.pricing import Booked, Pricing, body_of, order_of
 from crewcap.gateway.front.answers import budget_message
 from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.provider.freeze import Trouble
 from crewcap.gateway.provider.upstream import Provider
-from crewcap.stores import Ledger, Settlement
+from crewcap.stores import Ledger
 from crewcap.wire.batches import APIS, BatchApi, Item, name_of
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Around:
     endpoints: Callable[[], Mapping[str, Endpoint]]
     blocked: Callable[[Provider, str], str]  # why nothing may be sent to a provider now; '' where it may
     freeze: Callable[[Provider, Trouble], None]
-    booked: Callable[[str, str, Settlement], None]  # told of each item that is booked: its provider, its model
+    booked: Callable[[Booked], None]  # told of each item that is booked
     known_batches: Callable[[], frozenset[str]]  # providers' names of batches that are some job's already
     reached: Callable[[str], None]  # told at every named step
 
@@ -97,14 +97,14 @@ class Work:
                 log.error("batch %s is not %s yet: %s", self.job.name, what, error.message)  # noqa: TRY400  (nothing of ours broke)
                 await asyncio.sleep(AGAIN_S)
 
-    async def settle(self, items: Sequence[Planned], ends: Sequence[Settlement]) -> None:
+    async def settle(self, ends: Sequence[Booked]) -> None:
         """Book ends, and wait until they are booked; what the ledger cannot take is handed in again by the purse."""
         purse = self.around.parts().purse
-        settling = [purse.settle(end) for end in ends]
+        settling = [purse.settle(end.closed) for end in ends]
         await purse.do(_nothing)  # settlements that nobody asks after are told of with the next call
-        for item, end, is_new in zip(items, ends, await asyncio.gather(*settling), strict=True):
+        for end, is_new in zip(ends, await asyncio.gather(*settling), strict=True):
             if is_new:
-                self.around.booked(item.provider, item.model, end)
+                self.around.booked(end)
 
     # --- before anything is sent
 

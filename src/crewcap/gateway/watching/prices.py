@@ -13,8 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from crewcap.core.cards import Kept, Unpriced, settled_at
-from crewcap.core.pricing import PriceBook
+from crewcap.core.pricing import Modifiers, PriceBook
+from crewcap.gateway.money.ends import Sent
 from crewcap.gateway.watching.watchers import Declined, Ended
+from crewcap.stores import Settlement
 from crewcap.stores.price_notes import MOST_UNPRICED, PriceNotes
 
 FLUSH_S = 1.0
@@ -36,10 +38,14 @@ class Prices:
         self._unpriced: dict[tuple[str, str], Unpriced] = {}
 
     def ended(self, ended: Ended) -> None:
-        """Keep a card that is new to this gateway."""
-        if ended.closed.card and ended.closed.card not in self._known:
-            self._known.add(ended.closed.card)
-            self._cards += self._found(ended)
+        """A request's attempt is over."""
+        self.booked(ended.sent, ended.closed, ended.reading.modifiers)
+
+    def booked(self, sent: Sent, closed: Settlement, modifiers: Modifiers) -> None:
+        """Keep a card that is new to this gateway: of a request's attempt, or of an item of a batch."""
+        if closed.card and closed.card not in self._known:
+            self._known.add(closed.card)
+            self._cards += self._found(sent, closed, modifiers)
 
     def declined(self, declined: Declined) -> None:
         """Count what had no price."""
@@ -74,13 +80,12 @@ class Prices:
                 )
             raise
 
-    def _found(self, ended: Ended) -> list[Kept]:
+    def _found(self, sent: Sent, closed: Settlement, modifiers: Modifiers) -> list[Kept]:
         """One of those that were held at; of an answer that was priced otherwise, the one in the book."""
-        sent, closed, now = ended.sent, ended.closed, self._clock()
+        now = self._clock()
         card = next((each for each in sent.cards if each.id == closed.card), None)
         if card is None:
             model = closed.model or sent.model
-            card, modifiers = settled_at(self._book, sent.prices, model, closed.card, (sent.sent_at, now))
-            card = card if modifiers is not None else None
-        modifiers = ended.reading.modifiers
+            card, known = settled_at(self._book, sent.prices, model, closed.card, (sent.sent_at, now))
+            card = card if known is not None else None
         return [Kept(card=card, modifiers=modifiers, book=self._book.hash, at=now)] if card is not None else []
