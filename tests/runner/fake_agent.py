@@ -9,6 +9,7 @@ remembers the orders that it was given.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -91,4 +92,6 @@ class FakeAgent:
         return json.dumps(text).encode() + b"\n"
 
     def end(self, *, exit_status: int, last: AgentEnd | None) -> AgentEnd:
+        if last is None and exit_status in {-signal.SIGTERM, 128 + signal.SIGTERM}:
+            return AgentEnd(kind="interrupted", message="ended by SIGTERM")
         return last or AgentEnd(kind="crashed", message="" if exit_status else "it ended without a word")

@@ -71,6 +71,11 @@ def hang() -> None:
         signal.pause()
 
 
+def be_killed() -> None:
+    """As somebody outside would do it, who is not crewcap."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def close_output() -> None:
     """Say nothing more; the process stays."""
     sys.stdout.flush()
@@ -136,6 +141,7 @@ DEEDS: dict[str, Any] = {
     "ignore": ignore,
     "not_yet": not_yet,
     "hang": hang,
+    "be_killed": be_killed,
     "close_output": close_output,
     "ask": ask,
     "complain": complain,

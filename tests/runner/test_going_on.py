@@ -212,3 +212,38 @@ def test_a_word_is_heard_while_there_is_no_gateway(shop: Shop, word: Any) -> Non
         assert run.state == {"stop": RunState.STOPPED, "pause": RunState.WAITING}[word]
 
     play(shop, act, [["write", "half", ""], READY, ["hang"]])
+
+
+# somebody else's signal
+
+
+def test_an_agent_that_somebody_else_ends_goes_on_in_its_session(shop: Shop) -> None:
+    """As a machine does that shuts down: the run has not failed, and nobody is asked anything."""
+
+    async def act(rig: Rig) -> None:
+        run = await rig.drive()
+        assert (*ends(run), run.cut) == (RunState.DONE, Verdict.FINISHED, "")
+        assert "agent: a signal of somebody else's ended it; it goes on in its session" in rig.steps()
+        assert [order.resume for order in rig.agent.orders] == [False, True]
+
+    play(shop, act, [["write", "half", ""], ["be_killed"]], fixes())
+
+
+def test_an_agent_that_is_ended_again_and_again_is_believed_in_the_end(shop: Shop) -> None:
+    """Each start of it costs money."""
+
+    async def act(rig: Rig) -> None:
+        run = await rig.drive()
+        assert (*ends(run), len(rig.agent.orders)) == (RunState.FAILED, Verdict.AGENT_ERROR, 4)
+        assert run.reason == "ended by SIGTERM"
+
+    play(shop, act, [["be_killed"]])
+
+
+def test_a_driver_that_is_told_to_end_with_its_agent_leaves_the_run_where_it_is(shop: Shop) -> None:
+    async def act(rig: Rig) -> None:
+        rig.on(heard("ready"), leave)
+        run = await rig.drive()
+        assert run.state == RunState.RUNNING
+
+    play(shop, act, [READY, ["be_killed"]])

@@ -149,8 +149,9 @@ class Issue:
 
 CheckResult = Literal["passed", "failed", "not_run"]
 
-Cut = Literal["", "timeout", "stalled", "paused", "stopped", "left", "gateway"]
-"""Why *we* ended an agent, if we did; `left` and `gateway` decide nothing: the run goes on later, or at once."""
+Cut = Literal["", "timeout", "stalled", "paused", "stopped", "left", "gateway", "outside"]
+"""Why an agent did not end by itself, if it was so. `left` (its driver goes), `gateway` (that ended) and `outside` (a
+signal of somebody else's, as a machine sends that shuts down) decide nothing: the run goes on later, or at once."""
 
 Waits = Literal["", "answer", "provider", "money"]
 """What a waiting run waits for: a person's answer; its provider's key; money or a count that comes back by itself."""

@@ -78,7 +78,7 @@ class Record:
     checking: asyncio.Task[Check] | None = None  # what an interruption gives up at once
     is_stopped: bool = False  # somebody said so, by word
     is_leaving: bool = False  # its driver goes, and the run stays where it is
-    losses: int = 0  # gateways that ended under it, in this process's time
+    losses: int = 0  # times that its agent was lost by nobody's will, in this process's time
     is_laid_out: bool = False  # its workspace stands, and setup may begin
     words: list[Word] = field(default_factory=list)  # what was said to it, and is not done yet
     has_message: asyncio.Event = field(default_factory=asyncio.Event)

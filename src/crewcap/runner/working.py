@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crewcap.agents import LaunchOrder
@@ -33,13 +34,17 @@ _GO_ON = (
 )
 
 
-_MOST_LOSSES = 10  # gateways that may end under one run before its agent's own word is believed
+_MOST_LOSSES: Mapping[Cut, int] = {"gateway": 10, "outside": 3}  # then its agent's own word is believed
+_BEFELL: Mapping[Cut, tuple[str, str]] = {
+    "gateway": ("gateway", "it ended; the agent goes on in its session as soon as there is one again"),
+    "outside": ("agent", "a signal of somebody else's ended it; it goes on in its session"),
+}
 
 
 async def put_to_work(record: Record) -> None:
     """Start the agent on a key of its own and see it through.
 
-    Where its driver leaves, or its gateway ended and is started again, nothing is decided: the run stays where it is.
+    Where its driver leaves, its gateway ended or somebody else killed it, nothing is decided: the run stays as it is.
     """
     if asked := record.asked():  # before it began, or between two starts
         if asked != "left":
@@ -70,17 +75,17 @@ async def put_to_work(record: Record) -> None:
         record.keep(runaway="")
     record.keep(end=end, cut=cut, epoch=record.run.epoch + 1, turns=record.totals().requests)
     record.keep(agent_seconds=round(record.run.agent_seconds + time.monotonic() - began, 3))
-    if cut == "gateway":
+    if cut in _BEFELL:
         record.losses += 1
-        record.tell("gateway", "it ended; the agent goes on in its session as soon as there is one again")
-    if cut not in {"gateway", "left"}:
+        record.tell(*_BEFELL[cut])
+    elif cut != "left":
         record.move(RunEvent.FINISH)
 
 
 async def _through(
     record: Record, access: Access, *, words: str, said: Sequence[Word], resume: bool
 ) -> tuple[AgentEnd, Cut]:
-    """The same, where what happens for want of a gateway is not taken for the agent's doing."""
+    """The same, where what befell the agent is not taken for its doing: its gateway ended, or somebody killed it."""
     doors = record.tools.doors
     try:
         end, cut = await _start(record, access, words=words, said=said, resume=resume)
@@ -90,7 +95,9 @@ async def _through(
         end, cut = AgentEnd(kind="interrupted", message="its gateway ended"), "gateway"
     if doors.is_lost and cut in {"", "gateway"} and end.kind != "finished":
         cut = "gateway"
-    return end, "" if cut == "gateway" and record.losses >= _MOST_LOSSES else cut
+    if end.kind == "interrupted" and not cut:
+        cut = "outside"
+    return end, "" if record.losses >= _MOST_LOSSES.get(cut, math.inf) else cut
 
 
 def _admitted(record: Record) -> Access:

@@ -54,12 +54,18 @@ class Host:
         self._worker = worker
         self._rested = rested  # told of each run that came to rest
         self._opened: dict[RunId, _Opened] = {}
+        self._standing: set[RunId] = set()  # runs whose agent is not started any more
+        self._is_draining = False
         self._is_leaving = False
 
     @property
-    def here(self) -> int:
-        """How many runs are open here."""
-        return len(self._opened)
+    def busy(self) -> int:
+        """How many runs something is done for here."""
+        return len(self._opened.keys() - self._standing)
+
+    def drain(self) -> None:
+        """Start no agent any more; those at work may end, and so may what follows them."""
+        self._is_draining = True
 
     async def perform(self, id_: RunId, attempt: int, step: str) -> str:
         """Do what the run calls for; the name of what it calls for then, '' where this attempt is over."""
@@ -89,6 +95,9 @@ class Host:
     async def _go_on(self, run: Run) -> str:
         try:
             opened = await self._open(run)
+            if self._is_draining and opened.workflow.run.state == RunState.RUNNING:
+                self._standing.add(run.id)
+                await asyncio.Event().wait()
             await opened.workflow.step()
         except CrewcapError as error:
             return await self._stumbled(run, error)

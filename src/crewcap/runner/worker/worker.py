@@ -120,8 +120,9 @@ class Worker:
         for task in self._tasks:
             if task.get_name() != "keep":
                 task.cancel()
+        self.host.drain()
         deadline = time.monotonic() + within_s
-        while self.host.here and time.monotonic() < deadline and not hurry.is_set():
+        while self.host.busy and time.monotonic() < deadline and not hurry.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(hurry.wait(), LOOK_S / 2)
         await asyncio.wait({asyncio.create_task(self.host.leave())}, timeout=_STOP_S)
