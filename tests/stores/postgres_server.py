@@ -28,6 +28,7 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # no types in the wheel
 import pytest
+from tests.stores.server_folders import folder_in
 
 from crewcap.stores.postgres_migrations import migrate
 
@@ -123,16 +124,13 @@ def serving(*, port: int = 0, parent: Path | None = None) -> Iterator[Server]:
     """A server for as long as the block lasts; `port` = 0 listens on no network. `parent` is where its files go."""
     if parent is None:
         parent = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    folder = Path(tempfile.mkdtemp(prefix="crewcap-pg-", dir=parent))
-    try:
+    with folder_in(parent) as folder:
         programs = _programs(folder)
         server = Server(folder, programs, start(programs, folder, port=port), port=port)
         try:
             yield server
         finally:
             server.end()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(programs: Path, folder: Path, *, port: int = 0) -> subprocess.Popen[bytes]:
@@ -150,7 +148,8 @@ def start(programs: Path, folder: Path, *, port: int = 0) -> subprocess.Popen[by
     process = subprocess.Popen(
         [
             programs / "postgres", "-D", data, "-k", folder, "-c", f"listen_addresses={'127.0.0.1' if port else ''}",
-            "-c", f"port={port or 5432}", "-c", "shared_buffers=32MB", "-c", "max_connections=60",
+            "-c", f"port={port or 5432}", "-c", "shared_buffers=32MB", "-c", "max_connections=100",
+            "-c", "dynamic_shared_memory_type=mmap",  # in its folder, and not left behind where it is killed
             "-c", "deadlock_timeout=50ms", "-c", "full_page_writes=off", "-c", "max_wal_size=256MB",
         ],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log,
