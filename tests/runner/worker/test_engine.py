@@ -597,8 +597,10 @@ def test_two_workers_share_a_queue_and_start_nothing_twice(database: str, tmp_pa
     assert {executor for executor, *_ in first.journal()} == {"a", "b"}
 
 
-def test_what_a_dead_worker_left_is_taken_up_when_it_is_declared_dead(database: str, tmp_path: Path) -> None:
-    """Not before, and without the steps that were done; a second declaration finds nothing."""
+def test_what_a_dead_worker_left_is_seen_by_others_and_begun_anew_by_whoever_cancels_it(
+    database: str, tmp_path: Path
+) -> None:
+    """Nobody takes it up by itself: only our own heartbeats say who is dead."""
     journal = tmp_path / "journal"
     with worker(database, journal, executor="a", hold="agent") as first:
         assert first.said() == "started"
@@ -612,22 +614,41 @@ def test_what_a_dead_worker_left_is_taken_up_when_it_is_declared_dead(database: 
             ("run-1", "a", "pending"),
             ("run-2", "a", "pending"),
         }
-        assert [second.ask("recover", ["a", "ghost"]), second.ask("recover", ["a"])] == [2, 0]
-        second.until(lambda one: not one.ask("unfinished"))
+        second.ask("cancel", "run-1", 1)
+        second.ask("enqueue", "run-1", 2)
+        second.until(lambda one: [each["run"] for each in one.ask("unfinished")] == ["run-2"])
         assert second.end() == ""
-    after_death = [(run, step) for executor, run, _, step in second.journal() if executor == "b"]
-    assert sorted(after_death) == sorted((run, step) for run in ("run-1", "run-2") for step in STEPS[3:])
+    assert [tuple(rest) for executor, *rest in second.journal() if executor == "b"] == [
+        ("run-1", "2", step) for step in STEPS
+    ]
 
 
-def test_a_worker_cannot_be_declared_dead_by_itself(store: str) -> None:
-    """Its runs would be performed twice at once."""
+def test_a_worker_has_few_connections_however_many_runs_it_performs(database: str) -> None:
+    """Three workers and their gateways have to find room on a server as it comes, which has a hundred."""
 
     async def scene() -> None:
-        async with working(store, Floor()) as engine:
-            with pytest.raises(InternalError):
-                await engine.recover(["local"])
+        floor = Floor()
+        async with working(database, floor, runs=60) as engine:
+            await asyncio.gather(*(engine.enqueue(RunId(f"run-{n}"), 1) for n in range(60)))
+            most = 0
+            while await engine.unfinished():
+                most = max(most, await _connections(database))
+            assert len(floor.seen) == 60 * len(STEPS)
+        assert 0 < most <= 5
 
     asyncio.run(scene())
+
+
+async def _connections(url: str) -> int:
+    """Of others to this database."""
+    import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415  (it has no types; this test alone asks)
+
+    asking = await asyncpg.connect(url)
+    try:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        return int(await asking.fetchval(others))
+    finally:
+        await asking.close()
 
 
 def test_a_run_is_cancelled_wherever_it_is(database: str, tmp_path: Path) -> None:
