@@ -69,7 +69,7 @@ class Shell:
         path = Home(self.folder / "state").batches / name / "journal.jsonl"
         return [json.loads(line)["event"] for line in path.read_text().splitlines()] if path.exists() else []
 
-    def until(self, condition: Callable[[], bool]) -> None:
+    def until(self, condition: Callable[[], object]) -> None:
         end = time.monotonic() + 30
         while not condition():
             assert time.monotonic() < end
@@ -125,6 +125,28 @@ def test_twenty_prompts_cost_the_same_in_every_book(shell: Shell, api: str) -> N
     assert "canary" not in done.stdout + done.stderr
 
 
+def test_a_dry_run_says_what_will_be_held_and_spends_nothing(shell: Shell) -> None:
+    """Its worst case is the ledger's hold, to the last unit; after one batch it knows what answers come to."""
+    shell.simulator.batches.script = BatchScript(polls=40)
+    prompts = shell.prompts(12)
+    foreseen = shell.json("batch", "run", prompts, "--cap", "5", "--dry-run")
+    assert not (shell.folder / "state").exists()
+    assert shell.simulator.batches.posted == 0
+    assert (foreseen["sent"], foreseen["models"][0]["earlier_answers"]) == (12, 0)
+    assert shell.run("batch", "run", prompts, "--cap", "5", "--no-wait").returncode == 0
+    assert shell.json("batch", "show", "audits")["held_usd"] == foreseen["worst_usd"]
+    shell.simulator.batches.script = BatchScript(polls=1)
+    assert shell.run("batch", "resume", "audits").returncode == 0
+    again = shell.json("batch", "run", prompts, "--cap", "5", "--dry-run")
+    likely, billed = Money.usd(again["likely_usd"]), shell.simulator.meter.total()
+    assert again["models"][0]["earlier_answers"] == 12
+    assert 9 * billed.nano < 10 * likely.nano < 11 * billed.nano
+    assert Money.usd(again["one_by_one_usd"]) > likely
+    short = shell.run("batch", "run", prompts, "--cap", "0.05", "--dry-run")
+    assert short.returncode == 3
+    assert "free of the cap of $0.05" in short.stdout
+
+
 def test_no_wait_leaves_it_to_resume(shell: Shell) -> None:
     """What the provider has goes on without us; its money stays held, whoever starts or stops a gateway meanwhile."""
     shell.simulator.batches.script = BatchScript(polls=40)
@@ -145,11 +167,11 @@ def test_no_wait_leaves_it_to_resume(shell: Shell) -> None:
 
 @pytest.mark.parametrize("event", ["posting", "posted"])
 def test_a_killed_command_is_gone_on_from(shell: Shell, event: str) -> None:
-    """kill -9 of the command, and of its gateway with it."""
+    """kill -9 of the command, and of its gateway with it; the provider has the batch, whether we know it or not."""
     shell.simulator.batches.script = BatchScript(polls=40)
     words = shell.words("batch", "run", shell.prompts(5), "--cap", "5")
     with subprocess.Popen(words, env=shell.environ, cwd=shell.folder, stderr=subprocess.DEVNULL) as command:
-        shell.until(lambda: event in shell.journal("audits"))
+        shell.until(lambda: event in shell.journal("audits") and shell.simulator.batches.posted)
         gateway = json.loads(Home(shell.folder / "state").gateway_note.read_text())["pid"]
         command.kill()
         os.kill(gateway, signal.SIGKILL)

@@ -39,6 +39,7 @@ def batch(ctx: click.Context, /, **options: object) -> None:
 @click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="Also count against this, such as repo:NAME.")
 @click.option("--user", default="", metavar="NAME", help="Whose money it is.")
 @click.option("--api", type=click.Choice(["responses", "chat"]), default="responses", help="Which of OpenAI's APIs.")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost and send nothing.")
 @_out
 @_wait
 @_report
@@ -57,6 +58,7 @@ def run(  # noqa: PLR0913  (each is one option of the command)
     scopes: tuple[str, ...],
     user: str,
     api: str,
+    dry_run: bool,
     out: str | None,
     wait: bool,
     report: bool,
@@ -64,9 +66,13 @@ def run(  # noqa: PLR0913  (each is one option of the command)
     """Send PROMPTS: a .jsonl file ({"id", "prompt"} a line), a folder of .md files, or - for stdin.
 
     A line may also have system, model, max_output and files. Everything is checked before anything is sent. Each
-    prompt is held for at its worst case at the batch price; those that do not fit are named and the rest go.
+    prompt is held for at its worst case at the batch price; those that do not fit are named and the rest go. With
+    --dry-run it says for each model how many prompts that are, the worst case, a likely cost, and the prices of a batch
+    beside the usual ones; nothing is sent or held.
     """
-    from crewcap.cli.batch_job import Wishes, begin  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.cli.batch_asked import Wishes  # noqa: PLC0415  (this and the next two: heavy; not for --help)
+    from crewcap.cli.batch_dry import foresee  # noqa: PLC0415
+    from crewcap.cli.batch_job import begin  # noqa: PLC0415
 
     wishes = Wishes(
         prompts=prompts,
@@ -82,7 +88,7 @@ def run(  # noqa: PLR0913  (each is one option of the command)
         waits=wait,
         reports=report,
     )
-    click.get_current_context().exit(begin(call, wishes))
+    click.get_current_context().exit(foresee(call, wishes) if dry_run else begin(call, wishes))
 
 
 @batch.command(epilog="Example: crewcap batch resume audits")

@@ -1,90 +1,43 @@
-"""A batch from the command line: read and judge its prompts, hand it to the gateway, wait, write its results."""
+"""A batch from the command line: hand what is asked to the gateway, wait, write its results."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crewcap.cli.amounts import read_amount
+from crewcap.cli.batch_asked import Wishes, asked
 from crewcap.cli.batch_view import folder_of, progress, summary
 from crewcap.cli.context import Call
-from crewcap.cli.new_key import full_model, scopes_of_key
 from crewcap.cli.room import require_room
 from crewcap.cli.screen import Screen, fit
-from crewcap.core.budget import KeyId
-from crewcap.core.keys import PREFIX, VirtualKey, hash_key
 from crewcap.errors import CrewcapError, InternalError, UnsafeEnvironment, UsageError
-from crewcap.gateway.batch.folder import Folder, Job, Prompt
-from crewcap.runner import batch_prompts
-from crewcap.runner.batch_prompts import Wanted
+from crewcap.gateway.batch.folder import Folder, Job
 from crewcap.runner.batch_results import REFUSED, ItemView, JobView, view, write
 from crewcap.trackers.files import Files
-from crewcap.trackers.issue_text import slug
 
 if TYPE_CHECKING:
     from crewcap.gateway.client import GatewayHandle
 
-APIS = {"responses": "/v1/responses", "chat": "/v1/chat/completions"}
 LINE_S = 30  # between two lines of progress, where nobody looks at a terminal
 FIRST_LOOK_S, MOST_LOOK_S = 0.1, 1.0
 INTERRUPTED = 130
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the command line asks for."""
-
-    prompts: str
-    cap: str | None
-    model: str | None
-    max_output: int
-    name: str | None
-    context: tuple[Path, ...]
-    scopes: tuple[str, ...]
-    user: str
-    api: str
-    out: str | None
-    waits: bool
-    reports: bool
 
 
 def begin(call: Call, wishes: Wishes) -> int:
     """A new batch; its exit status."""
     held = _be_safe(call)
-    wanted, stem = _read(call, wishes)
-    context = batch_prompts.context_of(wishes.context)
-    prompts = _complete(call, wishes, wanted)
-    name = _name(call, wishes.name, stem)
-    cap = read_amount(wishes.cap, "--cap") if wishes.cap is not None else call.app.settings.defaults.cap
-    if not cap:
-        raise UsageError("--cap 0 allows nothing", help="give an amount of dollars, such as --cap 10")
-    key = _new_key(call, wishes)
-    call.app.ledger.add_key(key, cap=cap)
-    job = Job(
-        name=name,
-        id=secrets.token_hex(8),
-        key=key.id,
-        cap=cap,
-        created_at=call.clock(),
-        context=context,
-        api=APIS[wishes.api],
-        out=str(Path(wishes.out or f"{name}.results").absolute()),
-    )
+    job, key, prompts = asked(call, wishes)
+    call.app.ledger.add_key(key, cap=job.cap)
     try:
-        folder = Folder.make(call.home.batches / name, job, prompts)
+        folder = Folder.make(call.home.batches / job.name, job, prompts)
     except BaseException:
         call.app.ledger.revoke_key(key.id)
         raise
-    call.note(f"crewcap: batch {name}, {len(prompts):,} prompts, may spend {cap.show()} (key {key.id})")
+    call.note(f"crewcap: batch {job.name}, {len(prompts):,} prompts, may spend {job.cap.show()} (key {key.id})")
     return _worked(call, folder, held, waits=wishes.waits, reports=wishes.reports)
 
 
@@ -121,82 +74,6 @@ def _be_safe(call: Call) -> Mapping[str, str]:
     require_room(call.home)
     call.refuse_doubtful_clock()
     return held
-
-
-def _read(call: Call, wishes: Wishes) -> tuple[tuple[Wanted, ...], str]:
-    """The prompts, and what the batch may be called after."""
-    del call
-    if wishes.prompts == "-":
-        return batch_prompts.from_lines(sys.stdin.buffer.read(), where="stdin", folder=Path()), "stdin"
-    path = Path(wishes.prompts).expanduser()
-    if path.is_dir():
-        paths = batch_prompts.issue_files(path)
-        return batch_prompts.from_issues(paths, Files(Path()).read, where=wishes.prompts), path.absolute().name
-    if path.suffix.lower() in batch_prompts.TEXT_ENDINGS:
-        return batch_prompts.from_issues([path], Files(Path()).read, where=wishes.prompts), path.stem
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {wishes.prompts}", help=batch_prompts.HELP) from None
-    except OSError as error:
-        why = (error.strerror or str(error)).casefold()
-        raise UsageError(f"{wishes.prompts} cannot be read: {why}", help="name a .jsonl file or a folder") from None
-    return batch_prompts.from_lines(content, where=wishes.prompts, folder=path.parent), path.stem
-
-
-def _complete(call: Call, wishes: Wishes, wanted: tuple[Wanted, ...]) -> list[Prompt]:
-    """Every prompt with its model's full id."""
-    settings = call.app.settings
-    model = wishes.model or settings.defaults.model
-    full = batch_prompts.with_defaults(wanted, model=model, max_output=wishes.max_output)
-    known = {name: full_model(call, name) for name in dict.fromkeys(each.model for each in full)}
-    return [
-        Prompt(
-            n=number,
-            id=each.id,
-            text=each.text,
-            model=known[each.model],
-            max_output=each.max_output,
-            system=each.system,
-            source=each.source,
-            cap=each.cap.exact() if each.cap is not None else "",
-        )
-        for number, each in enumerate(full)
-    ]
-
-
-def _name(call: Call, given: str | None, stem: str) -> str:
-    """The name that was given, or the first of PROMPTS, PROMPTS.2, ... that is free."""
-    if given is not None:
-        if not _NAME.match(given):
-            raise UsageError(
-                f"--name {given[:80]!r}: letters, digits, '.', '-' and '_', at most 64",
-                help="for example --name audits",
-            )
-        if (call.home.batches / given).exists():
-            raise UsageError(f"there is a batch {given} already", help=f"crewcap batch show {given}")
-        return given
-    plain = slug(stem, otherwise="batch")
-    names = (plain if number == 1 else f"{plain}.{number}" for number in range(1, 1_000_000))
-    return next(name for name in names if not (call.home.batches / name).exists())
-
-
-def _new_key(call: Call, wishes: Wishes) -> VirtualKey:
-    """A key that nobody is told: only the gateway uses it, for this batch."""
-    id_ = KeyId(secrets.token_hex(6))
-    scopes = (
-        wishes.scopes if any(each.startswith("workflow:") for each in wishes.scopes) else (*wishes.scopes, _WORKFLOW)
-    )
-    return VirtualKey(
-        id=id_,
-        hash=hash_key(PREFIX + secrets.token_urlsafe(32)),
-        scopes=scopes_of_key(call, id_, scopes, user=wishes.user),
-        created_at=call.clock(),
-        label="batch",
-    )
-
-
-_WORKFLOW = "workflow:batch"
 
 
 # --- while the gateway works on it

@@ -10,15 +10,14 @@ from typing import Any
 
 from crewcap.errors import CrewcapError, UsageError
 from crewcap.gateway.batch.folder import Folder, folders
-from crewcap.gateway.batch.pricing import Booked
+from crewcap.gateway.batch.pricing import Booked, by_path
 from crewcap.gateway.batch.work import Around, Work
-from crewcap.gateway.front.endpoints import Endpoint, Endpoints
+from crewcap.gateway.front.endpoints import Endpoints
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.provider.exchange import frozen_message
 from crewcap.gateway.provider.freeze import Trouble
 from crewcap.gateway.provider.upstream import Provider
 from crewcap.home import Home
-from crewcap.wire.batches import APIS
 
 log = logging.getLogger(__name__)
 
@@ -173,21 +172,13 @@ class Batches:
     def _around(self) -> Around:
         return Around(
             parts=self._parts,
-            endpoints=self._by_path,
+            endpoints=lambda: by_path(self._endpoints().every),
             blocked=self._blocked,
             freeze=self._freeze,
             booked=self._booked,
             known_batches=self._known,
             reached=self.reached,
         )
-
-    def _by_path(self) -> Mapping[str, Endpoint]:
-        """The endpoints that batches can be made for; of several providers with one dialect, the first."""
-        found: dict[str, Endpoint] = {}
-        for endpoint in self._endpoints().every:
-            if endpoint.template in APIS:
-                found.setdefault(endpoint.template, endpoint)
-        return found
 
     def _blocked(self, provider: Provider, model: str) -> str:
         parts = self._parts()

@@ -7,7 +7,7 @@ is how long a provider may take.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -26,7 +26,7 @@ from crewcap.gateway.money.ends import Sent, settlement
 from crewcap.gateway.policy import Policy
 from crewcap.stores import HoldOrder, Settlement
 from crewcap.wire import Malformed, Reading
-from crewcap.wire.batches import BatchApi, Question, Result
+from crewcap.wire.batches import APIS, BatchApi, Question, Result
 
 LONGEST = timedelta(hours=26)  # from pricing an item to the provider's last word; it promises 24
 UNBILLED = "{state}: the provider bills nothing for it"
@@ -110,6 +110,15 @@ class Pricing:
         model = admission.model(key, endpoint.provider, ask, at=at)
         cards = admission.cards(endpoint.provider, ask, at=at)
         return admission.limited(key, ask, cards), cards, model
+
+
+def by_path(endpoints: Iterable[Endpoint]) -> Mapping[str, Endpoint]:
+    """The endpoints that batches can be made for; of several providers with one dialect, the first."""
+    found: dict[str, Endpoint] = {}
+    for endpoint in endpoints:
+        if endpoint.template in APIS:
+            found.setdefault(endpoint.template, endpoint)
+    return found
 
 
 def body_of(api: BatchApi, job: Job, prompt: Prompt) -> bytes:
