@@ -56,7 +56,6 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     from crewcap.cli.run import carry_out  # noqa: PLC0415
     from crewcap.cli.run_job import prepare_again  # noqa: PLC0415
     from crewcap.runner import resuming  # noqa: PLC0415
-    from crewcap.runner.asking import going_on, shortage  # noqa: PLC0415
     from crewcap.runner.person import login_here  # noqa: PLC0415
     from crewcap.runner.worker.fencing import has_workspace  # noqa: PLC0415
 
@@ -67,9 +66,7 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
         call.note(f"{run.name}  only {most} of {add} is added: that is all that its issue's budget leaves")
         add = most
     job = prepare_again(call, run)
-    cost = going_on(call.app.ledger, run, job.plan.card, thinking=job.plan.route.thinking_tokens or 0)
-    short = shortage(call.app.ledger, run, cost.least)
-    resuming.refuse_poor_resume(run, add, spent=cost_of(totals_of(call, run)), cost=cost, short=short)
+    cost = resuming.afford(call.app.ledger, run, job.plan, add)
     hosted = is_served(call, run)
 
     def again() -> Run:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from crewcap.core.budget import Scope
 from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import Run, RunEvent, RunState, Verdict, move
 from crewcap.errors import MoneyRefused, UsageError
-from crewcap.runner.asking import GoingOn, Short, enough
+from crewcap.runner.asking import GoingOn, Short, enough, going_on, shortage
 from crewcap.runner.ownership import myself
 from crewcap.stores import Ledger, RunStore
 from crewcap.stores.run_rows import AlreadyAnswered
+
+if TYPE_CHECKING:
+    from crewcap.runner.plan import Plan
 
 AT_REST = frozenset({RunState.WAITING, RunState.DONE, RunState.FAILED, RunState.STOPPED})
 GO_ON = "go on"
@@ -66,6 +70,14 @@ def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, sho
             f" {least.show()} to be sent",
             help=f"crewcap resume {run.name} --add {enough(add + missing)}",
         )
+
+
+def afford(ledger: Ledger, run: Run, plan: Plan, add: Money) -> GoingOn:
+    """What going on costs at first; `MoneyRefused` where there would not be enough for it."""
+    cost = going_on(ledger, run, plan.card, thinking=plan.route.thinking_tokens or 0)
+    short = shortage(ledger, run, cost.least)
+    refuse_poor_resume(run, add, spent=spent_of(ledger, run), cost=cost, short=short)
+    return cost
 
 
 def resume(

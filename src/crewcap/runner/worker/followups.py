@@ -41,9 +41,7 @@ from crewcap.core.trust import may_write
 from crewcap.errors import CrewcapError, MoneyRefused
 from crewcap.runner import jobs, prompt, resuming
 from crewcap.runner.access import end_keys
-from crewcap.runner.asking import going_on, shortage
 from crewcap.runner.house import House
-from crewcap.runner.jobs import Job
 from crewcap.runner.worker.fencing import has_workspace
 from crewcap.stores import FollowUp
 from crewcap.stores.run_rows import Overtaken
@@ -296,7 +294,7 @@ class FollowUps:
         job = jobs.prepare_again(house, run)
         add = resuming.within_issue(house.ledger, run, add or resuming.given(run))
         try:
-            self._refuse_poor(run, job, add)
+            resuming.afford(house.ledger, run, job.plan, add)
         except MoneyRefused as refused:
             if message:
                 house.runs.say(run.id, "say", message, by=by)
@@ -305,12 +303,6 @@ class FollowUps:
             run = self._with_text(run, edited)
         again = resuming.resume(house.runs, run, add=add, by=by, hosted=True, message=message)
         return f"{again.name} goes on, with {again.cap.show()} in all"
-
-    def _refuse_poor(self, run: Run, job: Job, add: Money) -> None:
-        ledger = self.house.ledger
-        cost = going_on(ledger, run, job.plan.card, thinking=job.plan.route.thinking_tokens or 0)
-        short = shortage(ledger, run, cost.least)
-        resuming.refuse_poor_resume(run, add, spent=resuming.spent_of(ledger, run), cost=cost, short=short)
 
     def _with_text(self, run: Run, edited: Issue) -> Run:
         """The run of the issue as it is now: what it is told, should its session have to begin anew."""
