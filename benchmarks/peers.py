@@ -14,6 +14,8 @@ them touches this project's environment. Versions are pinned, so that a table ca
   its streams are therefore not run.
 - **Post-hoc checker.** Ours; the common design in its best form (`posthoc.py`).
 - **Bare pass-through.** Ours; what any gateway on aiohttp costs at the least (`passthrough.py`).
+- **Byte forwarder.** Ours, and no gateway: what copying bytes costs on this machine, reading nothing of them
+  (`forwarder.py`). No ratio to a rival can be had that this one has not.
 """
 
 from __future__ import annotations
@@ -264,6 +266,14 @@ def bare_pass_through(place: Place) -> Bare:
     command = [*ours("passthrough"), "--port", str(port), "--upstream", place.upstream]
     process = Process(command, port=port, environ=environ(), log=place.folder / "passthrough")
     return Bare(name="bare pass-through", process=process)
+
+
+def byte_forwarder(place: Place) -> Bare:
+    """What copying bytes costs at the least, for whoever reads nothing of them."""
+    port = free_port()
+    command = [*ours("forwarder"), "--port", str(port), "--upstream", place.upstream]
+    process = Process(command, port=port, environ=environ(), log=place.folder / "forwarder")
+    return Bare(name="byte forwarder", process=process)
 
 
 def ours(module: str) -> list[str]:

@@ -25,6 +25,7 @@ from crewcap.gateway.front.callers import Call, Callers
 from crewcap.gateway.front.doors import Door, Doors
 from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.front.fanout import FanOuts, speaker
+from crewcap.gateway.front.outlet import has_left
 from crewcap.gateway.money import plan
 from crewcap.gateway.money.admission import Admission, Counts, Prices, Request
 from crewcap.gateway.money.prefixes import Prefixes
@@ -35,8 +36,9 @@ from crewcap.gateway.policy import Policy
 from crewcap.gateway.provider import share
 from crewcap.gateway.provider.attempts import Attempts, Schedule, pause
 from crewcap.gateway.provider.breaker import Breakers
-from crewcap.gateway.provider.exchange import Exchange, Forwarding, frozen_message, has_left
+from crewcap.gateway.provider.exchange import Exchange, Forwarding
 from crewcap.gateway.provider.freeze import Trouble
+from crewcap.gateway.provider.judging import frozen_message
 from crewcap.gateway.provider.rates import Failures
 from crewcap.gateway.provider.upstream import Provider, Upstream
 from crewcap.gateway.watching.watchers import Ended, Watcher, tell_ended

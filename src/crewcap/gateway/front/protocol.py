@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -16,6 +17,27 @@ log = logging.getLogger(__name__)
 
 class Protocol(web.RequestHandler):
     """One connection."""
+
+    _say: Callable[[], None] | None = None
+
+    def when_roomy(self, say: Callable[[], None]) -> None:
+        """Say so, once, when what was written is taken again, or never will be."""
+        self._say = say
+
+    def resume_writing(self) -> None:
+        """The client takes it again."""
+        super().resume_writing()
+        self._tell()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client is gone."""
+        super().connection_lost(exc)
+        self._tell()
+
+    def _tell(self) -> None:
+        say, self._say = self._say, None
+        if say is not None:
+            say()
 
     def handle_error(
         self,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,26 +29,25 @@ from crewcap.core import holding
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import UnknownPrice
 from crewcap.gateway.front import headers
-from crewcap.gateway.front.answers import Refusal
+from crewcap.gateway.front.outlet import Outlet, has_left
 from crewcap.gateway.money import plan
 from crewcap.gateway.money.admission import Admission, Prices, Request
 from crewcap.gateway.money.ends import End, Sent, after_first_event, end_of_stream, settlement
 from crewcap.gateway.money.purse import Held, Purse
 from crewcap.gateway.policy import Policy
-from crewcap.gateway.provider.attempts import NO_RETRY, TryAgain, may_be_mended, told_to_wait
-from crewcap.gateway.provider.freeze import Trouble, diagnose
+from crewcap.gateway.provider import judging
+from crewcap.gateway.provider.freeze import Trouble
+from crewcap.gateway.provider.judging import EVENT_STREAM, NO_WORD, First, Judge, frozen_message, read_at_most
+from crewcap.gateway.provider.relay import BROKEN, Relay
 from crewcap.gateway.provider.upstream import ERROR_BYTES, Provider, Unsent, Upstream
 from crewcap.gateway.provider.watch import Watch
 from crewcap.gateway.watching.watchers import Ended
 from crewcap.stores import Settlement
 from crewcap.wire import Meter, Reading
 
-log = logging.getLogger(__name__)
+__all__ = ["Exchange", "Forwarding", "Surroundings", "frozen_message"]
 
-BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
-EVENT_STREAM = "text/event-stream"
-FIRST_BYTES = 2**16
-NO_WORD = "the provider closed the connection without an answer"
+log = logging.getLogger(__name__)
 
 
 class Surroundings(Protocol):
@@ -137,12 +136,11 @@ class Exchange:
         self._reading = Reading()
         self._payer: plan.Payer = "plan" if request.is_notional else "untold"
         self._settled = False
-        self._is_gone = False
+        self._relay: Relay | None = None
         self._upstream_answer: aiohttp.ClientResponse | None = None
         self._expired = ""
         self._limit = asyncio.timeout(None)  # of the time until the answer's head; `_expire` ends it
         self._clocks: Watch | None = None
-        self._pinging: asyncio.Future[None] | None = None
         self.over = asyncio.Event()
 
     async def run(self, forwarding: Forwarding) -> web.StreamResponse:
@@ -152,7 +150,7 @@ class Exchange:
         finally:
             if self._clocks is not None:
                 self._clocks.stop()
-                self._clocks = None  # they know us: without this, a request's body waits for the garbage collector
+                self._clocks = self._relay = None  # they know us: else a request's body waits for the garbage collector
             if not self._settled:
                 self._settle("no_answer", status=0, reason="the gateway stopped in the middle")
             self.over.set()
@@ -170,156 +168,84 @@ class Exchange:
         policy, request, provider = self._around.policy, self._request, self._request.provider
         url = provider.url(request.path, query=forwarding.query)
         sent = headers.to_provider(forwarding.headers, key=self._around.upstream.key_headers(provider))
+        judge = Judge(self._around, request, forwarding.body, self._extra)
         patience = policy.idle_s if request.ask.stream else 2 * policy.idle_s
         self._clocks = Watch(policy, idle_s=patience, expire=self._expire, is_gone=self._has_left)
         try:
             answer = await self._around.upstream.post(url, forwarding.body, sent, limit=self._limit)
         except Unsent as unsent:
             self._settle("unsent", status=0, reason=str(unsent))
-            reason = f"the provider could not be reached: {unsent}"
-            raise TryAgain(Refusal("provider", reason), status=0, reason=reason, is_failure=True) from unsent
+            raise judge.unsent(str(unsent)) from unsent
         except BROKEN as error:
             self._settle("no_answer", status=0, reason=self._expired_why(NO_WORD))
-            raise self._unsure(NO_WORD, forwarding.body) from error
+            raise judge.unsure(NO_WORD) from error
         self._upstream_answer = answer
-        self._clocks.last = asyncio.get_running_loop().time()
+        self._clocks.moved()
         self._first_byte = time.monotonic()
         self._around.heard(request, answer.status, answer.headers)
         self._payer = plan.payer(answer.headers)
         async with answer:
             if not 200 <= answer.status < 300:
-                return await self._error(answer, forwarding.body)
+                return await self._error(answer, judge)
             if answer.content_type == EVENT_STREAM or (request.ask.stream and request.dialect.streams_json):
-                return await self._stream(answer, forwarding.body)
-            return await self._whole(answer, forwarding.body)
+                return await self._stream(answer, judge)
+            return await self._whole(answer, judge)
 
     # --- a stream
 
-    async def _stream(self, answer: aiohttp.ClientResponse, sent: bytes) -> web.StreamResponse:
+    async def _stream(self, answer: aiohttp.ClientResponse, judge: Judge) -> web.StreamResponse:
         """Pass chunks on as they come, and read them; the client sees nothing before a first event."""
-        first = await self._first_event(answer, sent)
-        response = web.StreamResponse(
-            status=answer.status, headers={**headers.to_client(answer.headers), **self._extra}
+        dialect = self._request.dialect
+        first = await self._first_event(answer, judge)
+        passed = {**headers.to_client(answer.headers), **self._extra}
+        response = web.StreamResponse(status=answer.status, headers=passed)
+        meter = self._new_meter(stream=True)
+        relay = self._relay = Relay(
+            Outlet(self._http, response),
+            meter=meter,
+            sieve=dialect.sieve(self._request.ask),
+            watch=self._watch(),
+            priced=self._shrink,
         )
-        write: Callable[[bytes], Awaitable[None]] = response.write
-        try:
-            if (writer := await response.prepare(self._http)) is not None:
-                write = writer.write  # what `response.write` would call, once for each chunk of each stream
-        except OSError:  # aiohttp raises here when the client left before the first byte
-            self._leave()
-        self._keep_alive(write)
-        is_broken = await self._pump(answer, write, first)
-        self._reading = self._meter.close()
+        await relay.open()
+        is_broken = await relay.run(answer, first, ping=dialect.ping)
+        self._reading = meter.close()
         end = end_of_stream(self._sent.dialect, self._reading, is_broken=is_broken)
         self._settle(end, status=answer.status, reason=self._why(end, is_broken=is_broken))
-        if end == "complete" and not self._is_gone:
-            await self._finish(response)
+        if end == "complete" and not relay.is_gone:
+            await relay.close()
         else:
             self._drop_client()
         return response
 
-    def _keep_alive(self, write: Callable[[bytes], Awaitable[None]]) -> None:
-        """While the provider is silent the client hears that it is waited for: between two events, and nowhere else."""
-        word, watch = self._request.dialect.ping, self._watch()
-
-        async def say() -> None:
-            is_between = watch.tail.endswith((b"\n\n", b"\r\n\r\n"))
-            if is_between and not (watch.writing or self._is_gone or self._settled):
-                with suppress(OSError):
-                    await write(word)
-
-        def ping() -> None:
-            self._pinging = asyncio.ensure_future(say())
-
-        watch.ping = ping if word else None
-
-    async def _first_event(self, answer: aiohttp.ClientResponse, sent: bytes) -> bytes:
+    async def _first_event(self, answer: aiohttp.ClientResponse, judge: Judge) -> bytes:
         """Everything up to the end of the first event; `TryAgain` where there is none, or it is an error."""
-        seen, is_broken, watch, loop = b"", False, self._watch(), asyncio.get_running_loop()
-        try:
-            while not _has_event(seen, answer.content_type) and (chunk := await answer.content.readany()):
-                watch.last = loop.time()
-                seen += chunk
-        except BROKEN:
-            is_broken = True
-        is_there = _has_event(seen, answer.content_type)
-        if is_there and b"error" not in seen:  # all but every answer
-            return seen
-        return await self._judged(answer, seen, sent, is_there=is_there, is_broken=is_broken)
+        first = await judging.first_event(answer, self._watch().moved)
+        return await self._judged(answer, first, judge) if first.is_suspect else first.seen
 
-    async def _judged(
-        self, answer: aiohttp.ClientResponse, seen: bytes, sent: bytes, *, is_there: bool, is_broken: bool
-    ) -> bytes:
+    async def _judged(self, answer: aiohttp.ClientResponse, first: First, judge: Judge) -> bytes:
         """What came in place of a first event, read by a meter of its own."""
-        meter = self._new_meter(stream=True)
+        meter, seen = self._new_meter(stream=True), first.seen
         reading = meter.feed(seen)
-        if is_there and (not reading.error or reading.usage is not None):
+        if first.is_there and (not reading.error or reading.usage is not None):
             return seen
         with suppress(*BROKEN):
-            rest = await _read_at_most(answer, ERROR_BYTES)
+            rest = await read_at_most(answer, ERROR_BYTES)
             meter.feed(rest)
             seen += rest
         self._reading = meter.close()
-        end = end_of_stream(self._sent.dialect, self._reading, is_broken=is_broken)
+        end = end_of_stream(self._sent.dialect, self._reading, is_broken=first.is_broken)
         if end == "complete":
             return seen
-        reason = self._why(end, is_broken=is_broken)
+        reason = self._why(end, is_broken=first.is_broken)
         self._settle(end, status=answer.status, reason=reason)
-        if not is_there:
-            raise self._unsure("the provider broke off before the first event of its answer", sent)
-        raise TryAgain(
-            self._passed(answer, seen),
-            status=answer.status,
-            reason=f"the provider's answer was an {reason}",
-            is_failure=True,
-            may_be_billed=True,
-        )
-
-    async def _pump(
-        self, answer: aiohttp.ClientResponse, write: Callable[[bytes], Awaitable[None]], first: bytes
-    ) -> bool:
-        """Every chunk to the meter and to the client; whether the provider broke off."""
-        meter, sieve = self._new_meter(stream=True), self._request.dialect.sieve(self._request.ask)
-        watch, loop = self._watch(), asyncio.get_running_loop()
-        read, feed, shrunk, chunk = answer.content.readany, meter.feed, False, first
-        try:
-            while chunk:
-                watch.last = loop.time()
-                reading = feed(chunk)
-                if not shrunk and reading.prompt_is_exact:
-                    shrunk = True
-                    self._shrink(reading)
-                if self._is_gone:
-                    if reading.is_complete:
-                        return False
-                elif sieve is None or (chunk := sieve.feed(chunk)):
-                    watch.writing = True
-                    try:
-                        await write(chunk)
-                    except OSError:
-                        self._leave()
-                    watch.writing = False
-                    watch.tail = chunk
-                chunk = await read()
-        except BROKEN:
-            return True
-        finally:
-            if sieve is not None and not self._is_gone:
-                await self._write_rest(write, sieve.close())
-        return False
-
-    async def _write_rest(self, write: Callable[[bytes], Awaitable[None]], rest: bytes) -> None:
-        """What a sieve still had when the stream was over."""
-        try:
-            if rest:
-                await write(rest)
-        except OSError:
-            self._leave()
+        if not first.is_there:
+            raise judge.unsure("the provider broke off before the first event of its answer")
+        raise judge.error_event(answer, seen, reason)
 
     def _new_meter(self, *, stream: bool) -> Meter:
         ask = self._request.ask
-        self._meter = self._request.dialect.meter(stream=stream, write=ask.write, answers=ask.answers)
-        return self._meter
+        return self._request.dialect.meter(stream=stream, write=ask.write, answers=ask.answers)
 
     def _shrink(self, reading: Reading) -> None:
         """Early release: the prompt's exact price in place of its bound."""
@@ -331,14 +257,14 @@ class Exchange:
 
     # --- a whole answer
 
-    async def _whole(self, answer: aiohttp.ClientResponse, sent: bytes) -> web.StreamResponse:
+    async def _whole(self, answer: aiohttp.ClientResponse, judge: Judge) -> web.StreamResponse:
         """Read an answer that is one JSON text, then send it with its cost."""
         meter = self._new_meter(stream=False)
         try:
             body = await answer.read()
         except BROKEN as error:
             self._settle("no_answer", status=answer.status, reason=self._why("no_answer", is_broken=True))
-            raise self._unsure("the provider broke off its answer", sent) from error
+            raise judge.unsure("the provider broke off its answer") from error
         meter.feed(body)
         self._reading = meter.close()
         end: End = "complete" if self._reading.is_complete else "no_answer"
@@ -349,47 +275,15 @@ class Exchange:
 
     # --- an error
 
-    async def _error(self, answer: aiohttp.ClientResponse, sent: bytes) -> web.StreamResponse:
-        """A plain error: unbilled if it is whole; some of them mean that the provider's key is out of order."""
+    async def _error(self, answer: aiohttp.ClientResponse, judge: Judge) -> web.StreamResponse:
+        """A plain error: unbilled if it is whole."""
         try:
-            body = await _read_at_most(answer, ERROR_BYTES)
+            body = await read_at_most(answer, ERROR_BYTES)
         except BROKEN as error:
             self._settle("no_answer", status=answer.status, reason="the provider broke off an error")
-            raise self._unsure("the provider broke off its answer", sent) from error
+            raise judge.unsure("the provider broke off its answer") from error
         self._settle("plain_error", status=answer.status, reason=f"the provider answered {answer.status}")
-        trouble = diagnose(answer.status, body, model=self._request.model)
-        if trouble is not None:
-            self._around.freeze(self._request.provider, trouble)
-            raise Refusal("frozen", frozen_message(self._request.provider, trouble))
-        if answer.status in {301, 302, 303, 307, 308}:
-            raise Refusal("provider", "the provider redirects elsewhere, and redirects are not followed")
-        passed = self._passed(answer, body)
-        if not may_be_mended(answer.status):
-            return passed
-        if self._around.failed(self._request, sent):
-            passed.headers.update(NO_RETRY)
-        raise TryAgain(
-            passed,
-            status=answer.status,
-            reason=f"the provider answered {answer.status}",
-            retry_after_s=told_to_wait(answer.headers, body, now=self._around.now()),
-            is_failure=answer.status >= 500,
-        )
-
-    def _passed(self, answer: aiohttp.ClientResponse, body: bytes) -> web.Response:
-        """The provider's own answer."""
-        passed = {**headers.to_client(answer.headers), **self._extra}
-        return web.Response(status=answer.status, headers=passed, body=body)
-
-    def _unsure(self, message: str, sent: bytes) -> TryAgain:
-        """Nothing whole came back: it may have been billed."""
-        return TryAgain(self._storm(sent, message), status=0, reason=message, is_failure=True, may_be_billed=True)
-
-    def _storm(self, sent: bytes, message: str) -> Refusal:
-        """The refusal for a provider's failure; final when the same request has failed too often."""
-        if self._around.failed(self._request, sent):
-            return Refusal("frozen", f"{message}, again and again; crewcap stops trying")
-        return Refusal("provider", message)
+        return judge.plain_error(answer, body)
 
     # --- ends
 
@@ -447,18 +341,6 @@ class Exchange:
         }
         return expired.get(self._expired, otherwise)
 
-    async def _finish(self, response: web.StreamResponse) -> None:
-        try:
-            await response.write_eof()
-        except OSError:
-            self._leave()
-
-    def _leave(self) -> None:
-        """The client is gone; go on for the books."""
-        if not self._is_gone:
-            self._is_gone = True
-            self._watch().drain()
-
     def _drop_client(self) -> None:
         """An answer that was cut must look cut: no proper end of the body."""
         if self._http.transport is not None:
@@ -472,6 +354,8 @@ class Exchange:
         self._expired = what
         if self._upstream_answer is not None:
             self._upstream_answer.close()
+            if self._relay is not None:
+                self._relay.look()
         else:
             self._limit.reschedule(0)
 
@@ -482,33 +366,6 @@ class Exchange:
     def _watch(self) -> Watch:
         assert self._clocks is not None  # noqa: S101  (made before anything is read)
         return self._clocks
-
-
-def has_left(http: web.BaseRequest) -> bool:
-    """Whether the client's connection is gone."""
-    return http.transport is None or http.transport.is_closing()
-
-
-def frozen_message(provider: Provider, trouble: Trouble) -> str:
-    """What the client of a frozen key is told."""
-    until = f" until {trouble.until:%Y-%m-%d %H:%M} UTC" if trouble.until else ""
-    remedy = f"; when you have looked: crewcap ledger thaw {provider.name}" if trouble.kind == "incident" else ""
-    return f"provider {provider.name} is frozen{until}: {trouble.reason}{remedy}"
-
-
-async def _read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    """A whole body, of which no more than `limit` bytes are kept."""
-    kept = bytearray()
-    while chunk := await answer.content.readany():
-        kept += chunk[: max(0, limit - len(kept))]
-    return bytes(kept)
-
-
-def _has_event(seen: bytes, content_type: str) -> bool:
-    """Whether the first event is whole; where it has no end for so long, others may judge what it is."""
-    if content_type != EVENT_STREAM:
-        return bool(seen)
-    return b"\n\n" in seen or b"\r\n\r\n" in seen or len(seen) > FIRST_BYTES
 
 
 def _as_if_billed(request: Request, output: int) -> Money:

@@ -52,6 +52,10 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
         self._arm()
 
+    def moved(self) -> None:
+        """Something came."""
+        self.last = self._loop.time()
+
     def drain(self) -> None:
         """The client is gone: from now on the answer is read for the books alone, and not for ever."""
         self._drain_until = min(self._drain_until, self._loop.time() + self._policy.drain_s)

@@ -1,0 +1,55 @@
+"""The way of a stream to its client: chunks are written to the connection at once, framed here.
+
+The head of the answer and its end are aiohttp's. Between them its writer would be a coroutine for each chunk, which
+waits for nothing as long as the client takes what it is sent; whether it does is told by the connection (`is_full`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from aiohttp import HttpVersion11, web
+
+from crewcap.gateway.front.protocol import Protocol
+
+
+class Outlet:
+    """One answer that is sent in chunks."""
+
+    def __init__(self, http: web.BaseRequest, response: web.StreamResponse) -> None:
+        self._http = http
+        self._protocol = cast("Protocol", http.protocol)  # as `Server` makes them
+        self._response = response
+        self._is_chunked = http.version >= HttpVersion11  # to older clients the end of the connection is the end
+
+    async def open(self) -> None:
+        """Send the head; raises `OSError` where the client is gone."""
+        if self._is_chunked:
+            self._response.enable_chunked_encoding()
+        await self._response.prepare(self._http)
+
+    def write(self, chunk: bytes) -> None:
+        """Send a chunk that is not empty; raises `OSError` where the client is gone."""
+        transport = self._protocol.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client does not take what was written, so that more would only pile up."""
+        return self._protocol.writing_paused
+
+    def when_roomy(self, say: Callable[[], None]) -> None:
+        """Say so, once, when the client takes it again, or is gone."""
+        self._protocol.when_roomy(say)
+
+    async def close(self) -> None:
+        """The proper end; raises `OSError` where the client is gone."""
+        await self._response.write_eof()
+
+
+def has_left(http: web.BaseRequest) -> bool:
+    """Whether the client's connection is gone."""
+    return http.transport is None or http.transport.is_closing()

@@ -1,0 +1,132 @@
+"""One stream on its way from the provider to the client: each chunk is read by the meter and written on at once.
+
+A chunk causes no task, no timer and no waiting: the call of the event loop that brings it meters it and writes it
+(`Tap`, `Outlet`). What happens beside that is rare, and happens here:
+
+    the client is slow   nothing more is read from the provider until the client has taken what there is
+    the client is gone   the answer is read on for the books, until it is complete
+    nothing comes        the client is pinged, between two events and nowhere else
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import aiohttp
+
+from crewcap.gateway.front.outlet import Outlet
+from crewcap.gateway.provider.tap import Tap
+from crewcap.gateway.provider.watch import Watch
+from crewcap.wire import Meter, Reading, Sieve
+
+BROKEN = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
+"""How reading from a provider fails."""
+
+_BETWEEN_EVENTS = (b"\n\n", b"\r\n\r\n")
+
+
+class Relay:
+    """One stream."""
+
+    def __init__(
+        self, outlet: Outlet, *, meter: Meter, sieve: Sieve | None, watch: Watch, priced: Callable[[Reading], None]
+    ) -> None:
+        self.is_gone = False  # the client
+        self._outlet = outlet
+        self._feed = meter.feed
+        self._sieve = sieve
+        self._watch = watch
+        self._priced = priced  # told once, when the prompt's exact price is known
+        self._is_priced = False
+        self._tap: Tap | None = None
+        self._now = asyncio.get_running_loop().time
+
+    async def open(self) -> None:
+        """Send the head."""
+        try:
+            await self._outlet.open()
+        except OSError:  # aiohttp raises here when the client left before the first byte
+            self.leave()
+
+    async def run(self, answer: aiohttp.ClientResponse, first: bytes, *, ping: bytes) -> bool:
+        """Everything from the first event to the end; whether the provider broke off."""
+        if ping:
+            self._watch.ping = lambda: self._ping(ping)
+        try:
+            if self._take(first):
+                self._tap = Tap(answer, self._take)
+                await self._tap.flow()
+        except BROKEN:
+            return True
+        finally:
+            self._tap = self._watch.ping = None
+            if self._sieve is not None and (rest := self._sieve.close()):
+                self._write(rest)
+        return False
+
+    async def close(self) -> None:
+        """The proper end of the answer."""
+        try:
+            await self._outlet.close()
+        except OSError:
+            self.leave()
+
+    def look(self) -> None:
+        """The provider's answer was closed by one of our own clocks."""
+        if self._tap is not None:
+            self._tap.look()
+
+    def leave(self) -> None:
+        """The client is gone; go on for the books."""
+        if not self.is_gone:
+            self.is_gone = True
+            self._watch.drain()
+
+    def _take(self, chunk: bytes) -> bool:
+        """One chunk; nothing more is wanted of an answer that is complete and has no client."""
+        watch = self._watch
+        watch.last = self._now()
+        reading = self._feed(chunk)
+        if not self._is_priced and reading.prompt_is_exact:
+            self._is_priced = True
+            self._priced(reading)
+        if self.is_gone:
+            return not reading.is_complete
+        if self._sieve is None or (chunk := self._sieve.feed(chunk)):
+            self._write(chunk)
+            watch.tail = chunk
+        return True
+
+    def _write(self, chunk: bytes) -> None:
+        if self.is_gone:
+            return
+        try:
+            self._outlet.write(chunk)
+        except OSError:
+            self.leave()
+        else:
+            if self._outlet.is_full and self._tap is not None:
+                self._hold_back(self._tap)
+
+    def _hold_back(self, tap: Tap) -> None:
+        """Read nothing more until the client has taken what there is."""
+        if self._watch.writing:
+            return
+        self._watch.writing = True
+        tap.pause()
+        self._outlet.when_roomy(self._go_on)
+
+    def _go_on(self) -> None:
+        self._watch.writing = False
+        self._watch.last = self._now()
+        if self._tap is not None:
+            self._tap.resume()
+
+    def _ping(self, word: bytes) -> None:
+        """While the provider is silent the client hears that it is waited for: between two events, and nowhere else."""
+        watch = self._watch
+        if watch.tail.endswith(_BETWEEN_EVENTS) and not (watch.writing or self.is_gone):
+            with suppress(OSError):
+                self._outlet.write(word)
