@@ -6,22 +6,45 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.e2e.bench import ISSUE, PROVIDER_KEY, Bench, Done, until
-from tests.e2e.conftest import Setting
+from tests.e2e.conftest import missing_agent
 from tests.e2e.terminal import Terminal
+
+from crewcap.simulator.server import Simulator
+from crewcap.workspaces import LADDER, SANDBOXES
 
 pytestmark = [pytest.mark.agent, pytest.mark.sandbox]
 CTRL_C, CTRL_Z = "\x03", "\x1a"
+on_the_strongest = pytest.mark.parametrize("machine", ["bubblewrap"], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def machine(shared_bench: Setting) -> Bench:
-    """One run that has ended; its workspace is still there."""
-    made = shared_bench("fix-login")
-    assert made.crewcap("run", ISSUE).status == 0
-    return made
+@pytest.fixture(scope="module", params=LADDER)
+def machine(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """One run that has ended on this rung, its workspace still there; its user may pass everywhere, the key is in a file."""
+    if reason := missing_agent() or SANDBOXES[request.param]().missing():
+        pytest.skip(f"{request.param}: {reason}")
+    with tempfile.TemporaryDirectory(prefix="crewcap-") as folder, Simulator.in_thread("fix-login") as simulator:
+        made = Bench(root=Path(folder), simulator=simulator)
+        made.set_up()
+        made.configure(defaults=f'sandbox = "{request.param}"')
+        key = made.root / "key"
+        key.write_text(PROVIDER_KEY)
+        key.chmod(0o600)
+        made.config.write_text(made.config.read_text().replace('env = "ANTHROPIC_API_KEY"', f'file = "{key}"'))
+        for place in (made.root, made.home.root, made.home.mirrors):
+            place.mkdir(exist_ok=True)
+            place.chmod(0o711)
+        try:
+            done = made.crewcap("run", ISSUE)
+            assert done.status == 0, done.out + done.err
+            yield made
+        finally:
+            made.clean_up()
 
 
 def words(machine: Bench, *more: str) -> list[str]:
@@ -50,9 +73,10 @@ def piped(machine: Bench, *more: str, stdin: str = "") -> Done:
 
 
 def test_a_command_sees_the_runs_own_files_and_its_exit_status_is_ours(machine: Bench) -> None:
+    """Without a terminal, on every rung."""
     done = piped(machine, "--", "/bin/sh", "-c", "pwd; cat src/login.py; echo aside >&2; exit 7")
     assert done.status == 7
-    assert done.out.startswith("/workspace\n")
+    assert done.out.partition("\n")[0].endswith("/workspace")
     assert "casefold" in done.out  # what the agent wrote
     assert done.err == "aside\n"
 
@@ -68,6 +92,7 @@ def test_what_a_command_reads_is_ours_to_the_last_byte(machine: Bench) -> None:
     assert done.out.strip() == "300000"
 
 
+@on_the_strongest
 def test_there_is_no_key_no_gateway_and_no_network_in_there(machine: Bench) -> None:
     look = "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat /proc/net/tcp /proc/net/dev"
     done = piped(machine, "--", "/bin/sh", "-c", look)
@@ -80,11 +105,13 @@ def test_there_is_no_key_no_gateway_and_no_network_in_there(machine: Bench) -> N
     assert "0100007F:2253" not in done.out  # nobody listens where the gateway was: 8787
 
 
+@on_the_strongest
 def test_the_projects_own_check_runs_in_there_as_it_did_in_the_run(machine: Bench) -> None:
     done = piped(machine, "--", "python3", "-m", "unittest", "discover", "-s", "tests")
     assert (done.status, "Ran 3 tests" in done.err) == (0, True)
 
 
+@on_the_strongest
 def test_a_command_that_is_not_in_there_is_said_in_one_line_and_the_status_is_a_shells(machine: Bench) -> None:
     missing, no_program = piped(machine, "--", "nosuchcmd"), piped(machine, "--", "./src/login.py")
     assert (missing.status, missing.err) == (127, "error: nosuchcmd: not found in the sandbox\n")
@@ -136,6 +163,7 @@ def _sleeps(seconds: str) -> bool:
     return subprocess.run(("pgrep", "-fx", f"sleep {seconds}"), capture_output=True, check=False).stdout != b""
 
 
+@on_the_strongest
 def test_while_somebody_is_inside_the_run_does_not_go_on_and_nobody_else_comes_in(machine: Bench) -> None:
     with at_a_terminal(machine) as terminal:
         terminal.expect("[fix-login.1]")
@@ -146,6 +174,7 @@ def test_while_somebody_is_inside_the_run_does_not_go_on_and_nobody_else_comes_i
         assert terminal.end() == 0
 
 
+@on_the_strongest
 def test_a_run_whose_workspace_is_gone_says_where_its_work_is(machine: Bench) -> None:
     folder = machine.home.run(machine.run().id) / "workspace"
     aside = folder.with_name("aside")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PASSED_ON = ("TERM", "COLORTERM", "NO_COLOR")
 _COMMAND = f"{__name__}.command"
-_SHELLS = ("/bin/bash", "/bin/sh")
+_SHELLS = (("/bin/bash", "--norc"), ("/bin/sh",))  # the run's own variables, as its check has them, and no more
 
 
 class _WithCommand(click.Command):
@@ -140,7 +140,7 @@ def _program(call: Call, run: Run, found: Found) -> Path | None:
 
 
 def _shell() -> tuple[str, ...]:
-    return (next((path for path in _SHELLS if Path(path).exists()), "sh"),)
+    return next((words for words in _SHELLS if Path(words[0]).exists()), ("sh",))
 
 
 def _environ(call: Call, run: Run) -> Mapping[str, str]:

@@ -102,6 +102,7 @@ class Confined:
     outlets: tuple[Outlet, ...] = ()  # every way out that there is
     limits: Limits = Limits()
     register: Path | None = None  # folder in which it is written down while it lives (`sandbox/register`)
+    terminal: int | None = None  # descriptor of one that becomes its own, and its three streams
 
 
 class Child(Protocol):

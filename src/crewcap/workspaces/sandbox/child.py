@@ -266,7 +266,8 @@ async def _spawn(command: Confined, plan: Plan, control: socket.socket) -> Confi
         ]
         order = _order(command, plan, control=control.fileno(), doors=doors, rlimits=rlimits, mark=mark)
         number = plan.descriptors.hold(json.dumps(order).encode())
-        passed = [*plan.descriptors.open, control.fileno(), *(door for door, _ in doors)]
+        terminal = [] if command.terminal is None else [command.terminal]
+        passed = [*plan.descriptors.open, control.fileno(), *(door for door, _ in doors), *terminal]
         outer = await Outer.start(plan.program(number), passed=passed, allowance=Allowance(command.limits.output_bytes))
     cage = make_cage(command.limits)
     return ConfinedChild(outer, command=command, plan=plan, cage=cage, rlimits=rlimits, mark=mark)
@@ -295,6 +296,7 @@ def _order(
         "argv": command.argv,
         "environ": {**plan.environ, **command.environ, **marked},
         "cwd": command.cwd,
+        "terminal": command.terminal,
         "files": {path: base64.b64encode(content).decode() for path, content in command.files.items()},
     }
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -31,6 +32,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import time
 from typing import Any, NoReturn
 
@@ -74,7 +76,7 @@ def main() -> NoReturn:
 
 def _become(order: Order) -> NoReturn:
     """Steps 1 to 3; never comes back."""
-    _close_all_but(order["control"], *(door for door, _ in order["doors"]))
+    _close_all_but(order["control"], order["terminal"], *(door for door, _ in order["doors"]))
     control = socket.socket(fileno=order["control"])
     control.set_inheritable(False)  # its end tells the parent that the command runs
     status = REFUSED
@@ -86,6 +88,8 @@ def _become(order: Order) -> NoReturn:
         _lower_limits(order["limits"])
         _leave_keyring()
         _drop(order["uid"], order["gid"])
+        if order["terminal"] is not None:
+            _sit_down(order["terminal"])
         if order["supervise"]:
             _end_with(order["supervisor"])
         _no_new_privileges()
@@ -108,7 +112,7 @@ def _become(order: Order) -> NoReturn:
     os._exit(status)
 
 
-def _close_all_but(*kept: int) -> None:
+def _close_all_but(*kept: int | None) -> None:
     """Nothing that was open by accident may stay open in the command."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) not in kept:
@@ -179,6 +183,14 @@ def _drop(uid: int | None, gid: int | None) -> None:
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _LIBC.capset(struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24))  # the inheritable ones stay by themselves
+
+
+def _sit_down(terminal: int) -> None:
+    """Make it the terminal of this session, which is a new one, and its three streams."""
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    for stream in (0, 1, 2):
+        os.dup2(terminal, stream)
+    os.close(terminal)
 
 
 def _end_with(supervisor: int) -> None:
@@ -318,6 +330,8 @@ def _supervise(order: Order) -> None:
     os.close(order["control"])
     for door, _ in order["doors"]:
         os.close(door)
+    if order["terminal"] is not None:
+        os.close(order["terminal"])
     _let_go_of_streams()
     status = int(signal.SIGKILL)
     with contextlib.suppress(_Told):
