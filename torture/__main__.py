@@ -8,12 +8,13 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from torture import night
-from torture.night_table import part_of
+from torture.fleet_table import FleetRow, sections
+from torture.page import keep
 from torture.parts import PARTS
 from torture.table import Row, table
 
@@ -30,23 +31,30 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable()  # that a sick ledger is complained of is known
     wanted = set(filter(None, options.only.split(",")))
-    rows = []
-    nights = f"\n{part_of(options.write)}" if options.write else ""
+    rows: list[Row | FleetRow] = []
     with tempfile.TemporaryDirectory() as folder:
         for row in _rows(Path(folder), seed=options.seed, is_short=options.short, wanted=wanted):
             print(row.line(), flush=True)
             rows.append(row)
             if options.write:  # after each row: a run that is ended has told what it saw
-                text = table(rows, seed=options.seed, at=datetime.now(UTC), is_short=options.short)
-                options.write.write_text(text + nights, encoding="utf-8")
+                for part in _told(rows, seed=options.seed, is_short=options.short):
+                    keep(options.write, part)
     return 1 if any(row.broken for row in rows) else 0
 
 
-def _rows(folder: Path, *, seed: int, is_short: bool, wanted: set[str]) -> Iterator[Row]:
+def _rows(folder: Path, *, seed: int, is_short: bool, wanted: set[str]) -> Iterator[Row | FleetRow]:
     chance = random.Random(seed)
     for name, part in PARTS.items():
         if not wanted or name in wanted:
             yield from part(folder, chance, is_short=is_short)
+
+
+def _told(rows: Sequence[Row | FleetRow], *, seed: int, is_short: bool) -> Iterator[str]:
+    """The parts of the page that these rows are told in."""
+    now = datetime.now(UTC)
+    if books := [row for row in rows if isinstance(row, Row)]:
+        yield table(books, seed=seed, at=now, is_short=is_short)
+    yield from sections([row for row in rows if isinstance(row, FleetRow)], seed=seed, at=now)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from torture.night_kinds import KINDS, at_points
 from torture.night_law import judge_night
 from torture.night_points import POINTS
 from torture.night_round import RECOVERED_S, RUNS, Round
-from torture.night_table import Result, section, summary, with_section
+from torture.night_table import Result, section, summary
 from torture.night_town import SCRIPT, Town
+from torture.page import keep
 
 POINTS_EACH = 3
 OTHERS = ("moment", "moment", "moment", "term", "term", "group", "group", "loop", "answer", "answer")
@@ -105,9 +106,7 @@ def main(words: Sequence[str]) -> int:
         kills = sum(each.kills for each in results)
         print(f"{len(results):3} {kills:4} kills  {result.line()}", flush=True)
         if options.write:  # after each round: a night that is ended has told what it saw
-            part = section(results, seed=options.seed, within_s=options.within, at=datetime.now(UTC))
-            page = options.write.read_text("utf-8") if options.write.exists() else ""
-            options.write.write_text(with_section(page, part), "utf-8")
+            keep(options.write, section(results, seed=options.seed, within_s=options.within, at=datetime.now(UTC)))
         if kills >= options.kills:
             break
     print(summary(results), flush=True)

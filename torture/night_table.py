@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from torture.night_law import Night
 from torture.night_points import POINTS
@@ -80,17 +79,6 @@ def section(results: Sequence[Result], *, seed: int, within_s: float, at: dateti
     head = _head(results, seed, within_s, at)
     tables = (*_points(results), "", *_others(results))
     return "\n".join([HEADING, "", *head, "", *tables, "", summary(results), "", _FOUND])
-
-
-def with_section(page: str, part: str) -> str:
-    """The page with this part in the place of the one before."""
-    return f"{page.partition(HEADING)[0].rstrip()}\n\n{part}"
-
-
-def part_of(path: Path) -> str:
-    """The part that stands in a page; empty where there is none."""
-    text = path.read_text("utf-8") if path.exists() else ""
-    return HEADING + text.partition(HEADING)[2] if HEADING in text else ""
 
 
 def _head(results: Sequence[Result], seed: int, within_s: float, at: datetime) -> Iterator[str]:

@@ -12,9 +12,12 @@ from tests.stores.postgres_server import serving
 
 from crewcap.prices import load
 from torture import clocks, cuts, kills, pairs, sick, upgrade, workers
+from torture.fleet_table import FleetRow
 from torture.points import POINTS
 from torture.table import Row
 from torture.talk import TALKS
+from torture.worker_deaths import deaths, upgrades
+from torture.workers import Trial
 
 MOST_TRIES = 8  # for one that strikes: money may be gone before the point is passed
 
@@ -22,7 +25,7 @@ MOST_TRIES = 8  # for one that strikes: money may be gone before the point is pa
 class Part(Protocol):
     """One kind of trouble."""
 
-    def __call__(self, folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+    def __call__(self, folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row | FleetRow]:
         """Try it, row by row."""
         ...
 
@@ -113,25 +116,24 @@ def _database(folder: Path, chance: random.Random, *, is_short: bool) -> Iterato
     yield pair
 
 
-def _workers(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
+def _workers(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[FleetRow]:
     """Runs over several machines; the suite has more of the short form."""
+    runs, wanted = (5, 1) if is_short else (200, 12)
     with serving() as server:
         for count in (2,) if is_short else (2, 3):
-            runs, kills = (5, 1) if is_short else (200, 12)
-            row = Row(part="workers", name=f"{count} on PostgreSQL", meaning=f"{runs} runs, {kills} deaths")
             seed = chance.randrange(2**32)
-            row.add(seed, workers.run(seed, folder, server, load(), workers=count, runs=runs, kills=kills))
-            yield row
+            trial = Trial(part="workers", seed=seed, workers=count, runs=runs, trouble=deaths(wanted))
+            yield workers.run(trial, folder, server, load())
 
 
-def _upgrade(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row]:
-    """From the version before, which is laid out anew; no part of the short form."""
-    del chance
+def _upgrade(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[FleetRow]:
+    """One machine after another, and from the version before, which is laid out anew; no part of the short form."""
     if is_short:
         return
-    row = Row(part="upgrade", name="killed in mid-agent", meaning=f"by the program of {upgrade.BEFORE}")
-    row.add(0, upgrade.run(folder, load()))
-    yield row
+    with serving() as server:
+        trial = Trial(part="upgrade", seed=chance.randrange(2**32), workers=3, runs=60, trouble=upgrades)
+        yield workers.run(trial, folder, server, load())
+    yield upgrade.run(folder, load())
 
 
 PARTS: Mapping[str, Part] = {

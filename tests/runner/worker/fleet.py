@@ -14,16 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from asyncpg import TooManyConnectionsError  # type: ignore[import-untyped]  # no types in the wheel
 from tests.contracts.sandboxes import PYTHON
 from tests.gateway.conftest import says, script
 from tests.stores.postgres_server import Server
@@ -32,7 +30,7 @@ from tests.workspaces.repos import make_repository
 from crewcap.app import App
 from crewcap.cli.context import utc_now
 from crewcap.core.budget import Scope
-from crewcap.core.runs import OPEN_STATES, Issue, Run
+from crewcap.core.runs import Issue, Run
 from crewcap.home import Home
 from crewcap.runner import entry, jobs
 from crewcap.runner.plan import Asked
@@ -228,7 +226,7 @@ url = "{self.user}"
         return found
 
     def still_open(self) -> list[Run]:
-        return [run for run in self.runs() if run.state in OPEN_STATES]
+        return list(self.app.runs.list(open_only=True, limit=10_000))
 
     def story(self, run: Run) -> list[str]:
         return [f"{it.kind}: {it.text}" for it in self.app.runs.story(run.id)]
@@ -265,25 +263,6 @@ url = "{self.user}"
                 raise AssertionError("\n".join([f"in {limit_s:.0f} s never: {what}", *told, *logs]))
             time.sleep(0.02)
 
-    @contextmanager
-    def watched(self, look: Callable[[], str]) -> Iterator[list[str]]:
-        """Look all the time, from a thread of its own; what was wrong."""
-        wrong: list[str] = []
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(0.01):
-                if said := look():
-                    wrong.append(said)
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield wrong
-        finally:
-            over.set()
-            thread.join(LIMIT_S)
-
 
 @contextmanager
 def a_fleet(folder: Path, server: Server | None, book: Any, *, settings: str = "") -> Iterator[Fleet]:
@@ -292,25 +271,6 @@ def a_fleet(folder: Path, server: Server | None, book: Any, *, settings: str = "
         fleet = Fleet(folder, server, simulator, settings=settings)
         stack.callback(fleet.end)
         yield fleet
-
-
-@dataclass
-class Slots:
-    """How many places there are, looked at where they are taken."""
-
-    fleet: Fleet
-    limits: Mapping[str, int]
-    most: Counter[str] = field(default_factory=Counter)
-
-    def look(self) -> str:
-        """What is wrong now; the books are asked by a session of this look's own."""
-        try:
-            rows = self.fleet.server.sql(self.fleet.url, "SELECT scope, count(*) FROM crewcap.slot GROUP BY scope")
-        except TooManyConnectionsError:  # the next look is soon
-            return ""
-        for scope, count in rows:
-            self.most[scope] = max(self.most[scope], count)
-        return "; ".join(f"{scope}: {count}" for scope, count in rows if count > self.limits.get(scope, 10**9))
 
 
 def overlapping(lines: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.runner.worker.fleet import QUICK, Fleet, Machine, Relay, Slots, a_fleet
+from tests.runner.worker.fleet import QUICK, Fleet, Machine, Relay, a_fleet
+from tests.runner.worker.place_watch import watching
 from tests.stores.postgres_server import shared
 
 from crewcap.core.money import Money
@@ -52,16 +53,16 @@ def working(fleet: Fleet, run: Run) -> Machine:
 
 def test_three_workers_start_each_run_once_and_never_take_a_place_too_many(fleet: Fleet) -> None:
     """One worker is killed in the middle; the one that follows it goes on with its runs, in their own sessions."""
-    machines = fleet.ready("a", "b", "c")
-    slots = Slots(fleet, LIMITS)
-    with fleet.watched(slots.look) as wrong:
+    with watching(fleet.url, LIMITS) as seen:
+        machines = fleet.ready("a", "b", "c")
         runs = [fleet.add(f"many-{n}", "seconds=0.4", repo=("shop", "till", "yard")[n % 3]) for n in range(10)]
         fleet.until(lambda: any(run.state == RunState.DONE for run in fleet.runs()), "the first one is done")
         victim = machines[0].worker()
         os.kill(victim, signal.SIGKILL)
         fleet.until(lambda: not fleet.still_open(), "all are done")
-    assert wrong == []
-    assert slots.most["all"] == 5
+        fleet.until(lambda: not seen.now, "all places are given back")
+    assert seen.wrong == []
+    assert seen.most["all"] == 5
     ended = [fleet.run(run) for run in runs]
     assert Counter(run.state for run in ended) == {RunState.DONE: 10}
     assert len({run.branch for run in ended}) == 10
