@@ -25,7 +25,7 @@ on_the_strongest = pytest.mark.parametrize("machine", ["bubblewrap"], indirect=T
 
 @pytest.fixture(scope="module", params=LADDER)
 def machine(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """One run that has ended on this rung, its workspace still there; its user may pass everywhere, the key is in a file."""
+    """One run that ended on this rung and is still there; its user may pass everywhere, and the key is in a file."""
     if reason := missing_agent() or SANDBOXES[request.param]().missing():
         pytest.skip(f"{request.param}: {reason}")
     with tempfile.TemporaryDirectory(prefix="crewcap-") as folder, Simulator.in_thread("fix-login") as simulator:
