@@ -140,3 +140,21 @@ def test_whatever_a_killed_gateway_was_told_is_in_the_books(shelf: Shelf, others
     assert ledger.totals(ALL).spent == Money(len(settled) * usd("0.01").nano)
     assert ledger.verify().problems == ()
     ledger.close()
+
+
+def test_books_that_are_opened_twice_keep_their_locks_when_another_process_ends(shelf: Shelf, others: Others) -> None:
+    """A process that closes a file loses its locks on it; the next one to end would remove the WAL under the first."""
+    ledger = shelf.open()
+    add_key(ledger, "k1", cap="100.00", at=shelf.clocks.wall)
+    shelf.open().close()
+    child = others.start("take", "a", "3")
+    out, _ = child.communicate("go\n", timeout=30)
+    assert out == "3\n"
+    settled = ledger.totals(ALL).spent
+    assert shelf.home.ledger.with_name("ledger.db-wal").exists()
+    assert isinstance(reserve(ledger, ledger.start_boot(), "mine", "0.01"), Granted)
+    assert settle(ledger, "mine", "0.01")
+    ledger.close()
+    after = shelf.open()
+    assert after.totals(ALL).spent == settled + usd("0.01")
+    after.close()

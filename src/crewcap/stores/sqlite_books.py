@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import instant, micros
 
 APPLICATION_ID = 0x43436170  # "CCap"
-_HEADER = b"SQLite format 3\x00"
+_HEADER, _HEADER_SIZE = b"SQLite format 3\x00", 100
 _APPLICATION_ID_AT = 68  # offset in the file's header, sqlite.org/fileformat2.html
 
 
@@ -176,11 +176,10 @@ def _refuse_lost(home: Home, seen: marker.Marker | None) -> bool:
 def _refuse_other_format(path: Path, size: int) -> None:
     """A database of somebody else, no database at all, or one that was cut off."""
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
+        header = _first_bytes(path)
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
-    if len(header) < 100 or not header.startswith(_HEADER):
+    if len(header) < _HEADER_SIZE or not header.startswith(_HEADER):
         raise LedgerError(f"{path} is not a database", help=_RESTORE)
     found = int.from_bytes(header[_APPLICATION_ID_AT : _APPLICATION_ID_AT + 4], "big")
     if found != APPLICATION_ID:
@@ -195,6 +194,28 @@ def _refuse_other_format(path: Path, size: int) -> None:
     page = int.from_bytes(header[16:18], "big")
     if size % (65_536 if page == 1 else page):
         raise LedgerError(f"the ledger {path} was cut off: {size} bytes are not a whole number of pages", help=_RESTORE)
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Its header, read where this process has the file open already.
+
+    Whoever closes a file gives up all locks that the process has on it (fcntl(2)), those of SQLite's connections as
+    well: the next process that ends would take itself for the last one, and remove the WAL under ours.
+    """
+    for descriptor in _open_here(path):
+        with suppress(OSError):
+            return os.pread(descriptor, _HEADER_SIZE, 0)
+    with path.open("rb") as file:
+        return file.read(_HEADER_SIZE)
+
+
+def _open_here(path: Path) -> Iterator[int]:
+    """Our descriptors of a file."""
+    wanted = path.stat()
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208  (numbers, not paths)
+        with suppress(OSError):  # the listing's own is closed by now
+            if os.path.samestat(os.fstat(int(name)), wanted):
+                yield int(name)
 
 
 def _size(path: Path) -> int:

@@ -52,7 +52,7 @@ from crewcap.stores.run_rows import (
 )
 from crewcap.stores.sqlite_books import translated
 
-_WAIT_S = 10.0
+_WAIT_S = 20.0  # a disk that others keep busy makes each of several writers wait for seconds
 _OPEN = "SELECT document FROM run WHERE tracker = ? AND issue = ? AND is_open = 1"
 _STARTED_BY = "SELECT document FROM run WHERE started_by = ? AND started_by <> ''"
 _NUMBER = "SELECT coalesce(max(number), 0) + 1 FROM run WHERE slug = ?"
