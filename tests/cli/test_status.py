@@ -11,17 +11,19 @@ from zoneinfo import ZoneInfo
 import pytest
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
 from tests.cli.test_stop import NIGHTLY
+from tests.stores.books import add_key
 
-from crewcap.core.budget import Scope
+from crewcap.core.budget import KeyId, Scope
 from crewcap.core.money import Money
 from crewcap.core.questions import Question
 from crewcap.core.runs import Check, RunState, Verdict
+from crewcap.gateway.batch.folder import Folder, Job, Prompt
 from crewcap.runner.ownership import myself
 from crewcap.stores import Limit, Tick
 
 EVERYTHING = {
     *("since", "waiting", "live", "ended", "ended_cost_usd", "worst_case_usd", "uncertain_holds", "frozen", "budgets"),
-    *("morning", "queued", "serve", "workers", "next", "skipped"),
+    *("morning", "queued", "serve", "workers", "next", "skipped", "batches"),
 }
 
 
@@ -135,6 +137,25 @@ def test_queued_runs_say_what_they_wait_for_and_that_nobody_serves(home: RunHome
         "opens_at": opens.isoformat(),
     }
     assert said["serve"] is None
+
+
+def test_an_open_batch_says_how_far_it_is_and_that_nobody_collects_it(home: RunHome) -> None:
+    add_key(home.ledger, "of-batch", cap="3.00", at=utc_now())
+    at, key = datetime(2026, 11, 22, tzinfo=UTC), KeyId("of-batch")
+    made = Job(name="audits", id="0" * 16, key=key, cap=Money.usd(3), created_at=at)
+    prompts = [Prompt(n=n, id=f"p{n}", text="x", model="m", max_output=9) for n in range(4)]
+    folder = Folder.make(home.home.batches / "audits", made, prompts)
+    folder.note("held", refused={"3": "no room"})
+    folder.note("posted", part=1, batch="msgbatch_1")
+    folder.tell({1: (2, 3)})
+    lines = home.out("status").splitlines()
+    number = lines.index("BATCHES 1")
+    assert lines[number + 1] == "  audits                 working 2/3, $0.00 of $3.00"
+    assert lines[number + 2].strip() == "since 2026-11-22 00:00 UTC; nobody collects it: crewcap batch resume audits"
+    (said,) = home.json("status")["batches"]
+    assert (said["name"], said["ready"], said["sent"], said["is_worked_on"]) == ("audits", 2, 3, False)
+    folder.note("over")
+    assert home.json("status")["batches"] == []
 
 
 def test_schedules_say_when_they_come_next_and_that_nobody_serves_them(home: RunHome) -> None:

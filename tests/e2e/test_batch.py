@@ -157,12 +157,16 @@ def test_no_wait_leaves_it_to_resume(shell: Shell) -> None:
     assert shown["state"] == "working"
     assert Money.usd(shown["held_usd"]) > ZERO
     assert Money.usd(shown["uncertain_usd"]) == ZERO
+    (open_,) = shell.json("status")["batches"]
+    assert (open_["name"], open_["held_usd"], open_["is_worked_on"]) == ("audits", shown["held_usd"], False)
+    assert "nobody collects it: crewcap batch resume audits" in shell.run("status").stdout
     shell.simulator.batches.script = BatchScript(polls=1)
     assert shell.run("batch", "resume", "audits", "--out", "elsewhere").returncode == 0
     assert len(shell.results("elsewhere")) == 6
     assert shell.simulator.batches.posted == 1
     (listed,) = shell.json("batch", "list")
     assert (listed["state"], Money.usd(listed["cost_usd"])) == ("done", shell.simulator.meter.total())
+    assert shell.json("status")["batches"] == []
 
 
 @pytest.mark.parametrize("event", ["posting", "posted"])

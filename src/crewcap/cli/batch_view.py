@@ -34,7 +34,7 @@ def show_all(call: Call) -> None:
     if not found:
         call.note("no batches yet: crewcap batch run PROMPTS --cap 10")
         return
-    head = ("name", "state", "over", "refused", "cost", "held", "cap", "begun")
+    head = ("name", "state", "done", "refused", "cost", "held", "cap", "begun")
     rows = [head, *(_row(each) for each in found)]
     for line in _screen(call).lines(table(rows, right=frozenset({2, 3, 4, 5, 6}))):
         call.out(line)
@@ -42,7 +42,7 @@ def show_all(call: Call) -> None:
 
 def _row(one: JobView) -> tuple[str, ...]:
     cost = (one.sum("spent") + one.sum("uncertain")).show()
-    over = f"{one.over}/{one.sent}"
+    over = f"{one.done}/{one.sent}"
     held = one.sum("held").show()
     begun = f"{one.job.created_at:%Y-%m-%d %H:%M}"
     return one.job.name, _became(one), over, str(one.count("refused")), cost, held, one.job.cap.show(), begun
@@ -100,7 +100,7 @@ def progress(one: JobView, said: str) -> str:
     cost = one.sum("spent") + one.sum("uncertain")
     rest = f", rest about {one.rest.show()}" if one.rest else ""
     why = f"; {said}" if said else ""
-    return f"in work {one.over}/{one.sent}, {cost.show()} settled, {one.sum('held').show()} held{rest}{why}"
+    return f"in work {one.done}/{one.sent}, {cost.show()} settled, {one.sum('held').show()} held{rest}{why}"
 
 
 def _item(item: ItemView) -> str:

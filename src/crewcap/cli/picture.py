@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -12,17 +12,27 @@ from crewcap.cli.exposed import goes_on_alone, worst_of
 from crewcap.cli.morning import Morning, morning_of
 from crewcap.cli.past import zone_of
 from crewcap.cli.run_view import cost_of, totals_of
-from crewcap.cli.troubles import Stop, troubles
+from crewcap.cli.troubles import Stop, gateways_word, troubles
 from crewcap.core.budget import Balance
 from crewcap.core.money import ZERO, Money, total
 from crewcap.core.runs import OPEN_STATES, Run, RunId, RunState
 from crewcap.core.schedules import NO_JITTER, starts_at
+from crewcap.gateway.batch.folder import folders
+from crewcap.runner.batch_results import JobView, view
 from crewcap.runner.worker.presence import Presence, serving
 from crewcap.stores import Tick, Totals
 
 _MOST = 10_000
 _FIRST_SEEN = "first seen"  # no due time: when a schedule began
 _TICKS = 100  # of the newest of a schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBatch:
+    """A batch that is not over."""
+
+    view: JobView
+    is_worked_on: bool  # by this home's gateway; a provider goes on without it, and what it answered is not collected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,7 @@ class Picture:
     uncertain: int = 0
     balances: Sequence[Balance] = ()
     stops: Sequence[Stop] = ()  # providers that are not asked now
+    batches: Sequence[OpenBatch] = ()
     ticks: Sequence[tuple[datetime, str]] = ()  # when each schedule comes next, soonest first
     skipped: Sequence[Tick] = ()  # of each schedule the newest tick that started nothing
     presence: Presence | None = None  # the `crewcap serve` of this home
@@ -71,7 +82,7 @@ def look(call: Call, since: datetime) -> Picture:
     resting = [run for run in waits if (presence or workers) and _rests(run)]
     going = [run for run in open_runs if run not in waits]
     totals = {run.id: totals_of(call, run) for run in open_runs}
-    balances = call.app.ledger.all_balances()
+    balances, word = call.app.ledger.all_balances(), gateways_word(call)
     return Picture(
         since=since,
         now=now,
@@ -91,7 +102,8 @@ def look(call: Call, since: datetime) -> Picture:
         totals=totals,
         worst_case=worst_of(call, [(run, totals[run.id]) for run in open_runs], balances, now),
         uncertain=len(call.app.ledger.uncertain_holds()),
-        stops=troubles(call),
+        stops=troubles(call, word),
+        batches=_batches(call, word.get("batches", ())),
         balances=[one for one in balances if not one.scope.startswith(("run:", "key:", "issue:"))],
         ticks=ticks_of(call, now),
         skipped=_skipped(call, since),
@@ -113,6 +125,13 @@ def ticks_of(call: Call, now: datetime) -> Sequence[tuple[datetime, str]]:
         jitter = timedelta(seconds=each.jitter_s) if each.jitter_s else NO_JITTER
         found.append((starts_at(each.name, at, jitter), each.name))
     return sorted(found)
+
+
+def _batches(call: Call, worked_on: Container[str]) -> Sequence[OpenBatch]:
+    """Batches that are not over, the oldest first."""
+    found = [view(each, call.app.ledger) for each in folders(call.home.batches) if not each.state().is_over]
+    found.sort(key=lambda each: each.job.created_at)
+    return [OpenBatch(view=each, is_worked_on=each.job.name in worked_on) for each in found]
 
 
 def _skipped(call: Call, since: datetime) -> Sequence[Tick]:

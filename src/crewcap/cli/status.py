@@ -17,7 +17,7 @@ from crewcap.core.harmless import one_line
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from crewcap.cli.picture import Picture
+    from crewcap.cli.picture import OpenBatch, Picture
     from crewcap.core.runs import Run
 
 _SINCE = re.compile(r"(\d{1,4})([mhd])\Z")
@@ -76,6 +76,9 @@ def _lines(seen: Picture) -> Iterator[str]:
         yield f"WAITING {len(seen.resting)}   for what comes back by itself"
         yield from (f"  {run.name:<{_NAME}} {_why(run, seen.zone)}" for run in seen.resting)
     yield from _under_way(seen)
+    if seen.batches:
+        yield f"BATCHES {len(seen.batches)}"
+        yield from (line for one in seen.batches for line in _batch(one, seen.zone))
     yield from _service(seen)
     for one in seen.balances:
         yield f"  {one.scope} {one.window:<6} {one.spent + one.uncertain} of {one.limit}, {one.left} left"
@@ -118,6 +121,16 @@ def _live(run: Run, seen: Picture) -> str:
     totals = seen.totals[run.id]
     money = f"{cost_of(totals)} of {run.cap}, turn {totals.requests}"
     return f"  {run.name:<{_NAME}} {run.state:<10} {money}   {fit(one_line(run.issue.title), 40)}"
+
+
+def _batch(one: OpenBatch, zone: tzinfo) -> Iterator[str]:
+    """How far it is, and who goes on with it."""
+    job, said = one.view.job, one.view
+    cost = said.sum("spent") + said.sum("uncertain")
+    held = f", {held} held" if (held := said.sum("held")) else ""
+    yield f"  {job.name:<{_NAME}} {said.state} {said.done}/{said.sent}, {cost} of {job.cap}{held}"
+    rest = "" if one.is_worked_on else f"; nobody collects it: crewcap batch resume {job.name}"
+    yield f"  {'':<{_NAME}} since {shown(job.created_at, zone)}{rest}"
 
 
 def _service(seen: Picture) -> Iterator[str]:
@@ -168,6 +181,7 @@ def _object(seen: Picture) -> dict[str, object]:
         "worst_case_usd": seen.worst_case.exact(),
         "uncertain_holds": seen.uncertain,
         "frozen": [stop.as_json() for stop in seen.stops],
+        "batches": [one.view.as_json() | {"is_worked_on": one.is_worked_on} for one in seen.batches],
         "serve": {"pid": presence.pid, "since": presence.since, "url": presence.url} if presence else None,
         "workers": seen.workers,
         "next": [{"at": at.isoformat(), "schedule": name} for at, name in seen.ticks],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,12 @@ class Stop:
         return {"provider": self.provider, "reason": self.why, "help": self.help}
 
 
-def troubles(call: Call) -> list[Stop]:
-    """By the books, and by the word of this home's gateway, if one runs."""
+def troubles(call: Call, status: Mapping[str, Any]) -> list[Stop]:
+    """By the books, and by the word of this home's gateway (`gateways_word`)."""
     incidents = [
         Stop(provider=each.provider, why=one_line(each.reason, limit=160), help=f"crewcap ledger thaw {each.provider}")
         for each in call.app.ledger.frozen()
     ]
-    status = _gateways_word(call)
     frozen = [
         Stop(provider=each["provider"], why=one_line(each["reason"], limit=160), help=_until(each.get("until")))
         for each in status.get("frozen", [])
@@ -51,7 +51,7 @@ def _until(moment: object) -> str:
     return f"until {moment}" if moment else "it is tried every minute, for free"
 
 
-def _gateways_word(call: Call) -> dict[str, Any]:
+def gateways_word(call: Call) -> dict[str, Any]:
     """The status of the gateway; nothing where none runs."""
     if not call.home.gateway_note.exists():
         return {}

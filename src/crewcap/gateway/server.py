@@ -293,6 +293,7 @@ class Gateway:
             "attached": self.control.attached,
             "frozen": frozen,
             "breakers": [as_json(each) for each in self.service.metered.breakers.standing()],
+            "batches": list(self.batches.going),
             "settings": self._reloader.status() if self._reloader is not None else {},
         }
 

@@ -76,6 +76,7 @@ class JobView:
     job: Job
     state: JobState
     items: tuple[ItemView, ...]
+    ready: int = 0  # prompts that the provider had answered when it was last asked, booked or not
 
     def count(self, *states: str) -> int:
         """How many prompts are in one of these states."""
@@ -85,6 +86,11 @@ class JobView:
     def over(self) -> int:
         """Prompts of which nothing more will come, but for those that were never sent."""
         return sum(item.is_over and item.state != "refused" for item in self.items)
+
+    @property
+    def done(self) -> int:
+        """Prompts that the provider is done with, as far as is known."""
+        return max(self.over, min(self.ready, self.sent))
 
     @property
     def sent(self) -> int:
@@ -115,6 +121,7 @@ class JobView:
             "items": len(self.items),
             "sent": self.sent,
             "over": self.over,
+            "ready": self.done,
             **{kind: self.count(kind) for kind in kinds},
             "cap_usd": self.job.cap.exact(),
             "cost_usd": (self.sum("spent") + self.sum("uncertain")).exact(),
@@ -138,7 +145,7 @@ def view(folder: Folder, ledger: Ledger) -> JobView:
         hold = planned[prompt.n].hold if prompt.n in planned else ""
         item = _item(prompt, answers.get(prompt.n), entries.get(hold), held.get(hold), state)  # type: ignore[call-overload]  # a hold's name
         items.append(item)
-    return JobView(job=job, state=_state(state, items), items=tuple(items))
+    return JobView(job=job, state=_state(state, items), items=tuple(items), ready=folder.ready())
 
 
 def _item(prompt: Prompt, answer: Answered | None, entry: Entry | None, held: Money | None, state: State) -> ItemView:

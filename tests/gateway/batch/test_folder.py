@@ -91,3 +91,12 @@ def test_one_process_works_on_it(desk: Desk) -> None:
 
 def test_a_home_without_batches_has_none(tmp_path: Path) -> None:
     assert list(folders(tmp_path / "none")) == []
+
+
+def test_how_far_it_is_is_shown_and_nothing_rests_on_it(desk: Desk) -> None:
+    job = desk.job()
+    assert job.ready() == 0
+    job.tell({1: (3, 4), 2: (0, 7)})
+    assert job.ready() == 3
+    (job.path / "progress.json").write_text("torn {")
+    assert job.ready() == 0

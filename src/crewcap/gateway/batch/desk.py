@@ -109,6 +109,11 @@ class Batches:
             "progress": {str(part): list(counts) for part, counts in (work.progress if work else {}).items()},
         }
 
+    @property
+    def going(self) -> tuple[str, ...]:
+        """Names of the jobs that are worked on."""
+        return tuple(name for name, task in self._tasks.items() if not task.done())
+
     async def stop(self) -> None:
         """End; whatever is under way goes on when the next gateway starts."""
         self._is_ending = True

@@ -5,6 +5,7 @@
     plan.jsonl      one item a line: what it holds at most, and which part it is sent in
     journal.jsonl   what happened, a line each, on the disk before anything rests on it
     answers.jsonl   one result a line
+    progress.json   how much of each part the provider says is done; for people, nothing rests on it
     lock            held by the process that works on it
 
 The journal is the state: reading it again gives the same state as having lived it. A line that a kill cut off is not
@@ -20,6 +21,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,8 @@ from crewcap.core.budget import BootId, KeyId
 from crewcap.core.money import Money
 from crewcap.errors import UsageError
 from crewcap.stores import BATCH
+
+_PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +228,14 @@ class Folder:
             found.setdefault(int(said["n"]), Answered(**said))
         return found
 
+    def ready(self) -> int:
+        """How many items the provider had done when it was last asked."""
+        try:
+            said = json.loads((self.path / _PROGRESS).read_text("utf-8"))
+            return sum(int(done) for done, _ in said.values())
+        except (OSError, ValueError, AttributeError, TypeError):
+            return 0
+
     # --- written by the gateway that works on it
 
     def take(self) -> bool:
@@ -257,6 +269,13 @@ class Folder:
     def answered(self, answers: Iterable[Answered]) -> None:
         """More results, on the disk when this returns."""
         self._append("answers.jsonl", [asdict(answer) for answer in answers])
+
+    def tell(self, progress: Mapping[int, tuple[int, int]]) -> None:
+        """Show how far its parts are: done, of."""
+        with self._writing, suppress(OSError):
+            fresh = self.path / f"{_PROGRESS}.new"
+            fresh.write_text(json.dumps({str(part): counts for part, counts in progress.items()}), "utf-8")
+            fresh.replace(self.path / _PROGRESS)
 
     def _append(self, name: str, values: list[Mapping[str, Any]]) -> None:
         path, flags = self.path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -260,12 +260,19 @@ class Part:
             except (Unsent, Unsure, Malformed) as error:
                 self.work.said, progress = f"the provider could not be asked: {error}", None
             if progress is not None:
-                self.work.progress[self.number] = (progress.done, progress.total or len(self.items))
+                await self._tell(progress)
                 self.work.said = "" if batch == self.state.batch else self.work.said
                 if progress.state != "working":
                     return progress
             wait_s = await self._until_next(wait_s)
         return None
+
+    async def _tell(self, progress: Progress) -> None:
+        """Show people what is done, where that is more than before."""
+        now = (progress.done, progress.total or len(self.items))
+        if self.work.progress.get(self.number) != now:
+            self.work.progress[self.number] = now
+            await asyncio.to_thread(self.work.folder.tell, dict(self.work.progress))
 
     async def _until_next(self, wait_s: float) -> float:
         """A moment, shorter where somebody cancels meanwhile; the next one is longer."""
