@@ -402,6 +402,16 @@ def test_the_hash_is_the_same_for_the_same_table_and_another_for_another(book: B
     assert with_lines('[[discount]]\nprovider = "anthropic"\npercent = "1"\n').hash != book.hash
 
 
+def test_a_book_that_compiles_on_demand_is_the_same_table(book: Book, now: datetime) -> None:
+    """Whatever was asked before the hash was."""
+    lazy = load(compiled=False)
+    asked = [Modifiers(), Modifiers(geo="us"), Modifiers(speed="fast")]
+    cards = [lazy.card("anthropic", "opus", at=now, modifiers=each) for each in asked]
+    assert cards == [book.card("anthropic", "opus", at=now, modifiers=each) for each in asked]
+    assert lazy.compiled < book.compiled
+    assert lazy.hash == book.hash
+
+
 def test_every_listed_model_of_every_provider_describes_itself(book: Book, now: datetime) -> None:
     """No listing hides behind another one's name."""
     for provider in book.providers:

@@ -8,10 +8,13 @@ from crewcap.prices.overrides import Overrides, read, shipped
 __all__ = ["Book", "Description", "Offer", "library_alone", "load"]
 
 
-def load(overrides: str | None = None) -> Book:
-    """Compile the installed price data with our shipped overrides, and a user's own TOML file before both."""
+def load(overrides: str | None = None, *, compiled: bool = True) -> Book:
+    """The installed price data with our shipped overrides, and a user's own TOML file before both.
+
+    Whoever asks for a few cards only has each compiled when it is asked for.
+    """
     ours = shipped()
-    return Book(read(overrides).over(ours) if overrides else ours)
+    return Book(read(overrides).over(ours) if overrides else ours, compiled=compiled)
 
 
 def library_alone() -> Book:

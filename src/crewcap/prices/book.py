@@ -83,7 +83,7 @@ class _Shelf:
 class Book:
     """Implements `crewcap.core.pricing.PriceBook`."""
 
-    def __init__(self, overrides: Overrides) -> None:
+    def __init__(self, overrides: Overrides, *, compiled: bool = True) -> None:
         from crewcap.prices import genai  # noqa: PLC0415  (not in a process that is handed a book)
 
         self._overrides = overrides
@@ -95,14 +95,13 @@ class Book:
         self._cards: dict[tuple[str, str, Modifiers, tuple[int, int], Decimal], Compiled] = {}
         self._meanings: dict[tuple[str, str] | AliasLine, tuple[_Meaning, ...]] = {}
         self._aliases: dict[tuple[str, str], tuple[AliasLine, ...]] = {}  # that a name fits, whenever they count
-        for provider in COMPILED_AT_START:
-            self._compile(provider)
-        said = (self._version, repr(overrides), sorted(each.card.id for each in self._cards.values()))
-        self._hash = hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
+        self._hash = self._compile_all() if compiled else ""
 
     @property
     def hash(self) -> str:
         """Short hash of the whole table; stored with every entry."""
+        if not self._hash:
+            self._hash = self._compile_all()
         return self._hash
 
     @property
@@ -303,21 +302,29 @@ class Book:
 
     # --- what it costs
 
-    def _compile(self, provider: str) -> None:
-        """Compile every card of a provider: each model, epoch and set of modifiers that has a price."""
+    def _compile_all(self) -> str:
+        """Compile the cards of the large providers; the hash of all of them, whatever else was compiled before."""
+        ids = [id_ for provider in COMPILED_AT_START for id_ in self._compile(provider)]
+        said = (self._version, repr(self._overrides), sorted(ids))
+        return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
+
+    def _compile(self, provider: str) -> list[str]:
+        """Compile every card of a provider: each model, epoch and set of modifiers that has a price; their ids."""
         geos = {line.geo for line in self._overrides.factors} - {STANDARD.geo}
         own = {line.when.geo for line in self._overrides.prices}  # may be sold there and nowhere else
         conditions = [
             (Modifiers(speed=speed, tier=tier), [Modifiers(speed=speed, tier=tier, geo=geo) for geo in geos])
             for speed, tier in product(SPEEDS, TIERS)
         ]
+        found: list[Compiled | None] = []
         for listing in self._shelf(provider).listings.values():
             meaning = _Meaning(listing)
             for moment, (plainly, elsewhere) in product(listing.epochs(), conditions):
-                is_sold = self._attempt(meaning, plainly, moment) is not None
-                for modifiers in elsewhere:
-                    if is_sold or modifiers.geo in own:
-                        self._attempt(meaning, modifiers, moment)
+                found.append(self._attempt(meaning, plainly, moment))
+                is_sold = found[-1] is not None
+                sold_there = [each for each in elsewhere if is_sold or each.geo in own]
+                found += [self._attempt(meaning, each, moment) for each in sold_there]
+        return [each.card.id for each in found if each is not None]
 
     def _attempt(self, meaning: _Meaning, modifiers: Modifiers, at: datetime) -> Compiled | None:
         """The compiled card, or None where nobody priced it."""

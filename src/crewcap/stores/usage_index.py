@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from importlib import resources
@@ -83,7 +83,7 @@ class UsageIndex:
                 rows: list[tuple[object, ...]] = []
                 for mark, messages in read:
                     files.append(self._put_mark(mark))
-                    rows += [self._row(files[-1], mark.agent, told, repo_of, cost_of) for told in messages]
+                    rows += self._rows_of(files[-1], mark.agent, messages, repo_of, cost_of)
                 self._db.executemany(q.PUT_MESSAGE, rows)
                 self._join_copies()
                 self._db.execute(q.DROP_ANSWERS)
@@ -170,38 +170,44 @@ class UsageIndex:
         )
         return int(self._db.execute(q.PUT_FILE, row).fetchone()[0])
 
-    def _row(
+    def _rows_of(
         self,
         file: int,
         agent: str,
-        told: Told,
+        messages: Iterable[Told],
         repo_of: Callable[[str], str],
         cost_of: Callable[[Told], Money | None],
-    ) -> tuple[object, ...]:
-        session = self._sessions.get((agent, told.session))
-        if session is None:
-            session = self._sessions[agent, told.session] = self._new(q.PUT_SESSION, agent, _clean(told.session))
-        place = self._places.get(told.folder)
-        if place is None:
-            place = self._places[told.folder] = self._new(
-                q.PUT_PLACE, _clean(told.folder), _clean(repo_of(told.folder))
+    ) -> Iterator[tuple[object, ...]]:
+        """A row for each message; most of them are of the same session, folder and kind as the one before."""
+        sessions, places, kinds = self._sessions, self._places, self._kinds
+        for told in messages:
+            key, at, session, folder, provider, model, *counts, speed, geo, tier, is_sub, parts = told
+            kind = (agent, provider, model, speed, geo, tier)
+            cost = cost_of(told)
+            yield (
+                key,
+                file,
+                at,
+                sessions.get((agent, session)) or self._add_session(agent, session),
+                places.get(folder) or self._add_place(folder, repo_of(folder)),
+                kinds.get(kind) or self._add_kind(kind),
+                *counts,
+                is_sub,
+                parts,
+                None if cost is None else cost.nano,
             )
-        named = (agent, told.provider, told.model, told.speed, told.geo, told.tier)
-        kind = self._kinds.get(named)
-        if kind is None:
-            kind = self._kinds[named] = self._new(q.PUT_KIND, *(_clean(word) for word in named))
-        return (
-            told.key,
-            file,
-            told.at,
-            session,
-            place,
-            kind,
-            *told[6:13],
-            told.is_sub,
-            told.parts,
-            _nano(cost_of(told)),
-        )
+
+    def _add_session(self, agent: str, name: str) -> int:
+        added = self._sessions[agent, name] = self._new(q.PUT_SESSION, agent, _clean(name))
+        return added
+
+    def _add_place(self, folder: str, repo: str) -> int:
+        added = self._places[folder] = self._new(q.PUT_PLACE, _clean(folder), _clean(repo))
+        return added
+
+    def _add_kind(self, named: tuple[str, ...]) -> int:
+        added = self._kinds[named] = self._new(q.PUT_KIND, *(_clean(word) for word in named))
+        return added
 
     def _new(self, statement: str, *values: str) -> int:
         return int(self._db.execute(statement, values).fetchone()[0])

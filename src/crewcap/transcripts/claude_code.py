@@ -6,9 +6,11 @@ which they were first written and (in newer versions) the session that asked. Pr
 one level deeper. A tool's result may carry a `usage` of its own, which is a sum and no bill. Answers that the agent
 made up itself are by the model `<synthetic>`.
 
-Inside a JSON string a quote is escaped, so `"usage":{` can only be a real key (other writers put spaces around the
-colon): lines without it are never looked at, and quoted transcripts do not count. The rest are decoded as a whole, of
-which only a few fields are kept.
+What a request takes in is a part of every bill, as `input_tokens` (and `cache_read_input_tokens`, whose name ends the
+same). Inside a JSON string a quote is escaped, so `input_tokens"` can only be the end of a real key: lines without it
+are never looked at, and quoted transcripts do not count. Such a line is decoded as a whole, once, which proves that the
+bill is the message's own and that the line is not torn; only a few of its fields become values. Of the lines about one
+message that stand in one block only the best becomes a telling.
 
 What does not fit (a figure that is no whole number, several samplings in one answer) goes the long way, through the
 meter that reads the provider's own answers: what it says at least is counted, and the doubt is told.
@@ -17,7 +19,6 @@ meter that reads the provider's own answers: what it says at least is counted, a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +35,7 @@ from crewcap.wire.anthropic_meter import WholeMeter
 AGENT = "claude"
 PROVIDER = "anthropic"
 SYNTHETIC = "<synthetic>"
-NEEDLE = b'"usage"'
-_OPENED = re.compile(rb"[ \t]*:[ \t]*\{")
+NEEDLE = b'input_tokens"'
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=lenient.MOST_TOKENS)] | None
 
@@ -90,7 +90,7 @@ class _Line(msgspec.Struct, gc=False, rename="camel"):
     is_sidechain: bool | None = None
     uuid: str | None = None
     prompt_cache_requested: str | None = None
-    data: msgspec.Raw = msgspec.Raw()
+    data: _Echo | None = None
 
 
 class _Echo(msgspec.Struct, gc=False):
@@ -100,7 +100,6 @@ class _Echo(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-_decode_echo = msgspec.json.Decoder(_Echo).decode
 _GEOS = {"not_available": "global"}
 _GLOBAL, _STANDARD = "global", "standard"
 
@@ -133,50 +132,37 @@ class ClaudeCode:
         return ()
 
     def read(self, block: Block, state: State, into: Sink) -> None:
-        """Hop from one `usage` to the next and decode the lines around them."""
-        buffer, end = block.buffer, block.end
-        find, rfind, view = buffer.find, buffer.rfind, memoryview(buffer)
+        """Hop from one bill to the next and decode the lines around them."""
+        buffer, done, end = block.buffer, block.start, block.end
+        find, rfind, view, decode = buffer.find, buffer.rfind, memoryview(buffer), _decode
         kept: dict[str, _Line] = {}
-        done = block.start
-        at = _next(buffer, done, end)
-        while at >= 0:
+        while (at := find(NEEDLE, done, end)) >= 0:
             head = max(done, rfind(b"\n", done, at) + 1)
             done = find(b"\n", at, end)
             if done < 0:
                 done = end
             try:
-                _keep(_decode(view[head:done]), kept)
+                _keep(decode(view[head:done]), kept)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 _take_odd(bytes(view[head:done]), state, into)
-            at = _next(buffer, done, end)
         for key, line in kept.items():
             _tell(key, line, state, into)
-
-
-def _next(buffer: bytearray, at: int, end: int) -> int:
-    """Where the next `usage` that is an object begins, or -1."""
-    while (at := buffer.find(NEEDLE, at, end)) >= 0:
-        after = at + len(NEEDLE)
-        if buffer[after : after + 2] == b":{" or _OPENED.match(buffer, after, end):
-            return at
-        at = after
-    return -1
 
 
 def _keep(line: _Line, kept: dict[str, _Line]) -> None:
     """A line that is written as usual. Of several about a message that follow each other only one goes further."""
     message = line.message
-    if message is None or message.usage is None:
-        if line.data:
-            _keep_echo(line, kept)
+    if message is None or (usage := message.usage) is None:
+        if line.data is not None and line.data.message is not None:
+            _keep_echo(line.data.message, line, kept)
         return
     if message.model is None or message.model == SYNTHETIC:
         return
-    key = _key(message.id, line)
+    key = f"claude:{message.id}:{line.request_id or ''}" if message.id else _key(None, line)
     before = kept.get(key)
     if before is None:
         kept[key] = line
-    elif (message.usage.output_tokens or 0) > (before.message.usage.output_tokens or 0):  # type: ignore[union-attr]  # kept lines have both
+    elif (usage.output_tokens or 0) > (before.message.usage.output_tokens or 0):  # type: ignore[union-attr]  # kept lines have both
         kept[key] = line
         _keep_first(line, before)
     else:
@@ -194,16 +180,15 @@ def _keep_first(line: _Line, other: _Line) -> None:
         )
 
 
-def _keep_echo(line: _Line, kept: dict[str, _Line]) -> None:
-    """A progress line: a subagent's message, told again one level deeper; it stands in the same session and folder."""
-    echo = _decode_echo(line.data).message
-    if echo is None or echo.message is None:
+def _keep_echo(echo: _Line, line: _Line, kept: dict[str, _Line]) -> None:
+    """A subagent's message, told again one level deeper by a progress line, whose session and folder are its own."""
+    if echo.message is None:
         return
     echo.session_id = echo.session_id or line.session_id
     echo.cwd = echo.cwd or line.cwd
     echo.timestamp = echo.timestamp or line.timestamp
     echo.is_sidechain = True
-    echo.data = msgspec.Raw()
+    echo.data = None
     _keep(echo, kept)
 
 

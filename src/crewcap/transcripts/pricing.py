@@ -2,6 +2,9 @@
 
 The sum is the law's: one ceiling for each request, totals are sums of those. The price is the list's; whether a
 subscription paid for it, a transcript does not say.
+
+Prices change at known moments, so a card is looked up once for a month in which a model has just one, else once for a
+day, else for a quarter of an hour. Where a card has one table of rates and no gap in it, a message is five products.
 """
 
 from __future__ import annotations
@@ -18,9 +21,13 @@ from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice, U
 from crewcap.core.transcripts import Told
 
 _DAY_MS = 86_400_000
+_MONTH_DAYS = 32
 _STEP_MS = 900_000  # prices change at quarters of an hour at the earliest
 _KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
-_Where = tuple[str, str, str, str, str, int, int]
+_Named = tuple[str, str, str, str, str]  # provider, model, speed, geo, tier
+_Flat = tuple[int, int, int, int, int, int]  # pico-dollars a token of each kind, and a search
+
+_UNKNOWN = (-1, 0, 0, 0, 0, 0)  # no flat rates: the long way
 
 
 @dataclass(slots=True)
@@ -29,24 +36,35 @@ class Pricing:
 
     book: PriceBook
     unpriced: Counter[str] = field(default_factory=Counter)  # what nobody priced, by its name
-    _cards: dict[_Where, RateCard | None] = field(default_factory=dict)
+    _flat: dict[tuple[str, str, str, str, str, int], _Flat] = field(default_factory=dict)  # by day
+    _cards: dict[tuple[_Named, int, int], RateCard | None] = field(default_factory=dict)  # by length and number of time
 
     def cost(self, told: Told) -> Money | None:
         """None where a model, a modifier or a piece has no price: never zero."""
-        if told.parts:
-            return self._of_parts(told)
+        _, at, _, _, provider, model, fresh, read, short, long, output, _, searches, speed, geo, tier, _, parts = told
+        where = (provider, model, speed, geo, tier, at // _DAY_MS)
+        flat = self._flat.get(where) or self._flatten(where)
+        if flat[0] < 0 or parts or (searches and flat[5] < 0):
+            return self._of_parts(told) if parts else self._by_card(told)
+        pico = fresh * flat[0] + read * flat[1] + short * flat[2] + long * flat[3] + output * flat[4]
+        return Money.from_pico(pico + searches * flat[5] if searches else pico)
+
+    def _flatten(self, where: tuple[str, str, str, str, str, int]) -> _Flat:
+        """The rates of a day, where every prompt meets the same ones all day long."""
+        card = self._of_day(where[:5], where[5])
+        flat = _UNKNOWN
+        if card is not None and not card.tiers and not card.unpriced:
+            rates = card.rates
+            search = card.per_piece.get("web_search", -1)
+            flat = (rates.input, rates.cache_read, rates.write_5m, rates.write_1h, rates.output, search)
+        self._flat[where] = flat
+        return flat
+
+    def _by_card(self, told: Told) -> Money | None:
+        """The card's own sum."""
         card = self._card(told, told.model)
         if card is None:
             return None
-        if not told.searches and not card.unpriced:  # the usual: the card's own sum, without the object around it
-            rates = card.rates_for(told.input + told.cache_read + told.write_5m + told.write_1h)
-            return Money.from_pico(
-                told.input * rates.input
-                + told.cache_read * rates.cache_read
-                + told.write_5m * rates.write_5m
-                + told.write_1h * rates.write_1h
-                + told.output * rates.output
-            )
         try:
             return card.cost(told.usage)
         except UnknownPrice as unknown:
@@ -71,23 +89,42 @@ class Pricing:
         return Money.from_pico(pico)
 
     def _card(self, told: Told, model: str) -> RateCard | None:
-        """The card of a day where one holds all day, else of a quarter of an hour."""
+        """The card of a month or a day where one holds all through, else of a quarter of an hour."""
         named = (told.provider, model, told.speed, told.geo, told.tier)
-        day = told.at // _DAY_MS
-        try:
-            return self._cards[(*named, day, 0)]
-        except KeyError:
-            pass
-        first, last = (self._look_up(named, at) for at in (day * _DAY_MS, (day + 1) * _DAY_MS - 1))
-        where = (*named, day, 0) if first == last else (*named, 0, told.at // _STEP_MS)
-        if where not in self._cards:
-            self._cards[where] = first if first == last else self._look_up(named, told.at)
-        found = self._cards[where]
+        found = self._of_day(named, told.at // _DAY_MS) or self._at(named, told.at // _STEP_MS)
         if found is None:
             self.unpriced["/".join(named)] += 1
         return found
 
-    def _look_up(self, named: tuple[str, str, str, str, str], at: int) -> RateCard | None:
+    def _of_day(self, named: _Named, day: int) -> RateCard | None:
+        """The only card of a day; None where it has several, or none at times."""
+        month = self._through(named, day // _MONTH_DAYS, _MONTH_DAYS * _DAY_MS)
+        return month or self._through(named, day, _DAY_MS)
+
+    def _through(self, named: _Named, number: int, length_ms: int) -> RateCard | None:
+        """The only card of a stretch of time of this length, by its number."""
+        where = (named, length_ms, number)
+        if where not in self._cards:
+            self._cards[where] = self._look_through(named, number * length_ms, length_ms)
+        return self._cards[where]
+
+    def _look_through(self, named: _Named, start: int, length_ms: int) -> RateCard | None:
+        provider, model, speed, geo, tier = named
+        modifiers = (Modifiers(speed=speed, geo=geo, tier=tier),)
+        first, last = moment(start), moment(start + length_ms - 1)
+        try:
+            met = self.book.reachable(provider, model, start=first, end=last, modifiers=modifiers)
+            return met[0] if len(met) == 1 else None
+        except UnknownPrice:
+            return None
+
+    def _at(self, named: _Named, step: int) -> RateCard | None:
+        where = (named, _STEP_MS, step)
+        if where not in self._cards:
+            self._cards[where] = self._look_up(named, step * _STEP_MS)
+        return self._cards[where]
+
+    def _look_up(self, named: _Named, at: int) -> RateCard | None:
         provider, model, speed, geo, tier = named
         try:
             return self.book.card(provider, model, at=moment(at), modifiers=Modifiers(speed=speed, geo=geo, tier=tier))
