@@ -24,6 +24,8 @@ else
     trap 'exit 130' INT TERM
 fi
 
+chmod 711 "$folder"  # agents in a sandbox are users of their own
+
 lock=tests/e2e/agents/npm/package-lock.json
 if ! cmp -s "$lock" "$folder/package-lock.json" || [ ! -d "$folder/node_modules" ]; then
     cp tests/e2e/agents/npm/package.json "$lock" "$folder/"

@@ -100,7 +100,7 @@ class Machine:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        self.done = Done(process.returncode or 0, _lines(out.decode()), err.decode())
+        self.done = Done(process.returncode or 0, read_lines(out.decode()), err.decode())
         return self.done
 
 
@@ -124,6 +124,6 @@ def pinned(package: str) -> str:
     return str(lock["packages"][f"node_modules/{package}"]["version"])
 
 
-def _lines(text: str) -> list[dict[str, Any]]:
+def read_lines(text: str) -> list[dict[str, Any]]:
     """The lines that are JSON objects; a CLI also says other things."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
