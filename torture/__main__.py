@@ -15,8 +15,9 @@ from pathlib import Path
 from torture import night
 from torture.fleet_table import FleetRow, sections
 from torture.page import keep
-from torture.parts import PARTS
+from torture.parts import PARTS, Outcome
 from torture.table import Row, table
+from torture.zoo import ZooRow, section
 
 
 def main() -> int:
@@ -31,7 +32,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable()  # that a sick ledger is complained of is known
     wanted = set(filter(None, options.only.split(",")))
-    rows: list[Row | FleetRow] = []
+    rows: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         for row in _rows(Path(folder), seed=options.seed, is_short=options.short, wanted=wanted):
             print(row.line(), flush=True)
@@ -42,19 +43,21 @@ def main() -> int:
     return 1 if any(row.broken for row in rows) else 0
 
 
-def _rows(folder: Path, *, seed: int, is_short: bool, wanted: set[str]) -> Iterator[Row | FleetRow]:
+def _rows(folder: Path, *, seed: int, is_short: bool, wanted: set[str]) -> Iterator[Outcome]:
     chance = random.Random(seed)
     for name, part in PARTS.items():
         if not wanted or name in wanted:
             yield from part(folder, chance, is_short=is_short)
 
 
-def _told(rows: Sequence[Row | FleetRow], *, seed: int, is_short: bool) -> Iterator[str]:
+def _told(rows: Sequence[Outcome], *, seed: int, is_short: bool) -> Iterator[str]:
     """The parts of the page that these rows are told in."""
     now = datetime.now(UTC)
     if books := [row for row in rows if isinstance(row, Row)]:
         yield table(books, seed=seed, at=now, is_short=is_short)
     yield from sections([row for row in rows if isinstance(row, FleetRow)], seed=seed, at=now)
+    if beasts := [row for row in rows if isinstance(row, ZooRow)]:
+        yield section(beasts, now)
 
 
 if __name__ == "__main__":

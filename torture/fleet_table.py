@@ -70,7 +70,7 @@ def sections(rows: Sequence[FleetRow], *, seed: int, at: datetime) -> Iterator[s
     """The page's parts on what was tried."""
     for part, heading in HEADINGS.items():
         if mine := [row for row in rows if row.part == part]:
-            yield "\n".join([heading, "", made_by(f"--seed {seed} --only {part}", at), *_told(mine)])
+            yield "\n".join([heading, "", made_by(f"--seed {seed} --only {part}", at), "", *_told(mine)])
 
 
 def _told(rows: Sequence[FleetRow]) -> Iterator[str]:

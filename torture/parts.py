@@ -11,21 +11,25 @@ from typing import Protocol
 from tests.stores.postgres_server import serving
 
 from crewcap.prices import load
-from torture import clocks, cuts, kills, pairs, sick, upgrade, workers
+from torture import clocks, cuts, kills, pairs, sick, upgrade, workers, zoo
 from torture.fleet_table import FleetRow
 from torture.points import POINTS
 from torture.table import Row
 from torture.talk import TALKS
 from torture.worker_deaths import deaths, upgrades
 from torture.workers import Trial
+from torture.zoo import ZooRow
 
 MOST_TRIES = 8  # for one that strikes: money may be gone before the point is passed
+
+
+Outcome = Row | FleetRow | ZooRow
 
 
 class Part(Protocol):
     """One kind of trouble."""
 
-    def __call__(self, folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Row | FleetRow]:
+    def __call__(self, folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[Outcome]:
         """Try it, row by row."""
         ...
 
@@ -130,10 +134,19 @@ def _upgrade(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator
     """One machine after another, and from the version before, which is laid out anew; no part of the short form."""
     if is_short:
         return
+    long = (2, 4, 8)  # so that each machine has some at work when its turn comes
     with serving() as server:
-        trial = Trial(part="upgrade", seed=chance.randrange(2**32), workers=3, runs=60, trouble=upgrades)
+        seed = chance.randrange(2**32)
+        trial = Trial(part="upgrade", seed=seed, workers=3, runs=60, trouble=upgrades, seconds=long)
         yield workers.run(trial, folder, server, load())
     yield upgrade.run(folder, load())
+
+
+def _zoo(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[ZooRow]:
+    """Its short form is tests/e2e/test_zoo.py."""
+    del chance
+    if not is_short:
+        yield from zoo.run(folder)
 
 
 PARTS: Mapping[str, Part] = {
@@ -146,4 +159,5 @@ PARTS: Mapping[str, Part] = {
     "database": _database,
     "workers": _workers,
     "upgrade": _upgrade,
+    "zoo": _zoo,
 }

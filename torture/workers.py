@@ -32,7 +32,7 @@ from torture.worker_deaths import Cut, Scene, Trouble
 REPOSITORIES = 4
 LIMITS = {"all": 5, **{f"repo:r{number}": 2 for number in range(REPOSITORIES)}}
 SETTINGS = "[slots]\nall = 5\nrepo = 2\n"
-SECONDS = (0, 0.2, 0.5, 1, 4)  # that agents work
+SECONDS = (0, 0.2, 0.5, 1, 4)  # that an agent works
 LONGEST_S = 1_800.0
 _SOON_S = 30.0
 
@@ -46,6 +46,7 @@ class Trial:
     workers: int
     runs: int
     trouble: Trouble
+    seconds: tuple[float, ...] = SECONDS
 
 
 def run(trial: Trial, folder: Path, server: Server, book: Book) -> FleetRow:
@@ -58,7 +59,7 @@ def run(trial: Trial, folder: Path, server: Server, book: Book) -> FleetRow:
         scene = Scene(fleet=fleet, machines=machines, chance=chance)
         with _two_at_once(fleet) as doubled, ThreadPoolExecutor(1) as pool:
             for number in range(trial.runs):
-                fleet.add(f"run-{number}", f"seconds={chance.choice(SECONDS)}", repo=f"r{number % REPOSITORIES}")
+                fleet.add(f"run-{number}", f"seconds={chance.choice(trial.seconds)}", repo=f"r{number % REPOSITORIES}")
             striking = pool.submit(trial.trouble, scene)
             fleet.until(lambda: not fleet.still_open() and striking.done(), "all have ended", limit_s=LONGEST_S)
             fleet.until(lambda: not seen.now, "all places are given back", limit_s=_SOON_S)

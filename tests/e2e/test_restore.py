@@ -18,7 +18,7 @@ from crewcap.core.money import Money
 from crewcap.core.runs import Run, RunState
 from crewcap.prices import load
 
-PROCEDURE = ROOT / "docs" / "decisions" / "restore.md"
+DECISIONS = ROOT / "docs" / "decisions"
 LONG = "seconds=120 asking"
 
 
@@ -29,9 +29,9 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         yield made
 
 
-def blocks() -> list[str]:
+def blocks(page: str = "restore.md") -> list[str]:
     """The commands of the procedure."""
-    return re.findall(r"```sh\n(.*?)```", PROCEDURE.read_text(encoding="utf-8"), re.DOTALL)
+    return re.findall(r"```sh\n(.*?)```", (DECISIONS / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def typed(fleet: Fleet, machine: Machine, block: str, **variables: str) -> str:

@@ -2,9 +2,9 @@
 
 The runs are real ones, on the real rungs; only the agent is a program that starts beasts (`zoo_agent`). Every beast is
 known by a word in its command line, wherever it went. Whether the host stays answerable is reported, not asserted: how
-many small programs it starts a second while a beast is loose, beside how many it starts at rest.
+many small programs it starts a second while a beast is loose.
 
-The long form takes every beast on every rung by itself: `CREWCAP_LONG_ZOO=1 pytest -s tests/e2e/test_zoo.py`.
+The long form takes every beast on every rung by itself: `python -m torture --only zoo`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Protocol
 
 import pytest
 from tests.e2e.bench import PROVIDER_KEY, Bench, Going, processes, until
+from tests.e2e.pulse import Pulse
 from tests.e2e.zoo_agent import LEFT
 
 from crewcap.core.runs import Run, RunState, Verdict
@@ -93,52 +93,42 @@ def words_of(kind: str, mark: str, rung: Rung, *more: str) -> tuple[str, ...]:
     return ("run", "-p", f"zoo:{kind} {mark}", "--sandbox", rung, *more)
 
 
-def see_out(machine: Bench, going: Going, mark: str, *, limit_s: float = 110) -> Run:
-    """Its end, after which none of its beasts is left, and the books are right."""
-    with Pulse() as pulse:
-        done = going.end(limit_s)
-    until(lambda: loose(mark) == [], "nothing outlives it", limit_s=OUTLIVES_S)
-    assert list(find_orphans(machine.home)) == []
-    assert machine.verify() == ()
-    print(f"\n{pulse.said()}")  # noqa: T201  (a figure for people: -s shows it)
-    assert "error:" not in done.err, done.err
-    return machine.run()
+class SeeOut(Protocol):
+    """A run's end, after which none of its beasts is left, and the books are right."""
+
+    def __call__(self, going: Going, mark: str, *, limit_s: float = 110) -> Run:
+        """The run as it ended."""
+        ...
 
 
-class Pulse:
-    """How many small programs this machine starts a second, at rest and while something goes on."""
+@pytest.fixture
+def see_out(machine: Bench, record_property: Callable[[str, object], None]) -> SeeOut:
+    """What was seen is kept for the page that `python -m torture --only zoo` writes."""
 
-    def __init__(self) -> None:
-        self._over = threading.Event()
-        self._beats = 0
-        self._thread = threading.Thread(target=self._beat)
+    def see(going: Going, mark: str, *, limit_s: float = 110) -> Run:
+        with Pulse() as pulse:
+            done = going.end(limit_s)
+        ended = time.monotonic()
+        until(lambda: loose(mark) == [], "nothing outlives it", limit_s=OUTLIVES_S)
+        gone_s = time.monotonic() - ended
+        assert list(find_orphans(machine.home)) == []
+        assert machine.verify() == ()
+        assert "error:" not in done.err, done.err
+        run = machine.run()
+        told = {"verdict": run.verdict, "gone_s": gone_s, "rate": pulse.rate, "seconds": pulse.seconds}
+        for name, value in told.items():
+            record_property(name, value)
+        return run
 
-    def _beat(self) -> None:
-        while not self._over.is_set():
-            os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
-            self._beats += 1
-            self._over.wait(0.02)
-
-    def __enter__(self) -> Self:
-        self._began = time.monotonic()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._seconds = time.monotonic() - self._began
-
-    def said(self) -> str:
-        return f"{self._beats / self._seconds:.1f} programs a second in {self._seconds:.1f} s"
+    return see
 
 
 @pytest.mark.parametrize("rung", LADDER if LONG else LADDER[:1])
-def test_what_an_agent_leaves_behind_ends_with_it(machine: Bench, rung: Rung) -> None:
+def test_what_an_agent_leaves_behind_ends_with_it(machine: Bench, see_out: SeeOut, rung: Rung) -> None:
     """Eight kinds at once, and the work is brought home all the same."""
     skip_without(rung)
     mark = new_mark()
-    run = see_out(machine, machine.start(*words_of("all", mark, rung)), mark)
+    run = see_out(machine.start(*words_of("all", mark, rung)), mark)
     assert (run.state, run.verdict) == (RunState.DONE, Verdict.FINISHED), run.reason
     assert machine.git("show", f"{run.branch}:done.txt") != ""
 
@@ -146,22 +136,24 @@ def test_what_an_agent_leaves_behind_ends_with_it(machine: Bench, rung: Rung) ->
 @pytest.mark.parametrize(
     ("kind", "setting", "limit"), [("fork-bomb", "processes = 60", "processes"), ("fills-up", 'disk = "64M"', "disk")]
 )
-def test_a_bomb_ends_its_run_with_the_name_of_its_limit(machine: Bench, kind: str, setting: str, limit: str) -> None:
+def test_a_bomb_ends_its_run_with_the_name_of_its_limit(
+    machine: Bench, see_out: SeeOut, kind: str, setting: str, limit: str
+) -> None:
     configure(machine, setting)
     mark = new_mark()
-    run = see_out(machine, machine.start(*words_of(kind, mark, "bubblewrap")), mark)
+    run = see_out(machine.start(*words_of(kind, mark, "bubblewrap")), mark)
     assert (run.state, run.verdict) == (RunState.FAILED, Verdict.AGENT_ERROR), run.reason
     assert f"its limit on {limit}" in run.reason
 
 
-def test_who_sleeps_for_ever_runs_out_of_time(machine: Bench) -> None:
+def test_who_sleeps_for_ever_runs_out_of_time(machine: Bench, see_out: SeeOut) -> None:
     mark = new_mark()
-    run = see_out(machine, machine.start(*words_of("all-and-stay", mark, "bubblewrap", "--timeout", "3s")), mark)
+    run = see_out(machine.start(*words_of("all-and-stay", mark, "bubblewrap", "--timeout", "3s")), mark)
     assert run.verdict == Verdict.TIMED_OUT, run.reason
 
 
 @pytest.mark.parametrize("rung", LADDER if LONG else LADDER[-1:])
-def test_after_kill_9_of_the_driver_the_next_start_is_alone(machine: Bench, rung: Rung) -> None:
+def test_after_kill_9_of_the_driver_the_next_start_is_alone(machine: Bench, see_out: SeeOut, rung: Rung) -> None:
     """Also where its supervisor is killed at the same moment, and what it watched over lives on."""
     skip_without(rung)
     mark = new_mark()
@@ -172,7 +164,7 @@ def test_after_kill_9_of_the_driver_the_next_start_is_alone(machine: Bench, rung
     going.signal(signal.SIGKILL)
     going.end()
     os.kill(entry.outer, signal.SIGKILL)
-    run = see_out(machine, machine.start("resume", _started(machine).name), mark)
+    run = see_out(machine.start("resume", _started(machine).name), mark)
     assert (run.state, run.verdict) == (RunState.DONE, Verdict.FINISHED), run.reason
     assert machine.git("show", f"{run.branch}:done.txt") == "alone"
 
@@ -184,11 +176,11 @@ def _started(machine: Bench) -> Run:
 @in_full
 @pytest.mark.parametrize("rung", LADDER)
 @pytest.mark.parametrize("kind", [*LEFT, "deaf", "log-flood", "fork-bomb", "fills-up"])
-def test_each_beast_by_itself(machine: Bench, kind: str, rung: Rung) -> None:
+def test_each_beast_by_itself(machine: Bench, see_out: SeeOut, kind: str, rung: Rung) -> None:
     skip_without(rung)
     configure(machine, 'processes = 60\ndisk = "64M"\ntimeout = "20s"')
     mark = new_mark()
-    run = see_out(machine, machine.start(*words_of(kind, mark, rung)), mark)
+    run = see_out(machine.start(*words_of(kind, mark, rung)), mark)
     wanted = {"deaf": {Verdict.TIMED_OUT}, "fills-up": {Verdict.AGENT_ERROR}}
     wanted["log-flood"] = {Verdict.AGENT_ERROR, Verdict.TIMED_OUT}  # whichever comes first on a busy machine
     wanted["fork-bomb"] = {Verdict.AGENT_ERROR, Verdict.TIMED_OUT}  # where nobody counts its processes
@@ -213,17 +205,17 @@ def small_disk(machine: Bench) -> Iterator[Bench]:
         subprocess.run(["umount", "--lazy", str(state)], check=False)
 
 
-def test_a_disk_that_fills_ends_the_run_by_its_limit_and_nothing_is_lost(small_disk: Bench) -> None:
+def test_a_disk_that_fills_ends_the_run_by_its_limit_and_nothing_is_lost(small_disk: Bench, see_out: SeeOut) -> None:
     """What is left free is enough to fetch the work and to keep the books; with room again the run goes on."""
     configure(small_disk, 'disk_floor = "64M"')
     mark = new_mark()
-    run = see_out(small_disk, small_disk.start(*words_of("fills-up", mark, "bubblewrap")), mark)
+    run = see_out(small_disk.start(*words_of("fills-up", mark, "bubblewrap")), mark)
     assert "its limit on free disk space" in run.reason
     filling = small_disk.home.root / "somebody-elses"
     filling.write_bytes(bytes(1 << 20))
     workspace = small_disk.home.run(run.id) / "workspace"
     for path in workspace.glob("fill-*"):
         path.unlink()
-    again = see_out(small_disk, small_disk.start("resume", run.name), mark)
+    again = see_out(small_disk.start("resume", run.name), mark)
     assert (again.state, again.verdict) == (RunState.DONE, Verdict.FINISHED), again.reason
     assert small_disk.git("show", f"{again.branch}:done.txt") == "alone"
