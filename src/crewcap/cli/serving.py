@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from crewcap import logs
+from crewcap.cli.alerting import keep_telling
 from crewcap.cli.context import Call
 from crewcap.cli.handover import Handover, read
 from crewcap.errors import CrewcapError
@@ -57,11 +58,14 @@ async def serve(
         running.watch_prices(app.price_notes)
         _watch_settings(call, running, environ, secrets)
         telemetry = _begin_telemetry(call, running, secrets)
+        telling = asyncio.create_task(keep_telling(call)) if not child else None
         gc.freeze()  # prices and code stay for ever; looking through them again and again would cost each request
         gc.set_threshold(20_000, 20, 50)  # an answer makes thousands of small values and no cycles
         gc.enable()
         _say(call, running, child=child, is_plain=is_plain)
         await _until_told(running, child=child)
+        if telling is not None:
+            telling.cancel()
         if telemetry is not None:
             await telemetry.stop()
 
@@ -84,6 +88,7 @@ def _watch_settings(call: Call, running: Gateway, environ: Mapping[str, str], se
         await running.renew(
             basis(settings, loaded.book, environ, told=secrets.know), sync=lambda: settings.bring_limits(app.ledger)
         )
+        app.served = settings
 
     now = Loaded(settings=app.served, book=app.book)
     running.watch(Reloader(now=now, files=files.of, load=files.load, renew=renew))

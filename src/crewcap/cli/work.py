@@ -42,6 +42,7 @@ async def _work(call: Call, *, slots: int | None, times: Times, version: str) ->
         beaten=lambda: fellow.say_alive() if is_ready.is_set() and pulse.is_going else None,
         heart=call.app.more_runs if is_shared else None,
         past=partial(_past_usage, call),
+        budgets=partial(tell_of, call),
     )
     told, hurry = _told_to_end()
     make = partial(Worker, call.app, duties, runs_at_once=at_once or _UNLIMITED, times=times, version=version)

@@ -20,6 +20,7 @@ from crewcap.core.runs import Run, RunState
 
 Kind = Literal["waiting", "failed", "done", "budget", "forecast", "test"]
 WISHES = ("waiting", "failed", "done", "budget 80%", "forecast 100%")
+OF_MONEY: frozenset[Kind] = frozenset({"budget", "forecast"})
 USUAL_PERCENTS = (50, 80, 100)
 LIKELY = Fraction(1, 2)  # of the draws; from there on a forecast is told
 _OF_MONEY = re.compile(r"(?P<kind>budget|forecast)(?:\s+(?P<percent>\d{1,3})\s?%)?\Z", re.ASCII)

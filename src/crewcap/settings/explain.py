@@ -31,6 +31,7 @@ HIDDEN = {
     "written_routes",
     "price_overrides",
     "store_url",
+    "tells_of_money",
     "slots",
 }
 

@@ -12,6 +12,7 @@ from crewcap.core.budget import ALL, WINDOWS, Scope
 from crewcap.core.hostnames import is_name
 from crewcap.core.limits import COUNT_KINDS, RATE_KINDS, bounds
 from crewcap.core.money import Money
+from crewcap.core.notices import OF_MONEY, parse_wish
 from crewcap.core.routing import Rule
 from crewcap.core.services import PORTS, nearest_service
 from crewcap.settings.hosts import refuse_providers
@@ -100,6 +101,7 @@ def resolve(
         serve=written.serve,
         triggers={str(name): trigger for name, trigger in written.triggers.items()},
         notify=written.notify,
+        tells_of_money=any(parse_wish(word).kind in OF_MONEY for each in written.notify for word in each.on),
         watch=written.watch,
         source=source,
         written_routes=written.routes,

@@ -81,6 +81,7 @@ class Served:
     timezone: str = "UTC"
     price_overrides: str = ""  # a price file of the user's own; empty = none
     store_url: str = ""  # empty = ledger.db in the state directory
+    tells_of_money: bool = False  # whether somebody wants to be told of budgets; who, and how, is no gateway's affair
     source: str = ""  # the file that was read; empty = none
     origins: Mapping[str, str] = field(default_factory=dict)  # dotted key -> where its value was said
 

@@ -4,6 +4,7 @@
     every few seconds    waiting runs are looked at, ticks of schedules, attempts that ended without an end; what people
                          wrote at the issues of runs
     every hour           the house is kept
+    every five minutes   people are told of budgets, whoever spent the money
     where it is set      transcripts of this machine's agents are imported
 
 Each of these may fail without the others: it is logged and done again at its next turn.
@@ -18,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from crewcap.core.runs import Run, RunId, RunState
 from crewcap.errors import CrewcapError
@@ -37,7 +39,7 @@ from crewcap.stores import RunStore
 
 log = logging.getLogger(__name__)
 
-LOOK_S, ROUND_S, PAST_S, TIDY_S = 0.25, 5.0, 30.0, 3600.0
+LOOK_S, ROUND_S, PAST_S, TELL_S, TIDY_S = 0.25, 5.0, 30.0, 300.0, 3600.0
 _STOP_S = 10.0
 
 
@@ -50,6 +52,7 @@ class Duties:
     beaten: Callable[[], None] = lambda: None  # a heartbeat was heard
     heart: Callable[[], RunStore] | None = None  # runs by a session of its own, where several workers share them
     past: Rounds | None = None  # imports what agents left on this machine
+    budgets: Callable[[], None] | None = None  # tells people of budgets; blocks
 
 
 class Worker:
@@ -112,6 +115,8 @@ class Worker:
         self._spawn(self._now_and_then(self._follow_up, ROUND_S))
         self._spawn(self._now_and_then(self._mend, self._times.mend_s, after_s=self._times.mend_s))
         self._spawn(self._now_and_then(self._tidy, TIDY_S))
+        if self._duties.budgets is not None:
+            self._spawn(self._now_and_then(partial(asyncio.to_thread, self._duties.budgets), TELL_S, after_s=TELL_S))
         if (rounds := self._duties.past) is not None:
             self._spawn(self._now_and_then(PastUsage(house=house, rounds=rounds).look, PAST_S))
 
