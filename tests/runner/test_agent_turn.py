@@ -29,6 +29,7 @@ class Turn:
         self.site, self.transcript = site, transcript
         self.heard: list[AgentEvent] = []
         self.children: list[Child] = []
+        self.ended: list[Child] = []
         self.hurry = asyncio.Event()
         self.words: list[str] = []  # what there is to say into the session
         self.told: list[str] = []  # what of it was said
@@ -62,7 +63,13 @@ class Turn:
             gateway=Outlet(socket=self.transcript.with_name("no.sock"), port=8787),
             transcript=self.transcript,
             patience=patience,
-            company=Company(began=self._began, hear=self._hear, asked=lambda: self.asked, advice=self._advice),
+            company=Company(
+                began=self._began,
+                ended=self.ended.append,
+                hear=self._hear,
+                asked=lambda: self.asked,
+                advice=self._advice,
+            ),
         )
 
     async def _advice(self) -> AsyncGenerator[str, None]:
@@ -105,6 +112,7 @@ def test_every_line_is_heard_in_order_and_kept_as_it_came(turn: Turn) -> None:
         ["raw", "without an end"],
     )
     assert (end, cut) == (AgentEnd(kind="finished", turns=3), "")
+    assert turn.ended == turn.children
     assert turn.heard == [
         Said(text="hello"),
         Acted(verb="run", what="pytest", call="c1", likeness=likeness("run", "pytest")),

@@ -84,6 +84,30 @@ def test_a_command_that_says_too_much_is_ended(site: Site) -> None:
     assert len(done.both) <= 10_000
 
 
+@pytest.mark.sandbox
+def test_a_command_one_of_whose_processes_was_ended_for_memory_says_so(site: Site) -> None:
+    """The command itself goes on and fails in its own way: nothing but the kernel's count tells why."""
+    small = replace(site, limits=Limits(memory_bytes=100 << 20))
+    eats = f"{PYTHON} -I -c 'x = bytearray(400 << 20)'; exit 3"
+    child = run(start(small, "pass"))
+    if "memory" not in child.enforced:
+        pytest.skip("no control group counts memory here")
+    done = run(small.perform(("/bin/sh", "-c", eats), timeout_s=20))
+    assert (done.limit_hit, done.limits_met) == ("", ("memory",))
+    assert done.failed == "exit 3; it met its limit on memory"
+
+
+@pytest.mark.sandbox
+def test_a_file_that_grew_to_its_limit_is_named(site: Site) -> None:
+    """By the signal, and by the words of a program that ignores it."""
+    small = replace(site, limits=Limits(disk_bytes=1 << 20))
+    by_signal = run(small.perform(("/bin/sh", "-c", "head -c 2M /dev/zero > big; exit $?"), timeout_s=20))
+    assert (by_signal.failed, by_signal.limits_met) == ("exit 153; it met its limit on file size", ("file size",))
+    ignores = "open('big', 'wb').write(bytes(2 << 20))"
+    by_words = run(small.perform((PYTHON, "-I", "-c", ignores), timeout_s=20))
+    assert by_words.failed == "exit 1; it says that a file reached its limit on file size, or on disk"
+
+
 def test_lines_come_whole_however_long_and_the_last_one_without_an_end(site: Site) -> None:
     async def main() -> list[int]:
         program = "print('a'); print('b' * 3_000_000); print(); print('c', end='')"

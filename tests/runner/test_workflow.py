@@ -190,6 +190,14 @@ def test_setup_and_first_check_are_part_of_the_time_of_a_run(shop: Shop, command
     play(shop, act, fixes(), timeout_s=1, **commands)
 
 
+def test_a_check_that_met_a_limit_says_which(shop: Shop) -> None:
+    async def act(rig: Rig) -> None:
+        run = await rig.drive()
+        assert run.check_before.summary == "1 failed; it says that a file reached its limit on file size, or on disk"
+
+    play(shop, act, fixes(), check="echo '1 failed'; echo 'big: File too large' >&2; exit 1")
+
+
 def test_a_check_without_an_end_is_red_and_its_last_words_are_kept(shop: Shop) -> None:
     """Whoever made it hang sees where."""
 

@@ -38,6 +38,7 @@ class Company:
     """Who is with an agent while it works: what they are told, and what they say."""
 
     began: Callable[[Child], None]
+    ended: Callable[[Child], None]
     hear: Callable[[AgentEvent], None]
     asked: Callable[[], Cut]  # whether somebody wants it to pause or stop
     advice: Callable[[], AsyncGenerator[str, None]]  # what there is to say into its session, as it comes
@@ -92,6 +93,7 @@ async def work(
             await _quietly(task)
     end = adapter.end(exit_status=status, last=last)
     words = (await complaining).decode("utf-8", "replace").strip()
+    company.ended(child)
     return _explained(end, limit_hit=child.limit_hit, words=words), pulse.cut
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from crewcap.runner.strained import strain
 from crewcap.workspaces import Child, Confined, Fittings, Layout, Limits, Mount, Outlet, Sandbox
 from crewcap.workspaces.sandbox.interpreter import search_path
 from crewcap.workspaces.sandbox.register import FOLDER
@@ -28,6 +29,7 @@ class Outcome:
     stderr: bytes
     seconds: float
     limit_hit: str = ""  # name of the limit that ended it; empty = none did
+    limits_met: tuple[str, ...] = ()  # names of those at which a process of it was ended or refused
 
     @property
     def both(self) -> bytes:
@@ -41,7 +43,12 @@ class Outcome:
             return f"ended at its limit on {self.limit_hit}"
         if self.status == TIMED_OUT:
             return "ran out of time"
-        return f"exit {self.status}" if self.status else ""
+        return "; ".join(filter(None, (f"exit {self.status}", self.strain))) if self.status else ""
+
+    @property
+    def strain(self) -> str:
+        """What its limits have to do with its failure, as far as that can be known."""
+        return strain(self.limits_met, self.both) if self.status else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +117,12 @@ class Site:
         stdout, stderr, status = ending.result() if said else (b"", b"", TIMED_OUT)
         status = status if in_time else TIMED_OUT
         return Outcome(
-            status=status, stdout=stdout, stderr=stderr, seconds=time.monotonic() - began, limit_hit=child.limit_hit
+            status=status,
+            stdout=stdout,
+            stderr=stderr,
+            seconds=time.monotonic() - began,
+            limit_hit=child.limit_hit,
+            limits_met=child.limits_met,
         )
 
 

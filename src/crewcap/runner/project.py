@@ -14,8 +14,9 @@ async def check(rooms: Rooms, command: str, *, limit_s: float) -> Check:
     """Run the project's own check; one that was ended by us says why."""
     outcome = await perform(rooms, "check", command, limit_s=limit_s)
     judged = checks.judge(exit_status=outcome.status, output=outcome.both, seconds=outcome.seconds)
-    was_ended = outcome.limit_hit or outcome.status == TIMED_OUT
-    return replace(judged, result="failed", summary=outcome.failed) if was_ended else judged
+    if outcome.limit_hit or outcome.status == TIMED_OUT:
+        return replace(judged, result="failed", summary=outcome.failed)
+    return replace(judged, summary=f"{judged.summary}; {outcome.strain}") if outcome.strain else judged
 
 
 async def perform(rooms: Rooms, phase: Phase, command: str, *, limit_s: float) -> Outcome:

@@ -147,6 +147,7 @@ async def _start(
             patience=Patience(total_s=record.left_s, silent_s=tools.silent_s, hurry=record.hurry),
             company=Company(
                 began=listener.began,
+                ended=listener.ended,
                 hear=listener.hear,
                 asked=lambda: record.asked() or watching.cut or ("gateway" if tools.doors.is_lost else ""),
                 advice=listener.advice,
@@ -218,6 +219,11 @@ class _Listener:
         self.record.done_with(self.said)
         if child.unenforced:
             self.record.tell("limits", f"not enforced here: {', '.join(child.unenforced)}")
+
+    def ended(self, child: Child) -> None:
+        """What its limits stood in the way of is said, even where the agent went on without it."""
+        if child.limits_met:
+            self.record.tell("limits", f"the agent's commands met its limit on {' and '.join(child.limits_met)}")
 
     def hear(self, event: AgentEvent) -> None:
         """Hand on what the agent says, with what it has cost so far; a line that means nothing to us costs nothing."""

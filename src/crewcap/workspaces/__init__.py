@@ -110,6 +110,7 @@ class Child(Protocol):
 
     pid: int
     limit_hit: str  # name of the limit that ended it; empty = none did
+    limits_met: tuple[str, ...]  # names of those at which a process of it was ended or refused; known at its end
     stdin: asyncio.StreamWriter | None
     stdout: asyncio.StreamReader
     stderr: asyncio.StreamReader

@@ -83,6 +83,7 @@ class ConfinedChild:
     ) -> None:
         self.pid = 0  # the command's own, as this machine counts; known after the handshake
         self.limit_hit = ""  # name of the limit that ended it
+        self.limits_met: tuple[str, ...] = ()  # names of those at which the kernel ended or refused a process of it
         self.stdin: asyncio.StreamWriter | None = outer.stdin
         self.stdout = outer.stdout
         self.stderr = outer.stderr
@@ -206,6 +207,7 @@ class ConfinedChild:
                 await until_gone(self._first, _GONE_S)
             status = 128 - status if status in _SIGNALLED and self._plan.has_namespace else status
             self.limit_hit = self.limit_hit or self._limit_of_the_kernel(status)
+            self.limits_met = tuple(self._met(status))
             if self._cage is not None:
                 self._cage.kill()
                 self._cage.remove()
@@ -222,6 +224,15 @@ class ConfinedChild:
         if status == -signal.SIGKILL and self._cage is not None and self._cage.ended_for_memory():
             return "memory"
         return ""
+
+    def _met(self, status: int) -> Iterator[str]:
+        """Where the kernel stood in its way, whether or not that ended it; asked while its group is there."""
+        if self._cage is not None and self._cage.ended_for_memory():
+            yield "memory"
+        if self._cage is not None and self._cage.refused_processes():
+            yield "processes"
+        if status in {-signal.SIGXFSZ, 128 + signal.SIGXFSZ}:
+            yield "file size"
 
     def _let_go(self) -> None:
         held, self._command, self._first = (self._outer.handle, self._command, self._first), None, None
