@@ -54,6 +54,7 @@ GIT = (
     "workspaces/repository/harvest",
     "workspaces/repository/leftovers",
     "workspaces/repository/strays",
+    "workspaces/repository/taking_up",
 )  # all but the first say what it is told *inside*
 HEAVY = ("pydantic", "aiohttp", "genai_prices", "rich", "sqlite3", "asyncio", "msgspec")
 

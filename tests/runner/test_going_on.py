@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,10 @@ from tests.runner.fake_agent import FakeAgent, finished, fixes
 from tests.runner.rig import CHECK, Rig, Shop, heard, killed, stepped
 from tests.runner.test_workflow import READY, WRONG, ends, play
 
-from crewcap.core.runs import RunState, Verdict
+from crewcap.core.runs import Run, RunState, Verdict
 from crewcap.gateway.client import GatewayHandle
 from crewcap.runner.doors import Doors
+from crewcap.runner.resuming import resume
 from crewcap.runner.workflow import Workflow
 
 
@@ -127,6 +129,65 @@ def test_a_driver_that_leaves_while_the_work_is_checked_sees_the_check_through(s
         assert (*ends(run), run.check_after.result) == (RunState.DONE, Verdict.FINISHED, "passed")
 
     play(shop, act, fixes(), check=CHECK)
+
+
+# a workspace that is gone
+
+
+async def paused_with_work(rig: Rig) -> Run:
+    """A run that waits, with something on its branch, and whose workspace and session are gone then."""
+    rig.on(heard("ready"), lambda workflow: workflow.record.tools.runs.say(workflow.run.id, "pause"))
+    run = await rig.drive()
+    assert (run.state, run.commits) == (RunState.WAITING, 1)
+    for name in ("workspace", "home"):
+        shutil.rmtree(rig.folder / name)
+    return resume(rig.shop.runs, run, by="ana", hosted=False)
+
+
+def another_mirror(shop: Shop, run: Run) -> None:
+    """As another machine has it that never worked on this run."""
+    shutil.rmtree(shop.home.mirrors)
+    shop.mirrors.update(shop.repository, at=run.base)
+
+
+HALF = [["write", "half", "of it\n"], READY, ["hang"]]
+
+
+@pytest.mark.parametrize("where", ["in the mirror", "in the user's repository"])
+def test_a_run_whose_workspace_is_gone_goes_on_from_what_it_had_committed(shop: Shop, where: str) -> None:
+    """Lost on this machine, or never there: another machine's mirror begins empty."""
+
+    async def act(rig: Rig) -> None:
+        before = await paused_with_work(rig)
+        if where == "in the user's repository":
+            another_mirror(shop, before)
+        run = await rig.drive()
+        assert ends(run) == (RunState.DONE, Verdict.FINISHED)
+        told = f"workspace: goes on from its work so far, commit {before.commit[:12]} of {run.branch}"
+        assert any(step.startswith(told) for step in rig.steps())
+        assert shop.git("show", f"{run.branch}:half") == "of it"
+        assert shop.git("show", f"{run.branch}:adder.py").endswith("a + b")
+        assert shop.git("merge-base", "--is-ancestor", before.commit, run.branch) == ""
+        assert (run.commits, run.check_before.result) == (2, "failed")  # that of its base, as before
+        words = rig.agent.orders[1].prompt
+        assert (rig.agent.orders[1].resume, "2 + 2 should be 4." in words) == (False, True)
+        assert f"`git log -p {run.base[:12]}..` shows them" in words
+
+    play(shop, act, HALF, fixes(), check=CHECK)
+
+
+def test_a_run_begins_anew_where_its_work_is_not_to_be_had_and_says_so(shop: Shop) -> None:
+    async def act(rig: Rig) -> None:
+        before = await paused_with_work(rig)
+        another_mirror(shop, before)
+        shop.git("branch", "-D", before.branch)
+        run = await rig.drive()
+        assert ends(run) == (RunState.DONE, Verdict.FINISHED)
+        work = f"its work so far, commit {before.commit[:12]} of {run.branch}"
+        assert f"workspace: begins anew, without {work}: shop does not have it" in rig.steps()
+        assert (run.commits, "You worked on this task before" in rig.agent.orders[1].prompt) == (1, False)
+
+    play(shop, act, HALF, fixes(), check=CHECK)
 
 
 # a gateway that ends

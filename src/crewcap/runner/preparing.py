@@ -55,7 +55,20 @@ async def set_up_and_check(record: Record) -> None:
         return
     if left := await tools.tree.leave_out(tools.site):
         record.log("note", f"made by setup and check, and no part of the work: {', '.join(left[:_SHOWN])}")
+    if record.run.commit:
+        await _bring_back(record)
     record.move(RunEvent.START, is_prepared=True)
+
+
+async def _bring_back(record: Record) -> None:
+    """The work of an earlier start, whose workspace is gone or on another machine; after the check of its base."""
+    run, tools = record.run, record.tools
+    work = f"its work so far, commit {run.commit[:12]} of {run.branch}"
+    if why := await tools.tree.bring_back(run, tools.site):
+        record.tell("workspace", f"begins anew, without {work}: {why}")
+        record.keep(commit="", commits=0, files_changed=0, lines_added=0, lines_removed=0)
+        return
+    record.tell("workspace", f"goes on from {work}; its session is gone, so its agent is told the task again")
 
 
 async def checked(record: Record, name: str, *, limit_s: float) -> Check:

@@ -1,5 +1,7 @@
 """What an agent is told: `prompt.md` at its start, `red.md` when a check is red, `changed.md` when its issue changed.
 
+`taken_up.md` comes with the first where a session was lost and its work was not.
+
 Text from strangers stands between two lines that name a digest of that very text, so that nothing inside can pretend
 to be the end of it.
 """
@@ -31,6 +33,11 @@ def first(plan: Plan, run: Run) -> str:
         turns=str(run.max_turns),
         instructions=f"\n# This project\n\n{instructions}\n" if instructions else "",
     )
+
+
+def taken_up(run: Run) -> str:
+    """What an agent is told in addition that finds work of an earlier session, which is lost; empty = there is none."""
+    return _fill("taken_up.md", base=run.base[:12]) if run.commits else ""
 
 
 def red(plan: Plan, run: Run) -> str:

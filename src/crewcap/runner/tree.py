@@ -22,6 +22,7 @@ from crewcap.workspaces.repository.repositories import Base, Repository
 from crewcap.workspaces.repository.review import Returned, Spurned
 from crewcap.workspaces.repository.strays import Strays
 from crewcap.workspaces.repository.supplies import NOTHING_MORE, Supply
+from crewcap.workspaces.repository.taking_up import take_up
 
 RULES = ("CLAUDE.md", "AGENTS.md")
 _GIT_S = 300.0
@@ -95,6 +96,16 @@ class Tree:
         site.sandbox.prepare(uid=site.uid, owned=(site.workspace, site.home))
         return Laid(base=taken.base, base_branch=taken.base_branch, branch=taken.branch, files=made.files)
 
+    async def bring_back(self, run: Run, site: Site) -> str:
+        """Put what an earlier start committed into a workspace that was made anew; why not, where that cannot be."""
+        try:
+            is_here = await asyncio.to_thread(self.mirrors.have_work, self.repository, run.branch, commit=run.commit)
+        except CrewcapError as error:
+            return one_line(error.message, limit=200)
+        if not is_here:
+            return f"{self.repository.name} does not have it"
+        return "" if await take_up(_inside(site), run.commit) else "git could not put it into the workspace"
+
     def is_there(self, site: Site) -> bool:
         """Whether the run's workspace stands on this machine."""
         return (site.workspace / ".git").is_dir() and site.home.is_dir()
@@ -106,18 +117,11 @@ class Tree:
 
     async def leave_out(self, site: Site) -> tuple[str, ...]:
         """What lies about before the agent comes is none of its work; its names."""
-
-        async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Outcome:
-            return await site.perform(argv, timeout_s=_GIT_S, environ=environ)
-
-        return await leave_out(perform)
+        return await leave_out(_inside(site))
 
     async def collect(self, run: Run, site: Site, *, without: tuple[str, ...] = ()) -> Kept:
         """Commit inside the sandbox, bring the bundle out, and take it into the mirror with every object checked."""
-
-        async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Outcome:
-            return await site.perform(argv, timeout_s=_GIT_S, environ=environ)
-
+        perform = _inside(site)
         brought = await harvest(
             perform,
             base=run.base,
@@ -170,6 +174,15 @@ class Tree:
     def has_session(self, run: Run, site: Site) -> bool:
         """Whether an earlier start of the agent left a session to go on in."""
         return any(name.startswith(run.session) for name in _names_below(site.home))
+
+
+def _inside(site: Site) -> Perform:
+    """Git in the sandbox: by us it is never run in a folder that a stranger's program could write."""
+
+    async def perform(argv: tuple[str, ...], environ: Mapping[str, str]) -> Outcome:
+        return await site.perform(argv, timeout_s=_GIT_S, environ=environ)
+
+    return perform
 
 
 def _names_below(folder: Path) -> Iterator[str]:

@@ -190,7 +190,7 @@ def _order(record: Record, secret: str, door: Door, *, words: str, resume: bool)
 def _words(record: Record, *, say: str, resume: bool) -> str:
     """The issue at first, with what a person added; a red check's output when it goes back; else go on."""
     if not resume:
-        return "\n".join(filter(None, (prompt.first(record.plan, record.run), say)))
+        return "\n".join(filter(None, (prompt.first(record.plan, record.run), prompt.taken_up(record.run), say)))
     if say:
         return say
     if record.run.fixes and record.run.check_after.result == "failed":

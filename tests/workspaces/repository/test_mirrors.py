@@ -253,6 +253,22 @@ class TestHandover:
         assert (git(user, "status", "--porcelain"), git(user, "rev-parse", "HEAD")) == before
         assert not (user / ".git" / "FETCH_HEAD").exists()
 
+    def test_work_that_came_back_is_had_again_from_the_mirror_or_from_the_users_branch(
+        self, trip: Trip, tmp_path: Path
+    ) -> None:
+        """Another machine's mirror has it as soon as the branch was placed; a branch that went on is another work."""
+        (trip.folder / "adder.py").write_text("def add(a, b):\n    return a + b\n")
+        came = trip.come_home()
+        assert isinstance(came, Returned)
+        elsewhere = Mirrors(tmp_path / "elsewhere", environ=os.environ)
+        there = elsewhere.repository(trip.repository.local or "")
+        assert trip.mirrors.have_work(trip.repository, trip.branch, commit=came.commit)
+        assert not elsewhere.have_work(there, trip.branch, commit=came.commit)
+        trip.mirrors.publish(trip.repository, trip.branch)
+        assert not elsewhere.have_work(there, trip.branch, commit="0" * 40)
+        assert elsewhere.have_work(there, trip.branch, commit=came.commit)
+        assert git(elsewhere.mirror(there), "rev-parse", trip.branch) == came.commit
+
     def test_no_hook_of_the_repository_runs(self, trip: Trip, user: Path, tmp_path: Path) -> None:
         for hook in ("reference-transaction", "post-checkout", "post-receive", "update", "pre-receive", "post-merge"):
             file = user / ".git" / "hooks" / hook

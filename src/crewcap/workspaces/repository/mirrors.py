@@ -122,6 +122,17 @@ class Mirrors:
             self._git.inside(mirror, "update-ref", f"{_TAKEN}/{branch}", base.commit)
         return branch
 
+    def have_work(self, repository: Repository, branch: str, *, commit: str) -> bool:
+        """Have what came back as a branch before: it is here, or on that branch of the user's own repository."""
+        ref = f"refs/heads/{check_branch(branch)}"
+        with self._locked(repository) as mirror:
+            if self._git.inside(mirror, "rev-parse", "--verify", "--quiet", ref, fails=True).text == commit:
+                return True
+            if self._listed(repository, ref).get(ref) != commit:
+                return False
+            fetch_commit(self._git, repository, mirror, commit, ref=ref)
+            return True
+
     def supply(self, repository: Repository, *, base: Base, extent: Extent) -> Supply:
         """Fetch what a workspace needs beside its commit; a second time it finds everything and asks no network."""
         supplier = Supplier(git=self._git, mirror=self.mirror, has=self._has, bring=self._bring, lfs=extent.lfs)
