@@ -66,7 +66,15 @@ class App:
         """The price book; a card is compiled when it is asked for, all of them for the hash of the whole table."""
         from crewcap import prices  # noqa: PLC0415  (the library's data are a tenth of a second)
 
-        return prices.load(self.served.price_overrides or None, compiled=False)
+        return prices.load(self.price_overrides or None, compiled=False)
+
+    @property
+    def price_overrides(self) -> str:
+        """Prices of the user's own; without a settings file there are none, which is known without reading any."""
+        from crewcap.settings.place import find  # noqa: PLC0415
+
+        is_read = bool({"settings", "served"} & set(self.__dict__))
+        return (self.served.price_overrides or "") if is_read or find(self.config_path, self.environ) else ""
 
     @property
     def is_new(self) -> bool:

@@ -102,7 +102,7 @@ class Desk:
 
     def price_again(self) -> None:
         """Bring what was imported earlier to today's prices, if they have changed."""
-        prices = _fingerprint(self._call.app.served.price_overrides)
+        prices = _fingerprint(self._call.app.price_overrides)
         if self.index.prices != prices:
             self.index.price_again(prices, self.cost_of)
 
@@ -138,7 +138,7 @@ class Desk:
 
 def _fingerprint(overrides: str | None) -> str:
     """What tells one set of prices from another, without compiling them."""
-    shipped = (resources.files("crewcap.prices") / "overrides.toml").read_bytes()
+    shipped = (resources.files("crewcap") / "prices" / "overrides.toml").read_bytes()
     said = b"\0".join([metadata.version("genai-prices").encode(), shipped, (overrides or "").encode()])
     return hashlib.blake2b(said, digest_size=8).hexdigest()
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from operator import attrgetter
 from typing import Literal, Protocol, get_args
 
 from crewcap.core.budget import Scope, Window, span_of
@@ -20,6 +21,8 @@ Grouping = Literal["day", "week", "month", "run", "issue", "repo", "team", "user
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 NONE = "(none)"
 
+_KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
+_COUNTS = attrgetter(*_KINDS)
 _IN_TIME: tuple[Window, ...] = ("day", "week", "month")
 
 
@@ -106,15 +109,19 @@ def total(entries: Sequence[Spending], *, key: str = "total") -> Row:
 
 def add_up(usages: Iterable[Usage]) -> Usage:
     """The tokens and pieces of several answers."""
-    counts = {"input": 0, "cache_read": 0, "write_5m": 0, "write_1h": 0, "output": 0, "thinking": 0}
-    pieces: Counter[str] = Counter()
-    apart: Counter[str] = Counter()
-    for usage in usages:
-        for kind in counts:
-            counts[kind] += getattr(usage, kind)
-        pieces.update(usage.pieces)
-        apart.update(usage.apart)
-    return Usage(**counts, pieces=dict(pieces), apart=dict(apart))
+    every = tuple(usages)
+    sums = [sum(column) for column in zip(*map(_COUNTS, every), strict=True)] or [0] * len(_KINDS)
+    pieces = _pieces(usage.pieces for usage in every if usage.pieces)
+    apart = _pieces(usage.apart for usage in every if usage.apart)
+    return Usage(**dict(zip(_KINDS, sums, strict=True)), pieces=pieces, apart=apart)
+
+
+def _pieces(some: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """What is counted by name, added up."""
+    found: Counter[str] = Counter()
+    for each in some:
+        found.update(each)
+    return dict(found)
 
 
 def key_of(entry: Spending, *, by: Grouping, zone: tzinfo) -> str:

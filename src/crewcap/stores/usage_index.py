@@ -11,14 +11,14 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from crewcap.core.money import Money
 from crewcap.core.pricing import Modifiers, Usage
-from crewcap.core.transcripts import Mark, Sum, Told
+from crewcap.core.transcripts import NO_PIECES, Mark, Sum, Told
 from crewcap.errors import LedgerError
 from crewcap.stores import usage_queries as q
 from crewcap.stores.migrations import migrate, numbered
@@ -269,17 +269,17 @@ class UsageIndex:
 _EMPTY: Mapping[str, int] = {}
 
 
+_modifiers = lru_cache(1_024)(Modifiers)  # of thousands of sums, only a few differ
+
+
 def _sum(row: Sequence[Any]) -> Sum:
     agent, model, provider, speed, geo, tier, repo, session, bucket, is_sub, *numbers = row
-    messages, unpriced, nano, *counts, searches, first, last = numbers
-    kinds: dict[str, Any] = dict(
-        zip(("input", "cache_read", "write_5m", "write_1h", "output", "thinking"), counts, strict=True)
-    )
+    messages, unpriced, nano, fresh, read, write_5m, write_1h, output, thinking, searches, first, last = numbers
     return Sum(
         agent=agent,
         model=model,
         provider=provider,
-        modifiers=Modifiers(speed=speed, geo=geo, tier=tier),
+        modifiers=_modifiers(speed=speed, geo=geo, tier=tier),
         repo=repo,
         session=session,
         bucket_ms=bucket * q.QUARTER_HOUR_MS,
@@ -287,7 +287,15 @@ def _sum(row: Sequence[Any]) -> Sum:
         messages=messages,
         unpriced=unpriced,
         cost=Money(nano),
-        usage=Usage(**kinds, pieces={"web_search": searches} if searches else {}),
+        usage=Usage(
+            input=fresh,
+            cache_read=read,
+            write_5m=write_5m,
+            write_1h=write_1h,
+            output=output,
+            thinking=thinking,
+            pieces={"web_search": searches} if searches else NO_PIECES,
+        ),
         first_ms=first,
         last_ms=last,
     )

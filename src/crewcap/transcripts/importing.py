@@ -25,8 +25,8 @@ from crewcap.transcripts.repositories import Repositories
 from crewcap.transcripts.tail import Buffer, Changed, Place, Tail
 from crewcap.transcripts.walk import Found, Walk
 
-_MOST_MESSAGES = 50_000  # held before they are written
-_MOST_FILES = 2_000
+_MOST_MESSAGES = 40_000  # held before they are written
+_MOST_FILES = 5_000
 _LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{|\Z)")  # a byte order mark is no one's fault
 _NOTHING = Block(bytearray(), 0, 0)
 TORN_END = "torn at its end: a last line that is not counted before it is whole"
@@ -208,20 +208,24 @@ def _without_gc() -> Iterator[None]:
 
 
 class _Batch:
-    """Files that were read and not yet written."""
+    """Files that were read and not yet written; a message that several of them tell of is one, of the first."""
 
     def __init__(self) -> None:
         self.read: list[tuple[Mark, Sink]] = []
-        self._messages = 0
+        self._of: dict[str, Sink] = {}  # the file that told of a message first
 
     def add(self, mark: Mark, sink: Sink) -> None:
         """A file is read."""
+        of = self._of
+        again = sink.told.keys() & of.keys()
+        for key in again:
+            of[key].add(sink.told.pop(key))
+        of.update(dict.fromkeys(sink.told, sink))
         self.read.append((mark, sink))
-        self._messages += len(sink.told)
 
     def is_full(self) -> bool:
         """Whether it is time to write."""
-        return self._messages >= _MOST_MESSAGES or len(self.read) >= _MOST_FILES
+        return len(self._of) >= _MOST_MESSAGES or len(self.read) >= _MOST_FILES
 
     def by_file(self) -> Iterator[tuple[Mark, Iterable[Told]]]:
         """Each file with what it told."""

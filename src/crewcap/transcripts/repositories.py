@@ -30,6 +30,7 @@ class Repositories:
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {"": ""}
+        self._roots: dict[Path, str] = {}  # of folders and those above them; most share these
 
     def of(self, folder: str) -> str:
         """The repository's name; the folder itself where it is in none; empty for no folder."""
@@ -42,12 +43,19 @@ class Repositories:
         path = Path(folder)
         if path.is_absolute():
             try:
-                found = next((name for each in (path, *path.parents) if (name := _at(each))), "")
+                found = next((name for each in (path, *path.parents) if (name := self._at(each))), "")
             except (OSError, ValueError, RuntimeError):
                 found = ""
             if found:
                 return found
         return self._guess(folder)
+
+    def _at(self, folder: Path) -> str:
+        """The repository whose files are in this folder; empty for none."""
+        found = self._roots.get(folder)
+        if found is None:
+            found = self._roots[folder] = _at(folder)
+        return found
 
     def _guess(self, folder: str) -> str:
         """Where the folder is gone: by the habits of the tools that make worktrees."""
