@@ -15,6 +15,7 @@ from crewcap.runner.fitting import limits_of
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.models import RepoSettings
 from crewcap.workspaces import SANDBOXES
+from crewcap.workspaces.egress.environ import system_bundle
 
 SECRET = "tok-5f2a9c81d0e7"
 SECRETS = {"SHOP_TOKEN": KeySource(kind="env", value="SHOP_TOKEN_HERE")}
@@ -113,6 +114,19 @@ def test_where_every_run_has_paths_of_its_own_a_setup_runs_each_time_and_says_wh
         assert rig.totals().requests == 0
 
     play(shop, act, fixes(), setup="mkdir deps")
+
+
+def test_where_the_network_is_open_package_tools_trust_what_this_machine_trusts(shop: Shop) -> None:
+    """A company's own authority is in the system's bundle, and npm and pip do not look there by themselves."""
+    bundle = system_bundle()
+    if bundle is None:
+        pytest.skip("this machine has no bundle of certificates")
+
+    async def act(rig: Rig) -> None:
+        assert (await rig.drive()).verdict == Verdict.FINISHED
+
+    trusts = f'test "$npm_config_cafile" = {bundle} && test "$PIP_CERT" = {bundle}'
+    play(shop, act, fixes(), setup=trusts, check=trusts)
 
 
 def test_what_setup_and_check_leave_lying_about_is_not_the_agents_work(shop: Shop) -> None:

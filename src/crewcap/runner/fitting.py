@@ -24,6 +24,7 @@ from crewcap.runner.rooms import Phase, Rooms, closed
 from crewcap.settings.models import RepoSettings, Settings
 from crewcap.workspaces import Fittings, Limits, Sandbox
 from crewcap.workspaces.egress.allowed import allowed_of
+from crewcap.workspaces.egress.environ import system_bundle, trust_environ
 from crewcap.workspaces.egress.log import NAME
 from crewcap.workspaces.egress.opening import egress
 from crewcap.workspaces.egress.ports import Address, relayed
@@ -137,7 +138,7 @@ def fit_out(grounds: Grounds, plot: Plot) -> Fitted:
     allowed = allowed_of(grounds.settings, plot.repo, project.hosts, environ=environ)
     rooms = Rooms(
         site=replace(site, fittings=borrowed),
-        fittings=borrowed + toolchains + others,
+        fittings=_trusted(site) + borrowed + toolchains + others,
         secrets=secrets[0],
         hosts=closed if site.sandbox.rung == "unconfined" else _hosts(grounds, plot, site, allowed),
         ports=_ports(grounds, plot),
@@ -212,6 +213,12 @@ def recipe_of(fitted: Fitted, included: Collection[str]) -> Recipe:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _trusted(site: Site) -> Fittings:
+    """Where the network is simply open, package tools must trust what this machine trusts; else the way out says it."""
+    bundle = system_bundle() if site.sandbox.rung == "unconfined" else None
+    return Fittings(environ=trust_environ(str(bundle))) if bundle else Fittings()
 
 
 def _hosts(
