@@ -109,6 +109,22 @@ def test_the_last_block_of_a_run_that_went_well() -> None:
     ]
 
 
+def test_time_that_a_run_stood_still_is_no_setup() -> None:
+    """It waited for an answer, or in the queue."""
+    said = closing_lines(replace(closing(), wall_s=7_277.0, waited_s=7_200.0), 80)
+    assert "  time      agent 0:59, setup and checks 0:18, waited 2:00:00" in said
+    assert said[0].endswith("8 turns   2:01:17")
+
+
+def test_a_workspace_that_was_removed_is_said_and_that_the_branch_is_there() -> None:
+    gone = replace(RUN, workspace_removed_at=datetime(2026, 11, 25, 3, tzinfo=UTC))
+    said = closing_lines(closing(gone), 80)
+    assert "  workspace removed on 2026-11-25; the branch is kept" in said
+    assert said[-1].endswith("crewcap checkout fix-login.1")
+    assert "  workspace removed on 2026-11-25" in closing_lines(closing(replace(gone, commits=0)), 80)
+    assert "workspace: removed on 2026-11-25; the" in closing_lines(closing(gone), 40)
+
+
 def test_a_branch_that_holds_a_secret_is_not_proposed_for_checkout() -> None:
     said = closing_lines(closing(replace(RUN, withheld="its commits hold the value of a secret (STRIPE)")), 80)
     assert said[1:3] == [

@@ -40,6 +40,7 @@ class Closing:
     run: Run
     totals: Totals
     wall_s: float
+    waited_s: float = 0  # of it: for an answer, or in the queue again
     lefts: Sequence[tuple[str, Money]] = ()
     saved: Money | None = None  # by caching, against the same tokens without
     caches: Sequence[str] = ()  # what was seen of prompt caches: a prefix that broke, a lifetime that costs more
@@ -101,6 +102,9 @@ def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
         yield "branch", f"{run.branch}   {_work(run)}  ({'not published' if run.withheld else 'not checked out'})"
     if run.commits and run.withheld:
         yield "withheld", one_line(run.withheld, limit=400)
+    if run.workspace_removed_at is not None:
+        branch = "; the branch is kept" if run.commits else ""
+        yield "workspace", f"removed on {run.workspace_removed_at.astimezone(UTC):%Y-%m-%d}{branch}"
     if run.check_after.result != "passed" and run.commits:
         yield "check", _check(run.check_after, run.check_before)
     if usage.prompt or usage.output:
@@ -109,8 +113,7 @@ def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
         yield from (("", line) for line in closing.caches)
     yield from _uncertain(closing)
     if run.agent_seconds:
-        rest = max(0.0, closing.wall_s - run.agent_seconds)
-        yield "time", f"agent {duration(run.agent_seconds)}, setup and checks {duration(rest)}"
+        yield "time", _time(closing)
     if closing.lefts:
         yield "left", "   ".join(f"{name} {amount.show()}" for name, amount in closing.lefts)
     yield from _next(run, columns)
@@ -175,6 +178,14 @@ def _check(after: Check, before: Check) -> str:
         return "not checked: no check is set for this repository"
     was = f" (was {before.summary or before.result})" if before.result != "not_run" else ""
     return f"{after.summary or after.result}{was}"
+
+
+def _time(closing: Closing) -> str:
+    """Where it went."""
+    agent_s, waited_s = closing.run.agent_seconds, closing.waited_s
+    rest_s = max(0.0, closing.wall_s - agent_s - waited_s)
+    waited = f", waited {duration(waited_s)}" if waited_s >= 1 else ""
+    return f"agent {duration(agent_s)}, setup and checks {duration(rest_s)}{waited}"
 
 
 def _tokens(closing: Closing) -> str:

@@ -17,6 +17,7 @@ from crewcap.cli.needs import needs_of
 from crewcap.cli.opening import Opening, lefts_of, walls
 from crewcap.cli.past import zone_of
 from crewcap.cli.report_rows import makeup_line
+from crewcap.cli.rests import waited_seconds
 from crewcap.cli.run_view import as_json, cost_of, totals_of, wall_seconds
 from crewcap.cli.screen import Screen
 from crewcap.cli.when import in_zone
@@ -92,14 +93,16 @@ class RunScreen:
 
     def close(self, run: Run) -> None:
         """The last block, or the object."""
-        totals = totals_of(self.call, run)
+        totals, now = totals_of(self.call, run), self.call.clock()
+        waited_s = waited_seconds(run, self.call.app.runs.story(run.id), now)
         if self._view is not None:
             self._view.write = _writer(self.call)
             self._view.close(
                 Closing(
                     run=replace(run, reason=in_zone(run.reason, zone_of(self.call))),
                     totals=totals,
-                    wall_s=wall_seconds(run, self.call.clock()),
+                    wall_s=wall_seconds(run, now),
+                    waited_s=waited_s,
                     lefts=lefts_of(one for one in self.call.app.ledger.all_balances() if one.scope in self._scopes),
                     **caching(self.call, run),
                     last=self._view.last_deed,
@@ -107,7 +110,7 @@ class RunScreen:
                 )
             )
         if self.call.as_json:
-            self.call.emit(as_json(self.call, run, totals))
+            self.call.emit({**as_json(self.call, run, totals), "waited_seconds": waited_s})
 
     def _screen(self) -> Screen:
         """Where the story goes, as it is now."""

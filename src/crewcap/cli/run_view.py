@@ -150,6 +150,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "sandbox": run.sandbox,
         "repo": run.repo,
         "workspace": str(call.home.run(run.id) / "workspace"),
+        "workspace_removed_at": run.workspace_removed_at.isoformat() if run.workspace_removed_at else None,
         "session": run.session,
         "resume": resume_command(run) if run.state == RunState.WAITING or is_cut_short(run) else None,
         **standing_json(run),

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,9 +86,12 @@ def _refuse_without_workspace(call: Call, run: Run) -> None:
         return
     if not run.branch:
         raise UsageError(f"{run.name} has no workspace: it ended before one was made", help=f"crewcap show {run.name}")
+    removed = run.workspace_removed_at
+    gone = f"was removed on {removed.astimezone(UTC):%Y-%m-%d}" if removed else "is gone"
+    if not run.commits:
+        raise UsageError(f"{run.name}'s workspace {gone}; it had committed nothing", help=f"crewcap logs {run.name}")
     raise UsageError(
-        f"{run.name}'s workspace is gone; its work is on the branch {run.branch}",
-        help=f"crewcap checkout {run.name}",
+        f"{run.name}'s workspace {gone}; its work is on the branch {run.branch}", help=f"crewcap checkout {run.name}"
     )
 
 

@@ -35,7 +35,8 @@ def show(call: Call, *, run: str, network: bool) -> None:
         from crewcap.cli.report_rows import makeup_object  # noqa: PLC0415
 
         parts = makeup_object(makeup_of(call, Scope(f"run:{found.id}")))
-        call.emit({**as_json(call, found, totals_of(call, found)), "input_parts": parts})
+        more = {"waited_seconds": _waited_s(call, found), "input_parts": parts}
+        call.emit({**as_json(call, found, totals_of(call, found)), **more})
         return
     for line in _lines(call, found):
         call.out(line)
@@ -75,8 +76,15 @@ def _lines(call: Call, run: Run) -> list[str]:
     wall_s = wall_seconds(run, call.clock())
     needs = needs_of(call, run, spent=cost_of(totals))
     told = replace(run, reason=in_zone(run.reason, zone_of(call)))
-    closing = Closing(run=told, totals=totals, wall_s=wall_s, needs=needs, **caching(call, run))
+    waited_s = _waited_s(call, run)
+    closing = Closing(run=told, totals=totals, wall_s=wall_s, waited_s=waited_s, needs=needs, **caching(call, run))
     return [*head, "", *closing_lines(closing, columns)]
+
+
+def _waited_s(call: Call, run: Run) -> float:
+    from crewcap.cli.rests import waited_seconds  # noqa: PLC0415  (with the rest of the screen's parts)
+
+    return waited_seconds(run, call.app.runs.story(run.id), call.clock())
 
 
 def _opening(call: Call, run: Run) -> Opening:
