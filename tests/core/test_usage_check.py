@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from crewcap.core.usage_check import check
 
 AT = datetime(2026, 11, 20, 10, tzinfo=UTC)
 AT_MS = int(AT.timestamp() * 1_000)
+LATER, LATER_MS = AT + timedelta(minutes=1), AT_MS + 60_000
 
 
 SEVEN, ANSWER = Money(7), Usage(input=5, output=3)
@@ -46,6 +47,14 @@ def test_an_answer_is_known_by_the_providers_name_for_it() -> None:
     """Whatever its tokens say."""
     request = Request(request_id="resp_1", usage=Usage(input=1))
     assert check([(told("codex:resp_1", output=99), Money(7))], [request]).matched == 1
+
+
+def test_the_name_outweighs_what_is_alike_and_nearer_in_time() -> None:
+    """Two answers with the same tokens, one of them at half the price: whose it is decides the reason."""
+    early, late = Request(request_id="msg_early", spent=Money(9)), Request(request_id="msg_late", booked_at=LATER)
+    messages = [(told("claude:msg_early:", at=LATER_MS), Money(9)), (told("claude:msg_late:", at=AT_MS), Money(7))]
+    assert check(messages, [early, late]).differences == ()
+    assert check(messages[1:], [early, late]).differences[0].amount == Money(9)
 
 
 def test_a_request_that_was_released_cost_nothing_and_is_no_difference() -> None:

@@ -211,6 +211,11 @@ def test_an_answer_that_begins_twice_may_be_two_bills() -> None:
     assert "begins twice" in read(start(**PROMPT), event("message_start", usage=None), STOP).doubt
 
 
+def test_an_answer_is_called_as_its_message_is() -> None:
+    """Transcripts repeat this name, so that the ledger's requests are found in them."""
+    assert read(start(**PROMPT), WORDS).request_id == "msg_1"
+
+
 def test_an_error_inside_the_stream_is_no_end() -> None:
     """The answer is not complete, and what was reported stays charged."""
     error = event("error", error={"type": "overloaded_error", "message": "later"}, request_id="req_1")

@@ -1,7 +1,7 @@
 """What transcripts tell of a run beside what the ledger has of it, and every dollar of the difference explained.
 
-An answer is the same one where the provider's id of it says so, else where model and tokens are the same; of several
-alike, those nearest in time. What is left on either side is a line of its own, so that always
+An answer is the same one where the provider's name for it says so, which all whole answers have; else where model and
+tokens are the same, and of several alike those nearest in time. What is left on either side is a line of its own, so that always
 
     ledger - transcripts = only in the ledger + uncertain + what the same answers differ by - only in transcripts
 
@@ -91,21 +91,36 @@ def _matched(
 ) -> tuple[_Pairs, list[tuple[Told, Money | None]]]:
     """Each message with the request that it is the answer of, and the messages that have none."""
     by_id = {entry.request_id: entry for entry in entries if entry.request_id}
-    alike: dict[_Like, list[Booked]] = defaultdict(list)
+    pairs: _Pairs = []
+    unnamed, taken = [], set[int]()
+    for each, cost in messages:
+        entry = next((by_id[name] for name in each.key.split(":")[1:] if name in by_id), None)
+        if entry is None or id(entry) in taken:
+            unnamed.append((each, cost))
+        else:
+            taken.add(id(entry))
+            pairs.append((entry, cost))
+    free = [entry for entry in entries if id(entry) not in taken]
+    alike, rest = _alike(unnamed, free)
+    return [*pairs, *alike], rest
+
+
+def _alike(
+    messages: Sequence[tuple[Told, Money | None]], entries: Sequence[Booked]
+) -> tuple[_Pairs, list[tuple[Told, Money | None]]]:
+    """By model and tokens, nearest in time first come first served; and the messages that have none."""
+    free: dict[_Like, list[Booked]] = defaultdict(list)
     for entry in entries:
-        alike[_like(entry.model, entry.usage)].append(entry)
-    taken: set[int] = set()
+        free[_like(entry.model, entry.usage)].append(entry)
     pairs: _Pairs = []
     rest = []
     for each, cost in sorted(messages, key=lambda pair: pair[0].at):
-        free = [by_id[name] for name in each.key.split(":")[1:] if name in by_id]
-        free += alike[_like(each.model, each.usage)]
-        free = [entry for entry in free if id(entry) not in taken]
-        if not free:
+        found = free[_like(each.model, each.usage)]
+        if not found:
             rest.append((each, cost))
             continue
-        entry = min(free, key=lambda entry: abs(entry.booked_at.timestamp() * 1_000 - each.at))
-        taken.add(id(entry))
+        entry = min(found, key=lambda entry: abs(entry.booked_at.timestamp() * 1_000 - each.at))
+        found.remove(entry)
         pairs.append((entry, cost))
     return pairs, rest
 

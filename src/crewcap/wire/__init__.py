@@ -54,7 +54,7 @@ class Reading:
     """(model, usage) of each entry where the answer lists them: together the whole bill, fees on the first one."""
     error: str = ""  # type of an error event inside a stream
     stop_reason: str = ""
-    request_id: str = ""
+    request_id: str = ""  # the answer's own name, as transcripts repeat it; of one that failed, the request's
     raw_usage: str = ""  # the provider's own words, for `audit`
     is_edited: bool = False  # the provider took something out of the prompt before the model read it
     doubt: str = ""  # why the usage cannot be taken at its word; what it says is then only the least that was used

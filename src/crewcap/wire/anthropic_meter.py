@@ -139,6 +139,7 @@ class _Bill:
             model=model or reading.model,
             stop_reason=reason or reading.stop_reason,
             is_edited=reading.is_edited or _is_edited(message),
+            request_id=lenient.word(message.get("id")) or reading.request_id,
         )
         return self._with_usage(message.get("usage"), reading, is_last=is_last)
 
