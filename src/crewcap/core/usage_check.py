@@ -1,7 +1,8 @@
 """What transcripts tell of a run beside what the ledger has of it, and every dollar of the difference explained.
 
 An answer is the same one where the provider's name for it says so, which all whole answers have; else where model and
-tokens are the same, and of several alike those nearest in time. What is left on either side is a line of its own, so that always
+tokens are the same, and of several alike those nearest in time. What is left on either side is a line of its own, so
+that always
 
     ledger - transcripts = only in the ledger + uncertain + what the same answers differ by - only in transcripts
 
