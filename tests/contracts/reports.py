@@ -6,10 +6,11 @@ A subclass gives the fixture `desk`, books to fill, and `opened`: a function tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.contracts.clocks import Clocks
@@ -101,6 +102,33 @@ class ReportsContract:
         assert {each.key for each in whole} == {""}
         assert sum(each.spent for each in whole) == sum(each.spent.nano for each in filled.ledger.entries())
         assert {each.key for each in reports.bundles(by_key=True)} == {"k1", "k2"}
+
+    @pytest.mark.usefixtures("filled")
+    @pytest.mark.parametrize("behind", [0, 7, 10_000])
+    def test_without_detail_only_provider_and_model_are_told_apart(self, opened: Opened, behind: int) -> None:
+        """The sums are the same, to the last unit, and what was not asked for is empty."""
+        reports = opened(behind=behind, piece=13)
+        brief = reports.bundles(days_in=ZoneInfo("Asia/Kathmandu"), by="user", in_detail=False)
+        assert {tuple(each[4:10]) for each in brief} == {("", "", 0, False, False, "{}")}
+        for names in (("key",), ("model",), ("key", "model")):
+            whole = reports.bundles(days_in=ZoneInfo("Asia/Kathmandu"), by="user")
+            assert _totals(brief, *names) == _totals(whole, *names)
+
+    @pytest.mark.parametrize("behind", [0, 7, 10_000])
+    def test_uses_are_the_quarters_in_which_a_key_asked_a_model(
+        self, filled: Filled, opened: Opened, clocks: Clocks, behind: int
+    ) -> None:
+        """Oldest first; what was said later is no use of that time."""
+        filled.clocks.pass_time(timedelta(days=40))
+        filled.ledger.reconcile(filled.lost, cost=usd("0.15"), word="the invoice")
+        reports = opened(behind=behind, piece=13)
+        cut = clocks.wall - timedelta(days=40, minutes=2_007)
+        for since, until in ((None, None), (cut, None), (None, cut)):
+            entries = filled.ledger.entries(since=since, until=until)
+            told = [(quarter_of(each.booked_at), each.key, each.model) for each in entries]
+            found = reports.uses(since=since, until=until)
+            assert list(found) == sorted(found)
+            assert {tuple(each) for each in found} == set(told)
 
     def test_a_word_that_comes_later_is_added_to_what_is_there(self, filled: Filled, opened: Opened) -> None:
         """It is booked where its request was, under its model."""
@@ -209,3 +237,12 @@ def _of_entries(entries: tuple[Entry, ...]) -> Counter[tuple[Any, ...]]:
         for name in ("input", "cache_read", "write_5m", "write_1h", "output", "thinking"):
             found[*group, name] += getattr(each.usage, name)
     return Counter({key: value for key, value in found.items() if value})
+
+
+def _totals(bundles: Iterable[Bundle], *names: str) -> dict[tuple[str, ...], list[int]]:
+    """Every sum of bundles by some of what tells them apart."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for each in bundles:
+        sums = found.setdefault(tuple(getattr(each, name) for name in names), [0] * 10)
+        sums[:] = [one + other for one, other in zip(sums, each[10:], strict=True)]
+    return found

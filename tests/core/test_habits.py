@@ -10,7 +10,7 @@ from tests.core.test_bundles import NOON, bundle
 
 from crewcap.core.budget import KeyId
 from crewcap.core.bundles import Bundle, at
-from crewcap.core.habits import PUBLISHED, Streaks, developer_days, habit, habits, streaks
+from crewcap.core.habits import PUBLISHED, Streaks, Use, Work, developer_days, habit, habits, streaks, works
 from crewcap.core.money import Money
 
 TODAY = date(2026, 11, 22)
@@ -41,21 +41,28 @@ def test_a_streak_is_current_until_a_whole_day_was_missed(ago: list[int], found:
 
 def test_half_an_hour_without_a_request_ends_a_session() -> None:
     """Of each run by itself; keys of one run are one."""
-    asked = [use(0), use(2), use(5), use(5, key=B), use(6, key=KeyId("c"))]
-    found = habit("x", asked, run_of={A: "r1", B: "r1"}, day_of=day_of, today=TODAY)
-    assert (found.sessions, found.runs, found.requests) == (3, 1, 5)
+    asked = [Use(0, A, "m"), Use(2, A, "m"), Use(5, A, "m"), Use(5, B, "n"), Use(5, B, "n"), Use(6, KeyId("c"), "m")]
+    of_all = works(asked, name_of=lambda *_: "x", run_of={A: "r1", B: "r1"})
+    assert of_all == {"x": Work(runs=1, sessions=3)}
+    of_models = works(asked, name_of=lambda _, model: model, run_of={A: "r1", B: "r1"})
+    assert of_models == {"m": Work(runs=1, sessions=3), "n": Work(runs=1, sessions=1)}
 
 
 def test_what_was_said_later_is_no_use_of_that_day() -> None:
     word = bundle(quarter=NOON + 96, requests=0, spent=Money.usd("0.5").nano, kind="reconciled")
-    found = habit("x", [use(0), word], run_of={}, day_of=day_of, today=TODAY)
+    found = habit("x", [use(0), word], work=Work(), day_of=day_of, today=TODAY)
     assert (found.active_days, found.requests, found.cost) == (1, 1, Money.usd("1.5"))
 
 
 def test_habits_come_dearest_first() -> None:
     found = habits(
-        [use(0), use(0, key=B, spent="5")], name_of=lambda each: each.key, run_of={}, day_of=day_of, today=TODAY
+        [use(0), use(0, key=B, spent="5")],
+        name_of=lambda each: each.key,
+        works={"b": Work(2, 3)},
+        day_of=day_of,
+        today=TODAY,
     )
+    assert [(each.runs, each.sessions) for each in found] == [(2, 3), (0, 0)]
     assert [(each.name, each.cost) for each in found] == [("b", Money.usd(5)), ("a", Money.usd(1))]
     assert found[0].per_active_day == Money.usd(5)
 

@@ -17,6 +17,7 @@ from crewcap.cli.period import Period
 from crewcap.core.budget import ALL, KeyId, Scope, span_of
 from crewcap.core.bundles import NONE, Bundle, KeyOf, Line, add_up, at, lines, quarter_of, sorted_lines
 from crewcap.core.cards import Kept, settled_at
+from crewcap.core.habits import Use
 from crewcap.core.makeup import Makeup
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard
@@ -94,14 +95,23 @@ class Books:
         """All of it as one line."""
         return add_up(self.lines((), period, scope=scope))
 
-    def bundles(self, period: Period, *, by_quarter: bool = False) -> Sequence[Bundle]:
-        """Closed requests by key, and by day or by quarter of an hour."""
+    def bundles(self, period: Period) -> Sequence[Bundle]:
+        """Closed requests by key and by day."""
         if self.is_new:
             return ()
-        days_in = None if by_quarter else period.zone
+        return self.call.app.reports.bundles(since=period.since, until=period.until, days_in=period.zone, by_key=True)
+
+    def bundles_of_users(self, period: Period) -> Sequence[Bundle]:
+        """Closed requests by user, model and day; users stand in the place of keys."""
+        if self.is_new:
+            return ()
         return self.call.app.reports.bundles(
-            since=period.since, until=period.until, days_in=days_in, by_quarter=by_quarter, by_key=True
+            since=period.since, until=period.until, days_in=period.zone, by="user", in_detail=False
         )
+
+    def uses(self, period: Period) -> Sequence[Use]:
+        """Which key asked which model when, by the quarter of an hour."""
+        return () if self.is_new else self.call.app.reports.uses(since=period.since, until=period.until)
 
     def _named(self, by: Sequence[Dimension]) -> LabelKind | None:
         """The one dimension that the store itself can add up by; of two, neither."""

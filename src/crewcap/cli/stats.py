@@ -19,8 +19,8 @@ from crewcap.cli.opening import table as labelled
 from crewcap.cli.period import Period, period_options, read_period
 from crewcap.cli.report_rows import TOKENS
 from crewcap.cli.screen import Screen, columns_of, count, fit, fold, many, percent, wrap
-from crewcap.core.bundles import at
-from crewcap.core.habits import PUBLISHED, DeveloperDays, Habit, developer_days, habit, habits
+from crewcap.core.bundles import NONE, at
+from crewcap.core.habits import PUBLISHED, DeveloperDays, Habit, Work, developer_days, habit, habits, works
 from crewcap.core.harmless import one_line
 from crewcap.core.money import ZERO
 
@@ -30,6 +30,7 @@ _CSV = (
 )  # fmt: skip
 
 _TINY, _WIDE = 36, 72  # columns
+_EVERYBODY = "everybody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,25 +64,24 @@ def stats(call: Call, /, *, as_csv: bool, **words: str) -> None:
 
 
 def look(books: Books, period: Period) -> Picture:
-    """Read the books once."""
-    bundles = books.bundles(period, by_quarter=True)
-    runs, users = books.labels("run"), books.labels("user")
+    """Read the books once: sums by day, user and model, and the quarters of an hour that keys were at work in."""
+    bundles, uses = books.bundles_of_users(period), books.uses(period)
+    run_of, user_of = books.labels("run"), books.labels("user")
     today = books.call.clock().astimezone(period.zone).date()
 
     @lru_cache(None)
     def day_of(quarter: int) -> date:
         return at(quarter).astimezone(period.zone).date()
 
-    def by(name: str) -> tuple[Habit, ...]:
-        labels = books.key_of("user" if name == "user" else "model", period)
-        return habits(bundles, name_of=labels, run_of=runs, day_of=day_of, today=today)
-
+    of_users = works(uses, name_of=lambda key, _: user_of.get(key) or NONE, run_of=run_of)
+    of_models = works(uses, name_of=lambda _, model: model or NONE, run_of=run_of)
+    of_all = works(uses, name_of=lambda _, __: _EVERYBODY, run_of=run_of)
     return Picture(
         period=period,
-        whole=habit("everybody", bundles, run_of=runs, day_of=day_of, today=today),
-        users=by("user"),
-        models=by("model"),
-        days=developer_days(bundles, user_of=lambda bundle: users.get(bundle.key, "unknown"), day_of=day_of),
+        whole=habit(_EVERYBODY, bundles, work=of_all.get(_EVERYBODY, Work()), day_of=day_of, today=today),
+        users=habits(bundles, name_of=lambda each: each.key or NONE, works=of_users, day_of=day_of, today=today),
+        models=habits(bundles, name_of=lambda each: each.model or NONE, works=of_models, day_of=day_of, today=today),
+        days=developer_days(bundles, user_of=lambda each: each.key or "unknown", day_of=day_of),
     )
 
 

@@ -8,10 +8,12 @@ as what they are: published, for interactive use, of other people.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 from crewcap.core.budget import KeyId
 from crewcap.core.bundles import Bundle
@@ -82,11 +84,46 @@ class DeveloperDays:
         return self.below_published * 100 // self.days if self.days else None
 
 
+class Use(NamedTuple):
+    """That a key had something asked of a model in a quarter of an hour."""
+
+    quarter: int
+    key: KeyId
+    model: str
+
+
+class Work(NamedTuple):
+    """How much was begun."""
+
+    runs: int = 0
+    sessions: int = 0
+
+
+def works(
+    uses: Iterable[Use], *, name_of: Callable[[KeyId, str], str], run_of: Mapping[KeyId, str]
+) -> Mapping[str, Work]:
+    """Runs and sessions by name (of a key and a model), of uses in the order of time."""
+    latest: dict[tuple[str, str], int] = {}
+    sessions: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
+    for quarter, key, model in uses:
+        run = run_of.get(key)
+        name = name_of(key, model)
+        place = (name, run or key)
+        before = latest.get(place)
+        latest[place] = quarter
+        if before is None:
+            runs[name] += run is not None
+        if before is None or quarter - before > PAUSE:
+            sessions[name] += 1
+    return {name: Work(runs[name], sessions[name]) for name in sessions}
+
+
 def habits(
     bundles: Iterable[Bundle],
     *,
     name_of: Callable[[Bundle], str],
-    run_of: Mapping[KeyId, str],
+    works: Mapping[str, Work],
     day_of: Callable[[int], date],
     today: date,
 ) -> tuple[Habit, ...]:
@@ -94,25 +131,19 @@ def habits(
     groups: dict[str, list[Bundle]] = {}
     for bundle in bundles:
         groups.setdefault(name_of(bundle), []).append(bundle)
-    made = [habit(name, mine, run_of=run_of, day_of=day_of, today=today) for name, mine in groups.items()]
+    made = [
+        habit(name, mine, work=works.get(name, Work()), day_of=day_of, today=today) for name, mine in groups.items()
+    ]
     return tuple(sorted(made, key=lambda each: (-each.cost.nano - each.notional.nano, each.name)))
 
 
-def habit(
-    name: str,
-    bundles: Sequence[Bundle],
-    *,
-    run_of: Mapping[KeyId, str],
-    day_of: Callable[[int], date],
-    today: date,
-) -> Habit:
-    """What bundles tell of somebody."""
-    asked = [bundle for bundle in bundles if bundle.requests]  # what was said later is no use of that day
-    days = sorted({day_of(bundle.quarter) for bundle in asked})
+def habit(name: str, bundles: Sequence[Bundle], *, work: Work, day_of: Callable[[int], date], today: date) -> Habit:
+    """What somebody's bundles tell, which may be of whole days."""
+    days = sorted({day_of(bundle.quarter) for bundle in bundles if bundle.requests})  # a later word is no use of a day
     return Habit(
         name=name,
-        runs=len({run_of[bundle.key] for bundle in asked if bundle.key in run_of}),
-        sessions=_sessions(asked, run_of),
+        runs=work.runs,
+        sessions=work.sessions,
         requests=sum(bundle.requests for bundle in bundles),
         active_days=len(days),
         streaks=streaks(days, today),
@@ -167,13 +198,3 @@ def streaks(days: Sequence[date], today: date) -> Streaks:
         run = run + 1 if day - before == timedelta(days=1) else 1
         longest = max(longest, run)
     return Streaks(longest=longest, current=run if today - days[-1] <= timedelta(days=1) else 0)
-
-
-def _sessions(bundles: Iterable[Bundle], run_of: Mapping[KeyId, str]) -> int:
-    """Stretches of work of each run, or of each key without one."""
-    quarters: dict[str, set[int]] = {}
-    for bundle in bundles:
-        quarters.setdefault(run_of.get(bundle.key, bundle.key), set()).add(bundle.quarter)
-    return sum(
-        1 + sum(after - before > PAUSE for before, after in pairwise(sorted(mine))) for mine in quarters.values()
-    )

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
 from crewcap.core.bundles import Bundle
+from crewcap.core.habits import Use
 from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit, Source
 from crewcap.core.makeup import Makeup, MakeupRow
@@ -433,12 +434,18 @@ class Reports(Protocol):
         by_key: bool = False,
         by: LabelKind | None = None,
         top: int | None = None,
+        in_detail: bool = True,
     ) -> Sequence[Bundle]:
         """Closed requests by the time of their reservation, added up; a group may come in several pieces.
 
         `days_in`: by the days of a zone. `by`: their keys are called by this label (of `LABELLED`), the dearest `top`
-        of them, and all others by `OTHERS`.
+        of them, and all others by `OTHERS`. Without `in_detail` only provider and model are told apart: what prices
+        and ends look at (card, end, size, plan, pieces) is left empty.
         """
+        ...
+
+    def uses(self, *, since: datetime | None = None, until: datetime | None = None) -> Sequence[Use]:
+        """Which key asked which model in which quarters of an hour, oldest first; a use may come twice."""
         ...
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:

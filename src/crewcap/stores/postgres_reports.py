@@ -13,6 +13,7 @@ from typing import Any
 
 from crewcap.core.budget import ALL, HoldId, KeyId, Scope
 from crewcap.core.bundles import Bundle
+from crewcap.core.habits import Use
 from crewcap.core.makeup import PARTS, Makeup, MakeupRow
 from crewcap.core.money import Money
 from crewcap.stores import OTHERS, Entry, LabelKind, Movement, postgres_read
@@ -20,7 +21,19 @@ from crewcap.stores.clock import instant
 from crewcap.stores.postgres_session import Session
 from crewcap.stores.postgres_values import as_json
 from crewcap.stores.postgres_wire import Connection, only_row
-from crewcap.stores.reading import ALIKE, BEHIND, PAGE, PIECE, QUARTER_US, SUMS, Stretch, day_number, dearest, phases
+from crewcap.stores.reading import (
+    ALIKE,
+    BEHIND,
+    BRIEF,
+    PAGE,
+    PIECE,
+    QUARTER_US,
+    SUMS,
+    Stretch,
+    day_number,
+    dearest,
+    phases,
+)
 
 _WAIT_S = 5.0
 
@@ -45,6 +58,7 @@ class PostgresReports:
         by_key: bool = False,
         by: LabelKind | None = None,
         top: int | None = None,
+        in_detail: bool = True,
     ) -> Sequence[Bundle]:
         """Whole quarters from what was added up; edges, and what is newer, from the movements."""
         while self._session.run(self._add_up, again=True):
@@ -59,11 +73,25 @@ class PostgresReports:
                 if days_in is not None:
                     when, is_timed = day_number("b.quarter", days_in, **await sources.bounds()), True
                 name = _named(by_key=by_key, is_named=by is not None, is_cut=tops is not None)
-                groups = [*([when] if is_timed else []), *([name] if name != "''" else []), *_ALIKE]
+                alike = _ALIKE if in_detail else _ALIKE[:BRIEF]
+                groups = [*([when] if is_timed else []), *([name] if name != "''" else []), *alike]
                 sums = (f"sum(b.{each})::bigint AS {each}" for each in SUMS)
-                head = f"SELECT min(b.quarter) AS quarter, {name} AS key, {', '.join((*_ALIKE, *sums))}"
+                told = (*alike, *_UNTOLD[len(alike) :], *sums)
+                head = f"SELECT min(b.quarter) AS quarter, {name} AS key, {', '.join(told)}"
                 rows = await sources.rows(head, names, f"GROUP BY {', '.join(groups)}", tops=tops)
             return [Bundle._make(row.values()) for row in rows]
+
+        return self._session.run(read, again=True)
+
+    def uses(self, *, since: datetime | None = None, until: datetime | None = None) -> Sequence[Use]:
+        """Sorted here: rows come from what was added up and from what is newer."""
+        while self._session.run(self._add_up, again=True):
+            pass
+
+        async def read(db: Connection) -> list[Use]:
+            async with db.transaction(isolation="repeatable_read"):
+                rows = await _Sources(db, Stretch.of(since, until), None).rows(_USED, "", _USES)
+            return sorted(Use._make(row.values()) for row in rows)
 
         return self._session.run(read, again=True)
 
@@ -192,6 +220,12 @@ _IN_QUARTERS = "FROM crewcap.bundle AS b {names} WHERE b.quarter >= $2 AND b.qua
 _NEWER = "FROM crewcap.told AS b {names} WHERE b.booked_at >= $2 AND b.booked_at < $3 AND b.id > $4"
 _EDGE = "FROM crewcap.told AS b {names} WHERE b.booked_at >= $2 AND b.booked_at < $3 AND b.id <= $4"
 _ALIKE = tuple(f"b.{name}" for name in ALIKE)
+_UNTOLD = tuple(
+    f"{untold} AS {name}"
+    for name, untold in zip(ALIKE, ("''", "''", "''", "''", "0", "false", "false", "'{}'"), strict=True)
+)  # in their places, where they were not asked for
+_USED = "SELECT b.quarter, b.key, b.model"
+_USES = "AND b.requests > 0 GROUP BY b.quarter, b.key, b.model"
 _BOUNDS = "SELECT coalesce(min(booked_at), 0) AS first, coalesce(max(booked_at), 0) AS last FROM crewcap.hold"
 _NAMED_SUMS = "SELECT coalesce(n.name, '') AS name, sum(b.spent + b.uncertain + b.notional)::bigint AS nano"
 

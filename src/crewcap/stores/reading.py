@@ -31,6 +31,7 @@ SUMS = (
     "thinking",
 )
 ALIKE = ("provider", "model", "card", "kind", "size", "by_plan", "subagent", "pieces")
+BRIEF = 2  # of these, that are always told apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,26 @@ from typing import Any
 
 from crewcap.core.budget import ALL, HoldId, KeyId, Scope
 from crewcap.core.bundles import Bundle
+from crewcap.core.habits import Use
 from crewcap.core.makeup import PARTS, Makeup, MakeupRow
 from crewcap.core.money import Money
 from crewcap.home import Home
 from crewcap.stores import OTHERS, Entry, LabelKind, Movement, sqlite_read
 from crewcap.stores import sqlite_queries as q
 from crewcap.stores.clock import instant
-from crewcap.stores.reading import ALIKE, BEHIND, PAGE, PIECE, QUARTER_US, SUMS, Stretch, day_number, dearest, phases
+from crewcap.stores.reading import (
+    ALIKE,
+    BEHIND,
+    BRIEF,
+    PAGE,
+    PIECE,
+    QUARTER_US,
+    SUMS,
+    Stretch,
+    day_number,
+    dearest,
+    phases,
+)
 from crewcap.stores.sqlite_books import translated
 from crewcap.stores.sqlite_keys import scopes_of
 
@@ -50,6 +63,7 @@ class SqliteReports:
         by_key: bool = False,
         by: LabelKind | None = None,
         top: int | None = None,
+        in_detail: bool = True,
     ) -> Sequence[Bundle]:
         """Whole quarters from what was added up; edges, and what is newer, from the movements."""
         self._catch_up()
@@ -61,11 +75,20 @@ class SqliteReports:
             if days_in is not None:
                 when, is_timed = day_number("b.quarter", days_in, **sources.bounds()), True
             name = _named(by_key=by_key, is_named=by is not None, is_cut=tops is not None)
-            groups = [*([when] if is_timed else []), *([name] if name != "''" else []), *_ALIKE]
+            alike = _ALIKE if in_detail else _ALIKE[:BRIEF]
+            groups = [*([when] if is_timed else []), *([name] if name != "''" else []), *alike]
             sums = (f"sum(b.{each})" for each in SUMS)
-            head = f"SELECT min(b.quarter), {name}, {', '.join((*_ALIKE, *sums))}"
+            told = (*alike, *_UNTOLD[len(alike) :], *sums)
+            head = f"SELECT min(b.quarter), {name}, {', '.join(told)}"
             rows = sources.rows(head, names, f"GROUP BY {', '.join(groups)}", tops=tops or ())
             return [Bundle._make(row) for row in rows]
+
+    def uses(self, *, since: datetime | None = None, until: datetime | None = None) -> Sequence[Use]:
+        """In the order of the table's own key, so that nothing is sorted but what is newer."""
+        self._catch_up()
+        with self._reading() as db:
+            rows = _Sources(db, Stretch.of(since, until), None).rows(_USED, "", _USES)
+        return sorted(map(Use._make, rows))
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:
         """What keys are called by this."""
@@ -237,6 +260,9 @@ _IN_QUARTERS = "FROM bundle AS b {names} WHERE b.quarter >= :first AND b.quarter
 _NEWER = "FROM told AS b {names} WHERE b.id > :through AND +b.booked_at >= :since AND +b.booked_at < :until"
 _EDGE = "FROM told AS b {names} WHERE +b.id <= :through AND b.booked_at >= :since AND b.booked_at < :until"
 _ALIKE = tuple(f"b.{name}" for name in ALIKE)
+_UNTOLD = ("''", "''", "''", "''", "0", "0", "0", "'{}'")  # in their places, where they were not asked for
+_USED = "SELECT b.quarter, b.key, b.model"
+_USES = "AND b.requests > 0 GROUP BY b.quarter, b.key, b.provider, b.model"
 _BOUNDS = "SELECT coalesce((SELECT min(booked_at) FROM hold), 0), coalesce((SELECT max(booked_at) FROM hold), 0)"
 _NAMED_SUMS = "SELECT coalesce(n.name, '') AS name, sum(b.spent + b.uncertain + b.notional)"
 
