@@ -135,7 +135,6 @@ class Service:
             Declined(
                 kind=refusal.kind,
                 dialect=family,
-                model=refusal.model,
                 key=refusal.key,
                 run=refusal.run,
                 message=refusal.message,

@@ -72,7 +72,6 @@ def refused(model: str) -> Declined:
     return Declined(
         kind="not_allowed",
         dialect="anthropic",
-        model="",
         key=None,
         run="",
         message=message,

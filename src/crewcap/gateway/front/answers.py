@@ -36,13 +36,12 @@ class Refusal(Exception):
         self.retry_after_s = retry_after_s
         self.should_retry = should_retry  # what the client's library is told; None: as this kind of answer means
         self.unpriced = unpriced  # the price list, and the model that it has no price of
-        self.model = ""  # whose request it was, as far as it was read
-        self.key: KeyId | None = None
+        self.key: KeyId | None = None  # whose request it was, as far as it was read
         self.run = ""
 
-    def of(self, key: VirtualKey, *, model: str = "") -> Refusal:
+    def of(self, key: VirtualKey) -> Refusal:
         """The same, of this key."""
-        self.key, self.run, self.model = key.id, key.run, model or self.model
+        self.key, self.run = key.id, key.run
         return self
 
     def answer(self, dialect: Dialect) -> Answer:

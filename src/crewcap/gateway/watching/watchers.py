@@ -42,7 +42,6 @@ class Declined:
 
     kind: RefusalKind
     dialect: str
-    model: str  # '' where it was not read
     key: KeyId | None  # None where it was not known
     run: str
     message: str
