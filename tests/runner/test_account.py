@@ -14,7 +14,7 @@ from crewcap import prices
 from crewcap.core.budget import ALL, Granted, HoldId, KeyId, Scope
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
-from crewcap.core.pricing import Usage
+from crewcap.core.pricing import Modifiers, Usage
 from crewcap.core.runs import Issue, Run, RunId, RunState
 from crewcap.core.savings import CacheTurn
 from crewcap.home import Home
@@ -95,3 +95,29 @@ def test_what_was_seen_of_its_caches_is_part_of_its_account(ledger: SqliteLedger
     store.close()
     assert (found.caches.breaks, found.caches.cost) == (1, Money.usd("0.03"))
     assert account(ledger, prices.load(), RUN, issue_cap=Money.usd(10), now=NOW).caches.breaks == 0
+
+
+def test_its_money_is_told_by_the_card_that_was_settled_at(ledger: SqliteLedger) -> None:
+    """Fast mode at a provider that is called otherwise than its price list."""
+    book, model, usage = prices.load(), "claude-opus-4-8", Usage(input=50, cache_read=9_000, output=90)
+    card = book.card("anthropic", model, at=NOW, modifiers=Modifiers(speed="fast"))
+    scopes = (Scope("key:r3"), Scope("run:r3"), Scope("issue:files/fix"), ALL)
+    ledger.add_key(VirtualKey(id=KeyId("r3"), hash="r3", scopes=scopes, created_at=NOW, run="r3"), cap=None)
+    asked = replace(order(HoldId("fast"), boot=ledger.start_boot(), key="r3", amount=Money.usd(1)), provider="ours")
+    assert isinstance(ledger.reserve(asked), Granted)
+    ledger.settle(
+        Settlement(
+            hold=HoldId("fast"),
+            kind="settled",
+            spent=card.cost(usage),
+            uncertain=ZERO,
+            usage=usage,
+            model=model,
+            card=card.id,
+        )
+    )
+    lists = {"ours": "anthropic"}
+    run = replace(RUN, id=RunId("r3"))
+    found = account(ledger, book, run, issue_cap=Money.usd(10), now=NOW, prices_of=lambda name: lists[name])
+    assert found.parts.without_caching == card.cost(Usage(input=9_050, output=90))
+    assert any("haiku" in name for name, _ in found.elsewhere)

@@ -165,8 +165,7 @@ class Books:
 
     def prices_of(self, provider: str) -> str:
         """The price list that a provider of the settings is billed by."""
-        known = self.call.app.settings.providers.get(provider)
-        return known.prices if known is not None else provider
+        return self.call.app.settings.prices_of(provider)
 
     def billed_as(self, provider: str) -> tuple[str, str]:
         """The dialect and the price list of a provider of the settings."""

@@ -127,7 +127,15 @@ class Caching(TypedDict):
 def caching(call: Call, run: Run) -> Caching:
     """What caching saved, and what it lost."""
     app = call.app
-    books = account(app.ledger, app.book, run, issue_cap=run.cap, now=call.clock(), cache_turns=app.cache_turns)
+    books = account(
+        app.ledger,
+        app.book,
+        run,
+        issue_cap=run.cap,
+        now=call.clock(),
+        cache_turns=app.cache_turns,
+        prices_of=app.settings.prices_of,
+    )
     return {"saved": books.parts.saved, "caches": (*savings.lines(books.caches), *_prompts(call, run))}
 
 

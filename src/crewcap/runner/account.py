@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from crewcap.core import savings
 from crewcap.core.budget import Scope
+from crewcap.core.cards import settled_at
 from crewcap.core.money import Money
 from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice
 from crewcap.core.report import Parts, Spending, parts, what_if
@@ -45,40 +46,47 @@ def account(
     issue_cap: Money,
     now: datetime,
     cache_turns: CacheTurns | None = None,
+    prices_of: Callable[[str], str] = str,
 ) -> Account:
-    """Read everything about a run's money; a price that is gone leaves a gap, never an error."""
+    """Read everything about a run's money; a price that is gone leaves a gap, never an error.
+
+    `prices_of` tells which price list a provider bills by.
+    """
     entries = ledger.entries(scope=Scope(f"run:{run.id}"))
+    card_of = _cards(book, entries, prices_of)
     issue = ledger.totals(Scope(f"issue:{run.issue.scope_name}"))
     return Account(
         totals=ledger.totals(Scope(f"run:{run.id}")),
         issue_cost=issue.spent + issue.uncertain,
         issue_cap=issue_cap,
-        parts=parts(entries, card_of=lambda entry: _card(book, entry)),
+        parts=parts(entries, card_of=card_of),
         dearest=max(entries, key=lambda entry: entry.spent, default=None),
-        elsewhere=_elsewhere(book, entries, run, now),
-        caches=caches_of(run, entries, book, cache_turns),
+        elsewhere=_elsewhere(book, {prices_of(entry.provider) for entry in entries}, entries, run, now),
+        caches=savings.report(cache_turns.of_run(run.id), entries, card_of=card_of) if cache_turns else CacheReport(),
         book=book.hash,
     )
 
 
-def caches_of(run: Run, entries: Sequence[Entry], book: PriceBook, turns: CacheTurns | None) -> CacheReport:
-    """What its prompt caches did, where that was written down."""
-    if turns is None:
-        return CacheReport()
-    return savings.report(turns.of_run(run.id), entries, card_of=lambda entry: _card(book, entry))
+def _cards(
+    book: PriceBook, entries: Sequence[Entry], prices_of: Callable[[str], str]
+) -> Callable[[Spending], RateCard | None]:
+    """The cards that requests were settled at, with speed, region and tier; standard ones where these are gone."""
+    by_name: dict[tuple[str, str, str], RateCard | None] = {}
+    for entry in entries:
+        name = (entry.provider, entry.model, entry.card)
+        if name not in by_name:
+            moments = (entry.booked_at, entry.closed_at)
+            by_name[name], _ = settled_at(book, prices_of(entry.provider), entry.model, entry.card, moments)
+    by_entry = {id(entry): by_name[entry.provider, entry.model, entry.card] for entry in entries}
+    return lambda entry: by_entry.get(id(entry))
 
 
-def _card(book: PriceBook, entry: Spending) -> RateCard | None:
-    try:
-        return book.card(entry.provider, entry.model, at=entry.booked_at)
-    except UnknownPrice:
-        return None
-
-
-def _elsewhere(book: PriceBook, entries: Sequence[Entry], run: Run, now: datetime) -> tuple[tuple[str, Money], ...]:
-    """What the same tokens would have cost on the other models of the same provider."""
+def _elsewhere(
+    book: PriceBook, lists: Iterable[str], entries: Sequence[Entry], run: Run, now: datetime
+) -> tuple[tuple[str, Money], ...]:
+    """What the same tokens would have cost on the other models of the same price lists."""
     found: dict[str, Money] = {}
-    for provider in {entry.provider for entry in entries}:
+    for provider in lists:
         for name in _OTHERS:
             try:
                 model = book.resolve(provider, name, at=now)

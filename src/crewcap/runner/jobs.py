@@ -129,7 +129,13 @@ def _reporter(house: House, job: Job, secrets: Collection[str]) -> Callable[[Run
         del totals  # the account reads them itself, with more
         now = house.clock()
         books = account(
-            house.ledger, house.book, run, issue_cap=job.plan.issue_cap, now=now, cache_turns=house.cache_turns
+            house.ledger,
+            house.book,
+            run,
+            issue_cap=job.plan.issue_cap,
+            now=now,
+            cache_turns=house.cache_turns,
+            prices_of=house.settings.prices_of,
         )
         text = markdown(
             run,

@@ -95,6 +95,11 @@ class Served:
         sources = [one.key for one in self.providers.values() if one.key is not None]
         return tuple(str(source.value) for source in sources if source.kind == "env")
 
+    def prices_of(self, provider: str) -> str:
+        """The price list that a provider bills by; one that is not in the settings any more is called as its list."""
+        known = self.providers.get(provider)
+        return known.prices if known is not None else provider
+
     def limits(self) -> tuple[Limit, ...]:
         """The budgets as the ledger takes them."""
         source: LimitSource = "file" if self.origins.get("budgets") != DEFAULT else "default"
