@@ -17,7 +17,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from yarl import URL
 
 from crewcap.core.budget import BootId, Decision, HoldId, KeyId
@@ -25,6 +24,7 @@ from crewcap.core.money import Money
 from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.provider.breaker import Rules
+from crewcap.gateway.provider.line import Answer
 from crewcap.gateway.provider.upstream import KEY_HEADERS, Provider, Upstream
 from crewcap.gateway.server import Gateway
 from crewcap.home import Home
@@ -121,9 +121,7 @@ class DyingUpstream(Upstream):
 
     fate: Fate
 
-    async def post(
-        self, url: URL, body: bytes, headers: Mapping[str, str], *, limit: asyncio.Timeout
-    ) -> aiohttp.ClientResponse:
+    async def post(self, url: URL, body: bytes, headers: Mapping[str, str], *, limit: asyncio.Timeout) -> Answer:
         self.fate.at("send.before")
         if self.fate._point == "send.during":
             asyncio.get_running_loop().call_later(0.002, self.fate.at, "send.during")

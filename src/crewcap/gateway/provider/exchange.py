@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import aiohttp
 from aiohttp import web
 
 from crewcap.core import holding
@@ -38,6 +37,7 @@ from crewcap.gateway.policy import Policy
 from crewcap.gateway.provider import judging
 from crewcap.gateway.provider.freeze import Trouble
 from crewcap.gateway.provider.judging import EVENT_STREAM, NO_WORD, First, Judge, frozen_message, read_at_most
+from crewcap.gateway.provider.line import Answer
 from crewcap.gateway.provider.relay import BROKEN, Relay
 from crewcap.gateway.provider.upstream import ERROR_BYTES, Provider, Unsent, Upstream
 from crewcap.gateway.provider.watch import Watch
@@ -137,7 +137,7 @@ class Exchange:
         self._payer: plan.Payer = "plan" if request.is_notional else "untold"
         self._settled = False
         self._relay: Relay | None = None
-        self._upstream_answer: aiohttp.ClientResponse | None = None
+        self._upstream_answer: Answer | None = None
         self._expired = ""
         self._limit = asyncio.timeout(None)  # of the time until the answer's head; `_expire` ends it
         self._clocks: Watch | None = None
@@ -193,7 +193,7 @@ class Exchange:
 
     # --- a stream
 
-    async def _stream(self, answer: aiohttp.ClientResponse, judge: Judge) -> web.StreamResponse:
+    async def _stream(self, answer: Answer, judge: Judge) -> web.StreamResponse:
         """Pass chunks on as they come, and read them; the client sees nothing before a first event."""
         dialect = self._request.dialect
         first = await self._first_event(answer, judge)
@@ -218,12 +218,12 @@ class Exchange:
             self._drop_client()
         return response
 
-    async def _first_event(self, answer: aiohttp.ClientResponse, judge: Judge) -> bytes:
+    async def _first_event(self, answer: Answer, judge: Judge) -> bytes:
         """Everything up to the end of the first event; `TryAgain` where there is none, or it is an error."""
         first = await judging.first_event(answer, self._watch().moved)
         return await self._judged(answer, first, judge) if first.is_suspect else first.seen
 
-    async def _judged(self, answer: aiohttp.ClientResponse, first: First, judge: Judge) -> bytes:
+    async def _judged(self, answer: Answer, first: First, judge: Judge) -> bytes:
         """What came in place of a first event, read by a meter of its own."""
         meter, seen = self._new_meter(stream=True), first.seen
         reading = meter.feed(seen)
@@ -257,7 +257,7 @@ class Exchange:
 
     # --- a whole answer
 
-    async def _whole(self, answer: aiohttp.ClientResponse, judge: Judge) -> web.StreamResponse:
+    async def _whole(self, answer: Answer, judge: Judge) -> web.StreamResponse:
         """Read an answer that is one JSON text, then send it with its cost."""
         meter = self._new_meter(stream=False)
         try:
@@ -275,7 +275,7 @@ class Exchange:
 
     # --- an error
 
-    async def _error(self, answer: aiohttp.ClientResponse, judge: Judge) -> web.StreamResponse:
+    async def _error(self, answer: Answer, judge: Judge) -> web.StreamResponse:
         """A plain error: unbilled if it is whole."""
         try:
             body = await read_at_most(answer, ERROR_BYTES)
@@ -354,8 +354,6 @@ class Exchange:
         self._expired = what
         if self._upstream_answer is not None:
             self._upstream_answer.close()
-            if self._relay is not None:
-                self._relay.look()
         else:
             self._limit.reschedule(0)
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import aiohttp
 from aiohttp import web
 
 from crewcap.gateway.front import headers
@@ -23,6 +22,7 @@ from crewcap.gateway.front.answers import Refusal
 from crewcap.gateway.money.admission import Request
 from crewcap.gateway.provider.attempts import NO_RETRY, TryAgain, may_be_mended, told_to_wait
 from crewcap.gateway.provider.freeze import Trouble, diagnose
+from crewcap.gateway.provider.line import Answer
 from crewcap.gateway.provider.relay import BROKEN
 from crewcap.gateway.provider.upstream import Provider
 
@@ -62,11 +62,11 @@ class First:
         return not self.is_there or b"error" in self.seen
 
 
-async def first_event(answer: aiohttp.ClientResponse, moved: Callable[[], None]) -> First:
+async def first_event(answer: Answer, moved: Callable[[], None]) -> First:
     """Read until there is one, or there can be none; `moved` is told of each chunk."""
     seen, is_broken = b"", False
     try:
-        while not _has_event(seen, answer.content_type) and (chunk := await answer.content.readany()):
+        while not _has_event(seen, answer.content_type) and (chunk := await answer.readany()):
             moved()
             seen += chunk
     except BROKEN:
@@ -74,10 +74,10 @@ async def first_event(answer: aiohttp.ClientResponse, moved: Callable[[], None])
     return First(seen, _has_event(seen, answer.content_type), is_broken)
 
 
-async def read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+async def read_at_most(answer: Answer, limit: int) -> bytes:
     """A whole body, of which no more than `limit` bytes are kept."""
     kept = bytearray()
-    while chunk := await answer.content.readany():
+    while chunk := await answer.readany():
         kept += chunk[: max(0, limit - len(kept))]
     return bytes(kept)
 
@@ -91,7 +91,7 @@ class Judge:
     sent: bytes  # the body, as it went out
     extra: Mapping[str, str]  # headers of ours on every answer
 
-    def plain_error(self, answer: aiohttp.ClientResponse, body: bytes) -> web.Response:
+    def plain_error(self, answer: Answer, body: bytes) -> web.Response:
         """A whole answer that is not 2xx; some of them mean that the provider's key is out of order."""
         provider = self.request.provider
         trouble = diagnose(answer.status, body, model=self.request.model)
@@ -113,7 +113,7 @@ class Judge:
             is_failure=answer.status >= 500,
         )
 
-    def error_event(self, answer: aiohttp.ClientResponse, seen: bytes, reason: str) -> TryAgain:
+    def error_event(self, answer: Answer, seen: bytes, reason: str) -> TryAgain:
         """A stream that began with an error."""
         return TryAgain(
             self._passed(answer, seen),
@@ -135,7 +135,7 @@ class Judge:
             refusal = Refusal("frozen", f"{message}, again and again; crewcap stops trying")
         return TryAgain(refusal, status=0, reason=message, is_failure=True, may_be_billed=True)
 
-    def _passed(self, answer: aiohttp.ClientResponse, body: bytes) -> web.Response:
+    def _passed(self, answer: Answer, body: bytes) -> web.Response:
         """The provider's own answer."""
         passed = {**headers.to_client(answer.headers), **self.extra}
         return web.Response(status=answer.status, headers=passed, body=body)

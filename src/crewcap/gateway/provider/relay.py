@@ -1,7 +1,7 @@
 """One stream on its way from the provider to the client: each chunk is read by the meter and written on at once.
 
 A chunk causes no task, no timer and no waiting: the call of the event loop that brings it meters it and writes it
-(`Tap`, `Outlet`). What happens beside that is rare, and happens here:
+(`Line`, `Outlet`). What happens beside that is rare, and happens here:
 
     the client is slow   nothing more is read from the provider until the client has taken what there is
     the client is gone   the answer is read on for the books, until it is complete
@@ -17,7 +17,7 @@ from contextlib import suppress
 import aiohttp
 
 from crewcap.gateway.front.outlet import Outlet
-from crewcap.gateway.provider.tap import Tap
+from crewcap.gateway.provider.line import Answer
 from crewcap.gateway.provider.watch import Watch
 from crewcap.wire import Meter, Reading, Sieve
 
@@ -40,7 +40,7 @@ class Relay:
         self._watch = watch
         self._priced = priced  # told once, when the prompt's exact price is known
         self._is_priced = False
-        self._tap: Tap | None = None
+        self._answer: Answer | None = None  # while it is read on
         self._now = asyncio.get_running_loop().time
 
     async def open(self) -> None:
@@ -50,18 +50,18 @@ class Relay:
         except OSError:  # aiohttp raises here when the client left before the first byte
             self.leave()
 
-    async def run(self, answer: aiohttp.ClientResponse, first: bytes, *, ping: bytes) -> bool:
+    async def run(self, answer: Answer, first: bytes, *, ping: bytes) -> bool:
         """Everything from the first event to the end; whether the provider broke off."""
         if ping:
             self._watch.ping = lambda: self._ping(ping)
         try:
             if self._take(first):
-                self._tap = Tap(answer, self._take)
-                await self._tap.flow()
+                self._answer = answer
+                await answer.flow(self._take)
         except BROKEN:
             return True
         finally:
-            self._tap = self._watch.ping = None
+            self._answer = self._watch.ping = None
             if self._sieve is not None and (rest := self._sieve.close()):
                 self._write(rest)
         return False
@@ -72,11 +72,6 @@ class Relay:
             await self._outlet.close()
         except OSError:
             self.leave()
-
-    def look(self) -> None:
-        """The provider's answer was closed by one of our own clocks."""
-        if self._tap is not None:
-            self._tap.look()
 
     def leave(self) -> None:
         """The client is gone; go on for the books."""
@@ -107,22 +102,22 @@ class Relay:
         except OSError:
             self.leave()
         else:
-            if self._outlet.is_full and self._tap is not None:
-                self._hold_back(self._tap)
+            if self._outlet.is_full and self._answer is not None:
+                self._hold_back(self._answer)
 
-    def _hold_back(self, tap: Tap) -> None:
+    def _hold_back(self, answer: Answer) -> None:
         """Read nothing more until the client has taken what there is."""
         if self._watch.writing:
             return
         self._watch.writing = True
-        tap.pause()
+        answer.pause()
         self._outlet.when_roomy(self._go_on)
 
     def _go_on(self) -> None:
         self._watch.writing = False
         self._watch.last = self._now()
-        if self._tap is not None:
-            self._tap.resume()
+        if self._answer is not None:
+            self._answer.resume()
 
     def _ping(self, word: bytes) -> None:
         """While the provider is silent the client hears that it is waited for: between two events, and nowhere else."""

@@ -1,4 +1,4 @@
-"""The one client to providers.
+"""The one client to providers: metered requests over lines of our own, all other calls with aiohttp's client.
 
 Fixed addresses from the settings, no redirects, no proxies from the environment, no cookies, plain http to
 loopback only. The provider's key is read here, kept here, and stands in no text: not in a repr, a log or an error.
@@ -18,12 +18,13 @@ import aiohttp
 from yarl import URL
 
 from crewcap.errors import CrewcapError, SettingsError
+from crewcap.gateway.provider.line import Answer, request_head
+from crewcap.gateway.provider.lines import Lines
 from crewcap.wire import Dialect, Malformed
 
 CONNECT_S = 30
 PROBE_S = 30
 KEEP_ALIVE_S = 15  # shorter than any provider's, so that a request is not written into a connection that is closing
-LARGE_BODY = 2**20
 ERROR_BYTES = 2**20
 
 
@@ -104,14 +105,17 @@ class Upstream:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._lines: Lines | None = None
         self._keys: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return "Upstream(...)"
 
     async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+        self._lines = Lines(connector, connect_s=CONNECT_S, kept_s=KEEP_ALIVE_S)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             trust_env=False,
@@ -122,6 +126,8 @@ class Upstream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._lines is not None:
+            self._lines.close()
         if self._session is not None:
             await self._session.close()
 
@@ -137,18 +143,21 @@ class Upstream:
         key = self._keys.get(provider.name)
         return provider.key_header(key) if key else {}
 
-    async def post(
-        self, url: URL, body: bytes, headers: Mapping[str, str], *, limit: asyncio.Timeout
-    ) -> aiohttp.ClientResponse:
+    async def post(self, url: URL, body: bytes, headers: Mapping[str, str], *, limit: asyncio.Timeout) -> Answer:
         """Send, and return at the answer's head. `Unsent`: no byte was written; else some may have been."""
-        if self._session is None:
+        lines = self._lines
+        if lines is None:
             raise Unsent("the gateway is not running")
-        data: bytes | io.BytesIO = body if len(body) < LARGE_BODY else io.BytesIO(body)
         try:
+            head = request_head(url.raw_path_qs, url.host_port_subcomponent or "", headers, len(body))
             async with limit:
-                return await self._session.post(url, data=data, headers=headers, allow_redirects=False)
+                line = await lines.get(url)
+                answer = await line.ask(head, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise Unsent(_why(error)) from error
+        except ValueError as error:
+            raise Unsent("the client sent a header that cannot be passed on") from error
+        return answer.then(lambda line: lines.put(url, line))
 
     async def ask(
         self, provider: Provider, method: str, path: str, *, body: bytes | None, headers: Mapping[str, str]

@@ -1,0 +1,190 @@
+r"""Where the body of an HTTP answer ends, and what of the bytes is the body (RFC 9112, sections 6 and 7).
+
+    chunked   size in hex, line end, so many bytes, line end, ... a chunk of size 0, trailers, an empty line
+    sized     so many bytes as the head says
+    open      whatever comes until the connection ends
+
+Sans-I/O, and fed in any pieces. Events of a stream come as one whole chunk each, nearly always, so that form is read at
+once. What is not framed as it should be raises `BadFraming`: nobody knows where such an answer ends.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Protocol
+
+LONGEST_LINE = 2**14  # a size with its extensions, or all trailers
+MOST_INFLATED = 2**24  # bytes out of one piece; more than that is a bomb
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
+_WBITS = {"gzip": 31, "deflate": 47}
+
+
+class BadFraming(ConnectionError):
+    """The provider's answer is not framed as HTTP is."""
+
+
+class Framing(Protocol):
+    """Reads one body."""
+
+    @property
+    def is_over(self) -> bool:
+        """The last byte was seen."""
+        ...
+
+    @property
+    def has_overrun(self) -> bool:
+        """Something was fed that lies behind it."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return those of the body."""
+        ...
+
+    def close(self) -> bytes:
+        """The connection has ended; `BadFraming` where the body has not."""
+        ...
+
+
+class Chunked:
+    """A body in chunks; what comes behind it is nobody's."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.has_overrun = False
+        self._rest = b""  # a line that is not whole yet
+        self._left = 0  # bytes of the chunk that are still to come
+        self._ends_line = False  # a chunk was read, and its line end is to come
+        self._in_trailers = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return those of the body."""
+        if not (self._left or self._rest or self._ends_line or self._in_trailers):
+            found = _SIZE.match(data)
+            if found is not None and data.endswith(b"\r\n") and 0 < int(found[1], 16) == len(data) - found.end() - 2:
+                return data[found.end() : -2]
+        return self._read(data)
+
+    def close(self) -> bytes:
+        """A body that has no end was cut."""
+        raise BadFraming("the connection ended inside of the answer")
+
+    def _read(self, data: bytes) -> bytes:
+        """As it is written, piece by piece."""
+        data, self._rest = self._rest + data, b""
+        parts, at = list[bytes](), 0
+        while at < len(data) and not self.is_over:
+            if self._left:
+                part = data[at : at + self._left]
+                parts.append(part)
+                self._left -= len(part)
+                self._ends_line = not self._left
+                at += len(part)
+            elif (after := self._line(data, at)) is None:
+                self._keep(data[at:])
+                break
+            else:
+                at = after
+        self.has_overrun = self.is_over and at < len(data)
+        return b"".join(parts)
+
+    def _line(self, data: bytes, at: int) -> int | None:
+        """One line, whatever it is for: where it ends, or None while it is not whole."""
+        if self._ends_line or self._in_trailers:
+            end = _LINE_END.search(data, at)
+            if end is None:
+                return None
+            if self._ends_line and end.start() != at:
+                raise BadFraming("a chunk is longer than its size")
+            self.is_over = self._in_trailers and end.start() == at
+            self._ends_line = False
+            return end.end()
+        found = _SIZE.match(data, at)
+        if found is None:
+            if _LINE_END.search(data, at) is not None:
+                raise BadFraming("a chunk has no size")
+            return None
+        self._left = int(found[1], 16)
+        self._in_trailers = not self._left
+        return found.end()
+
+    def _keep(self, rest: bytes) -> None:
+        if len(rest) > LONGEST_LINE or (self._ends_line and rest != b"\r"):
+            raise BadFraming("a chunk is longer than its size, or a line has no end")
+        self._rest = rest
+
+
+class Sized:
+    """A body of a length that is known."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self.is_over = size == 0
+        self.has_overrun = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return those of the body."""
+        body = data[: self._left]
+        self._left -= len(body)
+        self.is_over = not self._left
+        self.has_overrun = len(body) < len(data)
+        return body
+
+    def close(self) -> bytes:
+        """A body that is shorter than it said was cut."""
+        if not self.is_over:
+            raise BadFraming("the connection ended inside of the answer")
+        return b""
+
+
+class Open:
+    """A body that ends with its connection."""
+
+    has_overrun = False
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    def feed(self, data: bytes) -> bytes:
+        """All of it."""
+        return data
+
+    def close(self) -> bytes:
+        """That was it."""
+        self.is_over = True
+        return b""
+
+
+class Inflating:
+    """A body that is compressed although nobody asked for that: read all the same, in the two usual ways."""
+
+    def __init__(self, inner: Framing, encoding: str) -> None:
+        if encoding not in _WBITS:
+            raise BadFraming("the answer is encoded in a way that nobody asked for")
+        self._inner = inner
+        self._inflate = zlib.decompressobj(_WBITS[encoding])
+
+    @property
+    def is_over(self) -> bool:
+        """The last byte was seen."""
+        return self._inner.is_over
+
+    @property
+    def has_overrun(self) -> bool:
+        """Something was fed that lies behind it."""
+        return self._inner.has_overrun
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return those of the body."""
+        try:
+            inflated = self._inflate.decompress(self._inner.feed(data), MOST_INFLATED)
+        except zlib.error as error:
+            raise BadFraming("the answer's encoding is broken") from error
+        if self._inflate.unconsumed_tail:
+            raise BadFraming("the answer grows too much when it is unpacked")
+        return inflated
+
+    def close(self) -> bytes:
+        """Where it ends with its connection."""
+        return self._inner.close()
