@@ -498,6 +498,18 @@ class LedgerContract(LimitsContract, IncidentsContract, BatchesContract, Correct
         )
         assert desk.ledger.totals(Scope("repo:other")).requests == 0
 
+    def test_how_long_answers_took_ends_with_them_whatever_is_said_of_them_later(self, desk: Desk) -> None:
+        desk.key(cap="1.00")
+        lost, open_ = desk.granted("0.20"), desk.granted("0.20")
+        desk.clocks.pass_time(timedelta(seconds=3))
+        plain = Settlement(hold=lost, kind="uncertain", spent=ZERO, uncertain=usd("0.20"), usage=Usage())
+        desk.ledger.settle(plain)
+        desk.clocks.pass_time(timedelta(hours=1))
+        desk.ledger.reconcile(lost, cost=usd("0.01"), word="the bill says so")
+        assert desk.ledger.totals(REPO).busy == timedelta(seconds=3)
+        desk.settle(open_, "0.10")
+        assert desk.ledger.totals(REPO).busy == timedelta(hours=1, seconds=6)
+
     def test_what_the_newest_request_needs_is_known_until_one_is_granted(self, desk: Desk) -> None:
         """A run that was paused before anything was granted has no other word about what would be enough."""
         desk.key(cap="1.00")

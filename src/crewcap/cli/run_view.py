@@ -58,12 +58,6 @@ def cache_hit(usage: Usage) -> float:
     return round(usage.cache_read / usage.prompt, 4) if usage.prompt else 0.0
 
 
-def api_seconds(call: Call, run: Run) -> float:
-    """How long the provider worked on its requests, by the ledger; requests at the same time count each."""
-    entries = call.app.ledger.entries(scope=Scope(f"run:{run.id}"))
-    return round(sum((entry.closed_at - entry.booked_at).total_seconds() for entry in entries), 3)
-
-
 def wall_seconds(run: Run, now: datetime) -> float:
     """How long it took, or has taken so far."""
     if run.started_at is None:
@@ -139,7 +133,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "commits": run.commits,
         "withheld": run.withheld or None,
         "check": {"before": asdict(run.check_before), "after": asdict(run.check_after)},
-        "api_seconds": api_seconds(call, run),
+        "api_seconds": round(totals.busy.total_seconds(), 3),
         "agent_seconds": run.agent_seconds,
         "wall_seconds": wall_seconds(run, call.clock()),
         "files_changed": run.files_changed,

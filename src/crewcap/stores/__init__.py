@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Literal, Protocol
 
 from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
@@ -142,6 +142,7 @@ class Totals:
     requests: int
     refused: int
     usage: Usage
+    busy: timedelta = timedelta(0)  # from each reservation to the end of its answer; what ran at once counts each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

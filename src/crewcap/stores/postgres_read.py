@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -70,6 +70,7 @@ SELECT coalesce(sum(m.spent_delta), 0)::bigint AS spent, coalesce(sum(m.uncertai
     coalesce(sum(m.cache_read), 0)::bigint AS cache_read, coalesce(sum(m.write_5m), 0)::bigint AS write_5m,
     coalesce(sum(m.write_1h), 0)::bigint AS write_1h, coalesce(sum(m.output), 0)::bigint AS output,
     coalesce(sum(m.thinking), 0)::bigint AS thinking,
+    coalesce(sum(m.at - h.booked_at) FILTER (WHERE m.kind IN ('settled', 'released', 'uncertain')), 0)::bigint AS busy,
     (SELECT count(*) FROM crewcap.refusal AS r JOIN crewcap.virtual_key AS k ON k.id = r.key
         WHERE k.scopes @> ARRAY[$1::text]) AS refused,
     (SELECT coalesce(jsonb_object_agg(p.key, p.sum), '{}') FROM (
@@ -165,6 +166,7 @@ async def totals(db: Connection, scope: Scope) -> Totals:
         requests=row["requests"],
         refused=row["refused"],
         usage=_usage(row),
+        busy=timedelta(microseconds=row["busy"]),
     )
 
 

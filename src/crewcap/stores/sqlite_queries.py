@@ -351,7 +351,8 @@ TOTALS = """
 SELECT coalesce(sum(m.spent_delta), 0), coalesce(sum(m.uncertain_delta), 0), coalesce(sum(m.held_delta), 0),
     coalesce(sum(m.notional_delta), 0), coalesce(sum(m.kind = 'sent'), 0), coalesce(sum(m.input), 0),
     coalesce(sum(m.cache_read), 0), coalesce(sum(m.write_5m), 0), coalesce(sum(m.write_1h), 0),
-    coalesce(sum(m.output), 0), coalesce(sum(m.thinking), 0)
+    coalesce(sum(m.output), 0), coalesce(sum(m.thinking), 0),
+    coalesce(sum(CASE WHEN m.kind IN ('settled', 'released', 'uncertain') THEN m.at - h.booked_at END), 0)
 FROM key_scope AS s
 CROSS JOIN hold AS h ON h.key = s.key
 CROSS JOIN movement AS m ON m.hold = h.seq

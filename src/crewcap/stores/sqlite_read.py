@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from crewcap.core.budget import ALL, HoldId, KeyId, Scope
@@ -51,7 +51,7 @@ def has_answer(db: sqlite3.Connection, key: KeyId, request_id: str) -> bool:
 def totals(db: sqlite3.Connection, scope: Scope) -> Totals:
     """All of time."""
     row = db.execute(q.TOTALS, {"scope": scope}).fetchone()
-    spent, uncertain, held, notional, requests, input_, cache_read, write_5m, write_1h, output, thinking = row
+    spent, uncertain, held, notional, requests, input_, cache_read, write_5m, write_1h, output, thinking, busy = row
     return Totals(
         spent=Money(spent),
         uncertain=Money(uncertain),
@@ -68,6 +68,7 @@ def totals(db: sqlite3.Connection, scope: Scope) -> Totals:
             thinking=thinking,
             pieces=dict(db.execute(q.PIECES, {"scope": scope}).fetchall()),
         ),
+        busy=timedelta(microseconds=busy),
     )
 
 
