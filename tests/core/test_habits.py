@@ -10,7 +10,7 @@ from tests.core.test_bundles import NOON, bundle
 
 from crewcap.core.budget import KeyId
 from crewcap.core.bundles import Bundle, at
-from crewcap.core.habits import PUBLISHED, Streaks, Use, Work, developer_days, habit, habits, streaks, works
+from crewcap.core.habits import PUBLISHED, Streaks, Work, developer_days, habit, habits, streaks, works
 from crewcap.core.money import Money
 
 TODAY = date(2026, 11, 22)
@@ -41,7 +41,7 @@ def test_a_streak_is_current_until_a_whole_day_was_missed(ago: list[int], found:
 
 def test_half_an_hour_without_a_request_ends_a_session() -> None:
     """Of each run by itself; keys of one run are one."""
-    asked = [Use(0, A, "m"), Use(2, A, "m"), Use(5, A, "m"), Use(5, B, "n"), Use(5, B, "n"), Use(6, KeyId("c"), "m")]
+    asked = [(0, A, "m"), (2, A, "m"), (5, A, "m"), (5, B, "n"), (5, B, "n"), (6, KeyId("c"), "m")]
     of_all = works(asked, name_of=lambda *_: "x", run_of={A: "r1", B: "r1"})
     assert of_all == {"x": Work(runs=1, sessions=3)}
     of_models = works(asked, name_of=lambda _, model: model, run_of={A: "r1", B: "r1"})

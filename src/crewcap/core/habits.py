@@ -84,12 +84,8 @@ class DeveloperDays:
         return self.below_published * 100 // self.days if self.days else None
 
 
-class Use(NamedTuple):
-    """That a key had something asked of a model in a quarter of an hour."""
-
-    quarter: int
-    key: KeyId
-    model: str
+Use = tuple[int, KeyId, str]
+"""A quarter of an hour, a key that had something asked in it, and the model. As plain as can be: there are many."""
 
 
 class Work(NamedTuple):

@@ -91,7 +91,7 @@ class PostgresReports:
         async def read(db: Connection) -> list[Use]:
             async with db.transaction(isolation="repeatable_read"):
                 rows = await _Sources(db, Stretch.of(since, until), None).rows(_USED, "", _USES)
-            return sorted(Use._make(row.values()) for row in rows)
+            return sorted(map(tuple, rows))
 
         return self._session.run(read, again=True)
 

@@ -88,7 +88,7 @@ class SqliteReports:
         self._catch_up()
         with self._reading() as db:
             rows = _Sources(db, Stretch.of(since, until), None).rows(_USED, "", _USES)
-        return sorted(map(Use._make, rows))
+        return sorted(rows)
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:
         """What keys are called by this."""
