@@ -139,3 +139,35 @@ def test_a_failure_is_raised_where_the_job_was_handed_in_and_ends_nothing() -> N
         assert isinstance(quiet.exception(), ValueError)
 
     asyncio.run(main())
+
+
+def test_a_settlement_that_nobody_waits_for_goes_with_the_next_thing_that_is() -> None:
+    """It stands before it, so that what it gives back is there."""
+
+    async def main() -> None:
+        books = Books()
+        writer = Writer(books.reserve_many, books.settle_many, linger_s=60)
+        settled = [writer.settle(end(name), quietly=True) for name in "yz"]
+        await writer.reserve(order("a"))
+        assert books.told == ["ended y+z", "a"]
+        assert all(each.done() for each in settled)
+        last = writer.settle(end("x"), quietly=True)
+        await writer.stop()
+        assert books.told[2:] == ["ended x"]
+        assert await last
+
+    asyncio.run(main())
+
+
+def test_a_settlement_does_not_wait_for_company_for_long() -> None:
+    async def main() -> None:
+        books = Books()
+        writer = Writer(books.reserve_many, books.settle_many, linger_s=0.01)
+        writer.settle(end("z"), quietly=True)
+        async with asyncio.timeout(10):
+            while not books.told:  # noqa: ASYNC110  (its own thread is told)
+                await asyncio.sleep(0.002)
+        assert books.told == ["ended z"]
+        await writer.stop()
+
+    asyncio.run(main())

@@ -5,6 +5,10 @@ in which it came (settlements give money back, so this can only help; those that
 then all new holds in one transaction, so that the disk is flushed once for all of them. A hold is still on the disk
 before anybody is told that it is granted. The results of a round go back to the event loop together; those that nobody
 waits for do not wake it by themselves.
+
+A settlement that nobody waits for is handed in with the next thing that is, before it, or alone after a moment: most
+of what a round costs is waking the thread and opening a transaction, whatever is in it. Until then its hold stays
+charged, which is the safe side, and all that is asked of the ledger here is asked after it.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from crewcap.core.budget import Decision
 from crewcap.stores import HoldOrder, Settlement
 
 T = TypeVar("T")
+
+LINGER_S = 0.1  # the longest that a settlement waits for company
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,16 @@ class Writer:
         self,
         reserve_many: Callable[[Sequence[HoldOrder]], tuple[Decision, ...]],
         settle_many: Callable[[Sequence[Settlement]], tuple[bool, ...]],
+        *,
+        linger_s: float = LINGER_S,
     ) -> None:
         self._reserve_many = reserve_many
         self._settle_many = settle_many
         self.took: Callable[[float], None] = lambda _seconds: None  # told on the thread how long each round was
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._linger_s = linger_s
+        self._lingering: list[_Job] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="crewcap-ledger", daemon=True)
         self._thread.start()
@@ -63,7 +74,7 @@ class Writer:
     def do(self, call: Callable[..., T], *arguments: Any, **named: Any) -> asyncio.Future[T]:
         """Run `call` after every other call that was handed in before."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(future, call=partial(call, *arguments, **named)))
+        self._hand_in(_Job(future, call=partial(call, *arguments, **named)))
         return future
 
     def settle(self, end: Settlement, *, quietly: bool = False) -> asyncio.Future[bool]:
@@ -72,19 +83,35 @@ class Writer:
         A failure is told at once.
         """
         future: asyncio.Future[bool] = self._loop.create_future()
-        self._jobs.put(_Job(future, end=end, is_quiet=quietly))
+        job = _Job(future, end=end, is_quiet=quietly)
+        if not quietly:
+            self._hand_in(job)
+            return future
+        self._lingering.append(job)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._linger_s, self._hand_in)
         return future
 
     def reserve(self, order: HoldOrder) -> asyncio.Future[Decision]:
         """Ask for a hold, together with all others that are asked for by then."""
         future: asyncio.Future[Decision] = self._loop.create_future()
-        self._jobs.put(_Job(future, order=order))
+        self._hand_in(_Job(future, order=order))
         return future
 
     async def stop(self) -> None:
         """Finish what was handed in, and end."""
+        self._hand_in()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _hand_in(self, *jobs: _Job) -> None:
+        """Whatever lingers, and then these."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for job in (*self._lingering, *jobs):
+            self._jobs.put(job)
+        self._lingering.clear()
 
     def _work(self) -> None:
         is_over, done = False, list[_Done]()

@@ -7,8 +7,8 @@ The order that makes the books true:
 3. The first event with the prompt's exact split lowers the hold, once.
 4. A client that goes, at any moment, changes nothing upstream: the answer is read to its end, for the books.
 5. Every way out, also an error of our own, ends in exactly one settlement.
-6. It is handed to the ledger's thread before the client sees the end of its answer, so that the client's next
-   request finds the money given back.
+6. It is handed in before the client sees the end of its answer, and stands before whatever is asked of the ledger
+   after it, so that the client's next request finds the money given back.
 """
 
 from __future__ import annotations
