@@ -18,6 +18,7 @@ from tests.contracts.ledger_machine import order
 
 from crewcap.core.budget import ALL, BootId, Granted, HoldId, KeyId, Scope
 from crewcap.core.bundles import Bundle, at, quarter_of
+from crewcap.core.history import jobs, jobs_of
 from crewcap.core.keys import VirtualKey
 from crewcap.core.makeup import Makeup, MakeupRow
 from crewcap.core.money import ZERO, Money
@@ -129,6 +130,21 @@ class ReportsContract:
             found = reports.uses(since=since, until=until)
             assert list(found) == sorted(found)
             assert set(found) == set(told)
+
+    @pytest.mark.parametrize("behind", [0, 7, 10_000])
+    def test_outlays_make_the_jobs_that_their_entries_make(
+        self, filled: Filled, opened: Opened, clocks: Clocks, behind: int
+    ) -> None:
+        """Of any scope, since any moment, with what was said later; a job begins with its first closed request."""
+        filled.clocks.pass_time(timedelta(days=40))
+        filled.ledger.reconcile(filled.lost, cost=usd("0.15"), word="the invoice")
+        reports = opened(behind=behind, piece=13)
+        names = {kind: reports.labels(kind) for kind in ("workflow", "repo")}
+        for since in (None, clocks.wall - timedelta(days=40, minutes=2_007), clocks.wall):
+            for scope in (None, ALL, SHOP, Scope("run:r1"), Scope("repo:nobody")):
+                found = reports.outlays(scope=scope, since=since)
+                made = jobs_of(found, [], workflow_of=names["workflow"], repo_of=names["repo"])
+                assert made == jobs(filled.ledger.entries(scope=scope, since=since), [])
 
     def test_a_word_that_comes_later_is_added_to_what_is_there(self, filled: Filled, opened: Opened) -> None:
         """It is booked where its request was, under its model."""

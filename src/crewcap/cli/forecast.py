@@ -12,7 +12,7 @@ import click
 
 from crewcap.cli.amounts import read_amount, table
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.past import entries_of, jobs_of, last_of_month, zone_of
+from crewcap.cli.past import History, last_of_month, zone_of
 from crewcap.cli.screen import many
 from crewcap.core.budget import ALL, Balance, Scope, span_of
 from crewcap.core.forecast import HIGH, LOW, Fan, Volume, draw_month, formula
@@ -95,12 +95,13 @@ def forecast(
     With --runs-per-day (or -week), --cost-per-run or --mix it says what another volume would cost.
     """
     zone = zone_of(call, tz)
-    past = _under_todays_cap(call, jobs_of(call, since=call.clock() - timedelta(days=days)))
+    history = History(call)
+    past = _under_todays_cap(call, history.jobs(since=call.clock() - timedelta(days=days)))
     if runs_per_day or runs_per_week or cost_per_run or mix:
         asked = _asked(past, _seen(past, call.clock(), zone), runs_per_day, runs_per_week, cost_per_run, mix)
         _tell_asked(call, asked)
         return
-    outlook = _look(call, past, zone)
+    outlook = _look(history, past, zone)
     if call.as_json:
         call.emit(_object(outlook))
         return
@@ -116,22 +117,24 @@ def _under_todays_cap(call: Call, past: Sequence[Job]) -> list[Job]:
 
 def outlook_of(call: Call, *, days: int = 60) -> Outlook:
     """This month and every budget, from what so many days have seen."""
-    past = _under_todays_cap(call, jobs_of(call, since=call.clock() - timedelta(days=days)))
-    return _look(call, past, zone_of(call))
+    history = History(call)
+    past = _under_todays_cap(call, history.jobs(since=call.clock() - timedelta(days=days)))
+    return _look(history, past, zone_of(call))
 
 
 def month_fan(call: Call, *, days: int = 60) -> Fan | None:
     """Where this month may end, for a plot; None where nothing was paid for yet."""
-    past = _under_todays_cap(call, jobs_of(call, since=call.clock() - timedelta(days=days)))
-    return _draw(call, ALL, "month", call.clock(), zone_of(call), past)[2] if past else None
+    history = History(call)
+    past = _under_todays_cap(call, history.jobs(since=call.clock() - timedelta(days=days)))
+    return _draw(history, ALL, "month", call.clock(), zone_of(call), past)[2] if past else None
 
 
-def _look(call: Call, past: Sequence[Job], zone: tzinfo) -> Outlook:
+def _look(history: History, past: Sequence[Job], zone: tzinfo) -> Outlook:
     """Draw the month, and each budget's own window."""
-    now = call.clock()
+    now = history.call.clock()
     today = now.astimezone(zone).date()
     seen = _seen(past, now, zone)
-    spent, held, fan = _draw(call, ALL, "month", now, zone, past)
+    spent, held, fan = _draw(history, ALL, "month", now, zone, past)
     return Outlook(
         month=f"{today:%Y-%m}",
         spent=spent,
@@ -140,34 +143,35 @@ def _look(call: Call, past: Sequence[Job], zone: tzinfo) -> Outlook:
         days=seen,
         lines=[_line(name, mine, seen) for name, mine in workflows(past).items()],
         fan=fan,
-        chances=_chances(call, now, zone, past),
+        chances=_chances(history, now, zone, past),
     )
 
 
 def _draw(
-    call: Call, scope: Scope, window: str, now: datetime, zone: tzinfo, past: Sequence[Job]
+    history: History, scope: Scope, window: str, now: datetime, zone: tzinfo, past: Sequence[Job]
 ) -> tuple[Money, Money, Fan]:
     """What a window of a scope has cost, what is held, and what it may come to."""
     span = span_of("week" if window == "week" else "month", now, zone, str(zone))
-    mine = [e for e in entries_of(call, scope=scope, since=span.starts_at) if span.starts_at <= e.booked_at]
-    spent = total(entry.spent + entry.uncertain for entry in mine)
-    held = ZERO if call.app.is_new else call.app.ledger.totals(scope).held
+    app = history.call.app
+    spent = history.cost(scope=scope, since=span.starts_at)
+    held = ZERO if app.is_new else app.ledger.totals(scope).held
     today = now.astimezone(zone).date()
     until = last_of_month(today) if window == "month" else (span.ends_at - timedelta(seconds=1)).astimezone(zone).date()
     fan = draw_month(past, now=now, until=until, zone=zone, base=spent + held, chance=random.Random(_SEED))  # noqa: S311  (draws, no secret)
     return spent, held, fan
 
 
-def _chances(call: Call, now: datetime, zone: tzinfo, past: Sequence[Job]) -> list[Chance]:
+def _chances(history: History, now: datetime, zone: tzinfo, past: Sequence[Job]) -> list[Chance]:
     """How likely each budget of a week or a month is exceeded, and when."""
+    call = history.call
     if call.app.is_new:
         return []
     budgets = [each for each in call.app.ledger.all_balances() if each.window in {"week", "month"}][:_WIDEST]
     found = []
     for budget in budgets:
         since = past[0].at if past else None
-        mine = past if budget.scope == ALL else _under_todays_cap(call, jobs_of(call, scope=budget.scope, since=since))
-        _, _, fan = _draw(call, budget.scope, budget.window, now, zone, mine)
+        mine = past if budget.scope == ALL else _under_todays_cap(call, history.jobs(scope=budget.scope, since=since))
+        _, _, fan = _draw(history, budget.scope, budget.window, now, zone, mine)
         found.append(Chance(budget=budget, fan=fan))
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from crewcap.core.budget import KeyId, Scope
 from crewcap.core.money import ZERO, Money, total
@@ -44,13 +44,37 @@ class Job:
     was_cut: bool = False  # at its cap: without it, it would have cost more
 
 
+class Outlay(NamedTuple):
+    """What a key had from one model in a stretch of time, added up."""
+
+    run: str  # empty where the key is of none
+    key: KeyId
+    model: str
+    at: datetime  # of the key's first closed request in it
+    requests: int
+    nano: int  # spent and uncertain
+
+
 def jobs(entries: Iterable[Kept], runs: Iterable[Run]) -> tuple[Job, ...]:
     """All jobs, oldest first. A run that cost nothing is none: it never reached a model."""
-    known: dict[str, Run] = {run.id: run for run in runs}
-    parts: dict[tuple[str, str], list[Kept]] = {}
+    outlays, scopes = [], {}
     for entry in entries:
-        parts.setdefault((entry.run, "" if entry.run else entry.key), []).append(entry)
-    made = (_job(run or key, members, known) for (run, key), members in parts.items())
+        nano = entry.spent.nano + entry.uncertain.nano
+        outlays.append(Outlay(entry.run, entry.key, entry.model, entry.booked_at, 1, nano))
+        scopes[entry.key] = entry.scopes
+    workflow_of, repo_of = ({key: _named(each, kind) for key, each in scopes.items()} for kind in ("workflow", "repo"))
+    return jobs_of(outlays, runs, workflow_of=workflow_of, repo_of=repo_of)
+
+
+def jobs_of(
+    outlays: Iterable[Outlay], runs: Iterable[Run], *, workflow_of: Mapping[KeyId, str], repo_of: Mapping[KeyId, str]
+) -> tuple[Job, ...]:
+    """The same from sums, and from what keys are called."""
+    known: dict[str, Run] = {run.id: run for run in runs}
+    parts: dict[tuple[str, str], list[Outlay]] = {}
+    for outlay in outlays:
+        parts.setdefault((outlay.run, "" if outlay.run else outlay.key), []).append(outlay)
+    made = (_job(known.get(run or key), members, workflow_of, repo_of) for (run, key), members in parts.items())
     return tuple(sorted((job for job in made if job.cost), key=lambda job: (job.at, job.name)))
 
 
@@ -76,32 +100,33 @@ def quantile(costs: Sequence[Money], percent: int) -> Money:
     return sorted(costs)[rank - 1]
 
 
-def _job(name: str, members: Sequence[Kept], known: Mapping[str, Run]) -> Job:
-    run = known.get(name)
+def _job(
+    run: Run | None, members: Sequence[Outlay], workflow_of: Mapping[KeyId, str], repo_of: Mapping[KeyId, str]
+) -> Job:
+    first = min(members, key=lambda member: member.at)
     return Job(
-        name=run.name if run else name,
-        workflow=_named(members, "workflow") or NO_WORKFLOW,
+        name=run.name if run else first.run or first.key,
+        workflow=workflow_of.get(first.key) or NO_WORKFLOW,
         model=_dearest(members),
-        repo=run.repo if run else _named(members, "repo"),
-        at=min(entry.booked_at for entry in members),
-        cost=total(entry.spent + entry.uncertain for entry in members),
-        requests=len(members),
-        is_run=bool(members[0].run),
-        is_over=run.state not in OPEN_STATES if run else not members[0].run,
+        repo=run.repo if run else repo_of.get(first.key, ""),
+        at=first.at,
+        cost=Money(sum(member.nano for member in members)),
+        requests=sum(member.requests for member in members),
+        is_run=bool(first.run),
+        is_over=run.state not in OPEN_STATES if run else not first.run,
         is_good=run is None or run.verdict in _GOOD,
         was_cut=run is not None and run.verdict == Verdict.BUDGET_EXHAUSTED,
     )
 
 
-def _named(members: Sequence[Kept], kind: str) -> str:
+def _named(scopes: Iterable[Scope], kind: str) -> str:
     """The name behind the first scope of this kind."""
     wanted = f"{kind}:"
-    scopes: Iterable[Scope] = members[0].scopes
     return next((scope.removeprefix(wanted) for scope in scopes if scope.startswith(wanted)), "")
 
 
-def _dearest(members: Sequence[Kept]) -> str:
+def _dearest(members: Sequence[Outlay]) -> str:
     costs: dict[str, int] = {}
-    for entry in members:
-        costs[entry.model] = costs.get(entry.model, 0) + entry.spent.nano + entry.uncertain.nano
+    for member in members:
+        costs[member.model] = costs.get(member.model, 0) + member.nano
     return max(costs, key=lambda model: (costs[model], model))

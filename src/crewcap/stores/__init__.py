@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
 from crewcap.core.bundles import Bundle
 from crewcap.core.habits import Use
+from crewcap.core.history import Outlay
 from crewcap.core.keys import VirtualKey
 from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit, Source
 from crewcap.core.makeup import Makeup, MakeupRow
@@ -447,6 +448,10 @@ class Reports(Protocol):
 
     def uses(self, *, since: datetime | None = None, until: datetime | None = None) -> Sequence[Use]:
         """Which key asked which model in which quarters of an hour, oldest first; a use may come twice."""
+        ...
+
+    def outlays(self, *, scope: Scope | None = None, since: datetime | None = None) -> Sequence[Outlay]:
+        """What each key had from each model, added up; of a key and a model there may be several."""
         ...
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from crewcap.core.budget import ALL, HoldId, KeyId, Scope
 from crewcap.core.bundles import Bundle
 from crewcap.core.habits import Use
+from crewcap.core.history import Outlay
 from crewcap.core.makeup import PARTS, Makeup, MakeupRow
 from crewcap.core.money import Money
 from crewcap.stores import OTHERS, Entry, LabelKind, Movement, postgres_read
@@ -92,6 +93,20 @@ class PostgresReports:
             async with db.transaction(isolation="repeatable_read"):
                 rows = await _Sources(db, Stretch.of(since, until), None).rows(_USED, "", _USES)
             return sorted(map(tuple, rows))
+
+        return self._session.run(read, again=True)
+
+    def outlays(self, *, scope: Scope | None = None, since: datetime | None = None) -> Sequence[Outlay]:
+        """Sums of what was added up, and each key's first request."""
+        while self._session.run(self._add_up, again=True):
+            pass
+        when, wanted = Stretch.of(since, None), None if scope == ALL else scope
+
+        async def read(db: Connection) -> list[Outlay]:
+            async with db.transaction(isolation="repeatable_read"):
+                begun = {key: (run, instant(at)) for key, run, at in await db.fetch(_BEGUN, wanted, when.since)}
+                rows = await _Sources(db, when, wanted).rows(_PAID, "", "GROUP BY b.key, b.model")
+            return [Outlay(begun[key][0], key, model, begun[key][1], *sums) for key, model, *sums in rows]
 
         return self._session.run(read, again=True)
 
@@ -238,6 +253,17 @@ FROM crewcap.told WHERE id > $1 AND id <= $2
 GROUP BY {_COLUMNS}
 ON CONFLICT ({_COLUMNS}) DO UPDATE SET {", ".join(f"{name} = b.{name} + excluded.{name}" for name in SUMS)}
 """  # noqa: S608  (constants of ours)
+
+# What keys had from models, and when each began.
+_PAID = "SELECT b.key, b.model, sum(b.requests)::bigint, sum(b.spent + b.uncertain)::bigint"
+_BEGUN = """
+SELECT k.id, k.run, min(h.booked_at)
+FROM crewcap.virtual_key AS k
+JOIN crewcap.hold AS h ON h.key = k.id AND h.booked_at >= $2
+JOIN crewcap.movement AS m ON m.hold = h.seq AND m.kind IN ('settled', 'released', 'uncertain')
+WHERE $1::text IS NULL OR k.scopes @> ARRAY[$1]
+GROUP BY k.id, k.run
+"""
 
 # Names of keys: by the first scope of a kind, by their run, by themselves.
 _SCOPE_NAMES = """

@@ -18,6 +18,7 @@ from typing import Any
 from crewcap.core.budget import ALL, HoldId, KeyId, Scope
 from crewcap.core.bundles import Bundle
 from crewcap.core.habits import Use
+from crewcap.core.history import Outlay
 from crewcap.core.makeup import PARTS, Makeup, MakeupRow
 from crewcap.core.money import Money
 from crewcap.home import Home
@@ -89,6 +90,16 @@ class SqliteReports:
         with self._reading() as db:
             rows = _Sources(db, Stretch.of(since, until), None).rows(_USED, "", _USES)
         return sorted(rows)
+
+    def outlays(self, *, scope: Scope | None = None, since: datetime | None = None) -> Sequence[Outlay]:
+        """Sums of what was added up, and one look at the holds of each key for its first one."""
+        self._catch_up()
+        when = Stretch.of(since, None)
+        with self._reading() as db:
+            sources = _Sources(db, when, scope)
+            begun = {key: (run, at) for key, run, at in sources.begun(when.since) if at is not None}
+            rows = sources.rows(_PAID, "", "GROUP BY b.key, b.model")
+        return [Outlay(begun[key][0], key, model, instant(begun[key][1]), *sums) for key, model, *sums in rows]
 
     def labels(self, of: LabelKind) -> Mapping[KeyId, str]:
         """What keys are called by this."""
@@ -213,6 +224,11 @@ class _Sources:
             found += self._db.execute(sql, {**asked, **values}).fetchall()
         return found
 
+    def begun(self, since: int) -> list[tuple[KeyId, str, int | None]]:
+        """Each key with its run, and when its first closed request was booked, if it has one."""
+        where = self._where.replace("b.key", "k.id").replace("AND", "WHERE", 1)
+        return self._db.execute(_BEGUN + where, {"scope": self._scope, "since": since}).fetchall()
+
     def bounds(self) -> dict[str, int]:
         """The first and the last quarter that there is anything in."""
         first, last = self._db.execute(_BOUNDS).fetchone()
@@ -275,6 +291,19 @@ FROM told WHERE id > :after AND id <= :to
 GROUP BY {_COLUMNS}
 ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)}
 """  # noqa: S608  (constants of ours)
+
+# What keys had from models, and when each began: holds are numbered as time goes by, so the first one is the earliest.
+_PAID = "SELECT b.key, b.model, sum(b.requests), sum(b.spent + b.uncertain)"
+_BEGUN = """
+SELECT k.id, k.run, (
+    SELECT h.booked_at FROM hold AS h
+    WHERE h.key = k.id AND +h.booked_at >= :since AND EXISTS (
+        SELECT 1 FROM movement AS m WHERE m.hold = h.seq AND m.kind IN ('settled', 'released', 'uncertain')
+    )
+    ORDER BY h.seq LIMIT 1
+)
+FROM virtual_key AS k
+"""
 
 # Names of keys: by the first scope of a kind, by their run, by themselves.
 _SCOPE_NAMES = """
