@@ -7,8 +7,9 @@ from pathlib import Path
 from benchmarks.client import Timing
 from benchmarks.peers import Bare
 from benchmarks.processes import Process
-from benchmarks.speed import (
+from benchmarks.speed_tables import (
     CALL,
+    FLOOR,
     OURS,
     PACED,
     PASSING,
@@ -64,6 +65,22 @@ def test_an_aim_is_a_ratio_of_the_same_run() -> None:
     assert rows["CPU of a paced stream, 16 at once, in pass-throughs"] == ("1.25", "<= 1.3", "met")
     assert rows["CPU of a paced stream, 1 at once, in pass-throughs"] == ("not run", "", "")
     assert rows["idle memory, MB"] == ("50.00", "<= 60", "met")
+
+
+def test_an_aim_that_copying_bytes_does_not_reach_is_out_of_reach_here() -> None:
+    """Nobody who reads what he forwards can be below whoever does not."""
+
+    def verdict(floor_ms: float) -> str:
+        rows = [
+            measured(UPSTREAM, whole_ms=1, cpu_ms=1),
+            measured(FLOOR, whole_ms=1, cpu_ms=floor_ms),
+            measured(OURS, whole_ms=2, cpu_ms=10),
+            measured(RIVAL, whole_ms=14, cpu_ms=100),
+        ]
+        return next(row[3] for row in aims_table(Figures(rows)).rows if row[0].startswith("LiteLLM's CPU") and row[3])
+
+    assert verdict(10) == "not met; the byte forwarder reaches 10.0: out of reach here"
+    assert verdict(5) == "not met; the byte forwarder reaches 20.0"
 
 
 def test_quantiles_are_of_what_was_measured() -> None:
