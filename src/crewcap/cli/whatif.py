@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +14,16 @@ from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.past import entries_of, read_since, zone_of
 from crewcap.cli.screen import many, percent
 from crewcap.core import savings, whatif
+from crewcap.core.bundles import at, quarter_of
 from crewcap.core.money import Money, total
 from crewcap.core.pricing import Modifiers, RateCard, UnknownPrice
 from crewcap.core.report import Spending
 from crewcap.core.whatif import Scenario
 from crewcap.errors import UsageError
 from crewcap.stores import Entry
+
+if TYPE_CHECKING:
+    from crewcap.prices import Book
 
 _KNOWN = ("opus", "sonnet", "haiku")
 _FEES = (("Pro", "20"), ("Max 5x", "100"), ("Max 20x", "200"))  # a month and person, as the vendor lists them
@@ -150,10 +156,15 @@ def _card(
         if not model
         else Modifiers(geo=said.geo)
     )
+    book = call.app.book
+    return _card_at(book, provider or entry.provider, model or entry.model, quarter_of(entry.booked_at), modifiers)
+
+
+@lru_cache(65_536)
+def _card_at(book: Book, provider: str, model: str, quarter: int, modifiers: Modifiers) -> RateCard | None:
+    """The card of a quarter of an hour: prices change at the beginning of one at the earliest."""
     try:
-        return call.app.book.card(
-            provider or entry.provider, model or entry.model, at=entry.booked_at, modifiers=modifiers
-        )
+        return book.card(provider, model, at=at(quarter), modifiers=modifiers)
     except UnknownPrice:
         return None
 

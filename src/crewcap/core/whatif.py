@@ -8,6 +8,7 @@ price in a scenario is left out of both sides and counted (`left_out`): it is ne
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,6 +19,9 @@ from crewcap.core.pricing import Modifiers, RateCard, Rates, UnknownPrice
 from crewcap.core.report import Spending
 
 SAME_TOKENS = "the same tokens and turns"
+
+_TELLING = re.compile(r'"(?:fast|us|batch|priority|flex)"|\\')
+_STANDARD = Modifiers()
 
 CardOf = Callable[[Spending], RateCard | None]
 
@@ -63,11 +67,22 @@ def reprice(name: str, entries: Iterable[Spending], card_of: CardOf, *, supposes
 
 def without_caching(entries: Iterable[Spending], card_of: CardOf) -> Scenario:
     """Every prompt token at the plain input rate."""
-    return reprice("no caching", entries, lambda entry: _uncached(card_of(entry)))
+    known: dict[str, RateCard] = {}
+
+    def uncached(entry: Spending) -> RateCard | None:
+        card = card_of(entry)
+        if card is None:
+            return None
+        name = card.id or repr(card)
+        return known.get(name) or known.setdefault(name, _uncached(card))
+
+    return reprice("no caching", entries, uncached)
 
 
 def modifiers_of(raw_usage: str) -> Modifiers:
     """What the provider said that changes a request's price beside its tokens; standard where it said nothing."""
+    if not _TELLING.search(raw_usage):  # the usual; a backslash may hide a letter of a word
+        return _STANDARD
     said = _object(raw_usage)
     return Modifiers(
         speed="fast" if said.get("speed") == "fast" else "standard",
@@ -92,10 +107,8 @@ def _on(entry: Spending, card_of: CardOf) -> int | None:
         return None
 
 
-def _uncached(card: RateCard | None) -> RateCard | None:
+def _uncached(card: RateCard) -> RateCard:
     """The same card, on which caches cost what plain input costs."""
-    if card is None:
-        return None
     tiers = tuple(replace(tier, rates=_plain(tier.rates)) for tier in card.tiers)
     return replace(card, rates=_plain(card.rates), tiers=tiers)
 
