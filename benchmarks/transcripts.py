@@ -7,9 +7,9 @@ A tree of Claude Code transcripts is made with every trap that readers fell into
 
 - **Right?** The total of `crewcap usage import` and that of ccusage (from npm, offline, so with the prices that it
   carries), each with its error.
-- **Fast?** CPU seconds and peak memory of whole commands, the least of N: the first import into a new home, one that
-  finds nothing new, and ccusage, which has no index and reads everything each time. Beside them what nothing can be
-  quicker than: merely reading the bytes into one buffer, and merely walking the files.
+- **Fast?** CPU seconds and peak memory of whole commands, in turns, the least of N: the first import into a new home,
+  one that finds nothing new, and ccusage, which has no index and reads everything each time. Beside them what nothing
+  can be quicker than: merely reading the bytes into one buffer, and merely walking the files.
 
 Files are in the page cache. CPU seconds are of user and system together; they hold on a busy machine, wall time does
 not.
@@ -82,12 +82,21 @@ class Bench:
 
     def run(self, report: Report) -> dict[str, object]:
         """Measure everything."""
-        least = {"read": self._least(self._read), "walk": self._least(self._walk)}
-        cold = [self._import(fresh=True) for _ in range(self.times)]
-        again = [self._import(fresh=False) for _ in range(self.times)]
-        least["rescan"] = self._rescan()
-        start = [self._crewcap("usage", "show", home="empty") for _ in range(self.times)]
-        theirs = [self._theirs() for _ in range(self.times)] if self.ccusage else []
+        (self.folder / "nothing").mkdir()
+        read: list[float] = []
+        walk: list[float] = []
+        cold: list[Cost] = []
+        again: list[Cost] = []
+        start: list[Cost] = []
+        theirs: list[Cost] = []
+        for _ in range(self.times):  # in turns, so that a machine that others use slows all of them
+            read += self._timed(self._read)
+            walk += self._timed(self._walk)
+            cold.append(self._import(fresh=True))
+            again.append(self._import(fresh=False))
+            start.append(self._crewcap("usage", "import", str(self.folder / "nothing"), home="empty"))
+            theirs += [self._theirs()] if self.ccusage else []
+        least = {"read": min(read), "walk": min(walk), "rescan": self._rescan()}
         report.add(self._exactness(cold[-1], theirs))
         report.add(self._speed(least, _least(start), _least(cold), _least(again), theirs))
         return {
@@ -178,7 +187,7 @@ class Bench:
         index = UsageIndex(self.folder / "home" / "usage.db")
         importer = Importer(index=index, readers=[reader(name) for name in READERS], cost_of=lambda _: None)
         importer.run([self.folder / "home"])
-        seconds = self._least(lambda: importer.run([self.tree]))
+        seconds = min(each for _ in range(self.times) for each in self._timed(lambda: importer.run([self.tree])))
         index.close()
         return seconds
 
@@ -194,13 +203,14 @@ class Bench:
         for _ in _files(self.tree):
             pass
 
-    def _least(self, work: Callable[[], object]) -> float:
+    def _timed(self, work: Callable[[], object]) -> Sequence[float]:
+        """CPU seconds of this process, twice in a row."""
         found = []
-        for _ in range(max(3, self.times)):
+        for _ in range(2):
             began = time.process_time()
             work()
             found.append(time.process_time() - began)
-        return min(found)
+        return found
 
 
 def _files(folder: Path | str) -> Iterator[str]:

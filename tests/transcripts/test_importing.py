@@ -110,6 +110,19 @@ def test_a_message_is_told_by_the_file_that_told_it_first(desk: Desk) -> None:
     assert [sum(each.messages for each in desk.index.sums(files=files)) for files in of] == [1, 1]
 
 
+def test_of_a_message_in_two_new_files_the_fuller_telling_counts_and_the_first_file_told_it(desk: Desk) -> None:
+    """Read in one import or in two, a fork that knows more changes the message, not whose it is."""
+    desk.write("one/a.jsonl", message(1, 5) + message(2))
+    desk.write("two/b.jsonl", message(1, 9) + message(3))
+    for age, name in enumerate(("two/b.jsonl", "one/a.jsonl")):
+        os.utime(desk.folder / name, (1_000_000 - age, 1_000_000 - age))
+    outcome = desk.run()
+    assert (desk.whole().messages, desk.whole().usage.output) == (3, 29)
+    ids = {Path(mark.path).name: mark.id for mark in outcome.marks.values()}
+    of = [sum(each.messages for each in desk.index.sums(files=[ids[name]])) for name in ("a.jsonl", "b.jsonl")]
+    assert of == [2, 1]
+
+
 def test_links_in_a_circle_end_and_a_file_with_two_names_is_one(desk: Desk) -> None:
     path = desk.write("projects/a.jsonl", message(1))
     (desk.folder / "projects" / "self").symlink_to(desk.folder)
