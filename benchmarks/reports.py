@@ -26,7 +26,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from crewcap import prices
+from benchmarks.report import FOLDER, Report, Table
+
+from crewcap import __version__, prices
 from crewcap.core.pricing import Usage
 from crewcap.home import Home
 from crewcap.stores.clock import micros
@@ -48,6 +50,8 @@ REPORTS = (
     ("stats",),
     ("cost", "--since", "2026-11-01"),
     ("export", "focus", "--since", "2026-11", "--output", os.devnull),
+    ("cap", "suggest"),
+    ("forecast",),
 )
 
 
@@ -224,11 +228,11 @@ def raw(home: Home) -> int:
 def main() -> None:
     """Make the ledger, and measure."""
     entries = int(sys.argv[1]) if len(sys.argv) > 1 else ENTRIES
+    report = Report(name="reports", versions={"crewcap": __version__})
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "state")
         make(home, entries)
         size_mb = home.ledger.stat().st_size // 2**20
-        print(f"{entries:,} closed requests, {size_mb:,} MB, CPU-seconds, best of {ROUNDS}")
         counted, whole = min(cpu(lambda: bare(home)) for _ in range(ROUNDS))
         fetched, same = min(cpu(lambda: raw(home)) for _ in range(ROUNDS))
         if same != whole:
@@ -248,8 +252,19 @@ def main() -> None:
             raise SystemExit(f"the report says {cost}, the movements {whole}")
         rows.append(("first report", first))
         rows += [(" ".join(words), min(crewcap(home, *words)[0] for _ in range(ROUNDS))) for words in REPORTS]
-        for name, seconds in rows:
-            print(f"{name:<52} {seconds:7.3f}   {seconds / fetched:6.2f} x raw   {seconds / counted:6.2f} x count")
+        cells = [
+            (name, f"{seconds:.2f}", f"{seconds / fetched:.1f}", f"{seconds / counted:.1f}") for name, seconds in rows
+        ]
+        report.add(
+            Table(
+                title=f"{entries:,} closed requests of {len(range(0, entries, TURNS)):,} runs, {size_mb:,} MB",
+                head=("what", "CPU s", "x raw rows", "x count, sum"),
+                rows=cells,
+                note=f"Whole commands in processes of their own, the least of {ROUNDS}; sums equal to the last unit.",
+            )
+        )
+        report.data = {"measured": dict(rows)}
+        report.write(FOLDER)
 
 
 if __name__ == "__main__":

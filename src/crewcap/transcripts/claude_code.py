@@ -137,7 +137,7 @@ class ClaudeCode:
         find, rfind, view, decode = buffer.find, buffer.rfind, memoryview(buffer), _decode
         kept: dict[str, _Line] = {}
         while (at := find(NEEDLE, done, end)) >= 0:
-            head = max(done, rfind(b"\n", done, at) + 1)
+            head = rfind(b"\n", done, at) + 1 or done
             done = find(b"\n", at, end)
             if done < 0:
                 done = end
