@@ -15,8 +15,12 @@ from tests.cli.run_home import RunHome
 from tests.cli.spent_home import SpentHome
 
 from crewcap.cli.books import DIMENSIONS
+from crewcap.cli.report_rows import table
 from crewcap.cli.screen import columns_of
 from crewcap.core.budget import ALL
+from crewcap.core.bundles import Costs, Line
+from crewcap.core.money import Money
+from crewcap.core.pricing import Usage
 
 
 def cost_of(home: RunHome) -> Decimal:
@@ -61,10 +65,20 @@ def test_people_are_told_what_the_letters_mean(spent: SpentHome) -> None:
     assert "\x1b[" not in said
 
 
+def test_a_table_of_short_names_is_no_wider_than_any_screen() -> None:
+    """The least that a name's column takes is room, too."""
+    usage = Usage(input=137_000, cache_read=17_000_000, write_5m=1_300_000, output=332_000, thinking=13_000)
+    costs = Costs(uncached=56_680_000_000_000)
+    line = Line(keys=("core",), requests=694, spent=Money.usd("14.22"), usage=usage, costs=costs)
+    for columns in range(24, 120):
+        rows = list(table([line], line, by=["team"], columns=columns))
+        assert max(map(columns_of, rows)) <= columns
+
+
 @pytest.mark.parametrize("columns", [200, 80, 60, 40, 24])
 def test_a_table_is_no_wider_than_the_screen(spent: SpentHome, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    for words in (("report", "model", "--by", "user"), ("report", "day"), ("stats",)):
+    for words in (("report", "model", "--by", "user"), ("report", "day"), ("report", "team"), ("stats",)):
         lines = spent.home.out(*words).splitlines()
         assert max(map(columns_of, lines)) <= columns, words
         assert any("$" in line for line in lines)

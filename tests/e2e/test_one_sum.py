@@ -91,6 +91,7 @@ def test_status_and_stats_say_it(story: Story) -> None:
 def test_the_report_in_the_issue_says_it(story: Story) -> None:
     text = (story.bench.shop / ISSUE).read_text(encoding="utf-8")
     assert f"{story.cost.show()} of" in text
+    assert f"Exactly ${story.cost.exact()}," in text
 
 
 def test_every_export_adds_up_to_it(story: Story) -> None:

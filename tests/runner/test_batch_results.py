@@ -63,7 +63,7 @@ def test_an_issue_is_told_of_its_answer(tmp_path: Path) -> None:
     told: list[str] = []
     issue = item(0, "succeeded", "0.10", text="It is sound.", source="/x/login.md", model="sonnet")
     write(job(issue, item(1, "succeeded", "0.10")), tmp_path, lambda _, text: told.append(text))
-    assert told == ["**Batch audit**: $0.10, sonnet\n\nIt is sound.\n"]
+    assert told == ["**Batch audit**: $0.10, sonnet\n\nIt is sound.\n\n<sub>Exactly $0.100000000.</sub>\n"]
 
 
 def test_a_place_that_cannot_be_written_says_where_the_results_are(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ Fix it.
 ```
 
 </details>
-<sub>`crewcap diff fix-login.1`, `crewcap checkout fix-login.1`. Measured to the last unit, price table 3f9a17c2.</sub>
+<sub>`crewcap diff fix-login.1`, `crewcap checkout fix-login.1`. Exactly $0.253100000, price table 3f9a17c2.</sub>
 """
     )
 

@@ -100,7 +100,7 @@ def table(lines: Sequence[Line], whole: Line, *, by: Sequence[str], columns: int
         ]
         room = columns - sum(widths) - _GAP * len(widths)
         longest = max(columns_of(name) for name, _ in shown)
-        if room >= min(longest, max(_LEAST_KEY, columns // 4)) or len(used) == 1:
+        if room >= max(_LEAST_KEY - _GAP, min(longest, max(_LEAST_KEY, columns // 4))) or len(used) == 1:
             break
         used.remove(max(used, key=lambda column: column.rank))
     width = max(_LEAST_KEY - _GAP, min(room, max(longest, columns_of(" ".join(by)))))

@@ -216,8 +216,9 @@ def _asked(prompt: Prompt) -> dict[str, Any]:
 
 def report_of(job: Job, item: ItemView) -> str:
     """What stands in an issue file."""
-    cost = (item.spent + item.uncertain).show()
-    return f"**Batch {job.name}**: {cost}, {item.model}\n\n{item.text.strip()}\n"
+    cost = item.spent + item.uncertain
+    measured = f"<sub>Exactly ${cost.exact()}.</sub>"
+    return f"**Batch {job.name}**: {cost.show()}, {item.model}\n\n{item.text.strip()}\n\n{measured}\n"
 
 
 def _replace(path: Path, text: str) -> None:

@@ -271,4 +271,5 @@ def _last(run: Run, account: Account) -> str:
     if run.state in OPEN_STATES - {RunState.WAITING}:
         look = f"`crewcap logs -f {run.name}`, `crewcap stop {run.name}`"
     table = f", price table {account.book[:8]}" if account.book else ""
-    return f"{look}. Measured to the last unit{table}."
+    uncertain = f", ${account.totals.uncertain.exact()} of it uncertain" if account.totals.uncertain else ""
+    return f"{look}. Exactly ${account.cost.exact()}{uncertain}{table}."
