@@ -119,7 +119,8 @@ def test_a_plural_is_its_singular(desk: Desk, plural: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "command"), [("budget", "list"), ("key", "list"), ("price", "list"), ("ledger", "verify")]
+    ("group", "command"),
+    [("budget", "list"), ("key", "list"), ("price", "list"), ("ledger", "verify"), ("workspace", "list")],
 )
 def test_a_noun_alone_shows_what_there_is(desk: Desk, group: str, command: str) -> None:
     alone, spelled_out = desk.crewcap(group, "--json"), desk.crewcap(group, command, "--json")

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "diff": Entry("crewcap.cli.diff:diff", "What a run changed.", "Runs"),
     "shell": Entry("crewcap.cli.shell:shell", "A shell in a run's own sandbox, without a key.", "Runs"),
     "checkout": Entry("crewcap.cli.checkout:checkout", "A run's branch as a git worktree of your own.", "Runs"),
+    "workspace": Entry("crewcap.cli.workspace:workspace", "What runs left on the disk; house-keeping by hand.", "Runs"),
     "resume": Entry("crewcap.cli.resume:resume", "Go on with a run that waits.", "Runs"),
     "watch": Entry("crewcap.cli.watch:watch", "Signs of a runaway: the rules, and a replay over past runs.", "Runs"),
     "stop": Entry("crewcap.cli.stop:stop", "Stop a run and keep its work.", "Runs"),
@@ -75,6 +76,7 @@ PLURALS = {
     "audits": "audit",
     "stat": "stats",
     "configs": "config",
+    "workspaces": "workspace",
 }
 
 

@@ -18,7 +18,7 @@ _PARTS = ("runs", "mirrors", "prepared", "batches", "logs", "trash", "ledger.db"
 _MEASURE_S = 20.0
 _MOST_RUNS = 10_000
 _FEW = 3
-_SWEEPS = "`crewcap serve` removes them by itself, once an hour"
+_SWEEPS = "`crewcap serve` removes them by itself, once an hour; now: crewcap workspace sweep"
 
 
 def look_at_house(call: Call) -> Iterator[Finding]:

@@ -69,6 +69,21 @@ def driving(run: Run, folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether somebody drives the run of a folder, or has a shell open in it; nothing is made by looking."""
+    try:
+        lock = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 def _exists(pid: int) -> bool:
     """Where /proc is missing: whether there is such a process at all."""
     try:

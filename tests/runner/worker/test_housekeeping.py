@@ -24,6 +24,7 @@ from tests.workspaces.repos import git
 from crewcap.core.runs import Run, RunId, RunState
 from crewcap.prices import Book
 from crewcap.runner.ownership import myself
+from crewcap.runner.worker.fates import fates
 from crewcap.runner.worker.housekeeping import Swept, due, kept_so_far, past_retention, sweep
 from crewcap.runner.worker.trash import in_trash
 from crewcap.settings.models import Settings
@@ -208,7 +209,11 @@ def test_fifty_layouts(yard: Yard) -> None:
     for name, run in links.items():
         (yard.folder(run) / name).symlink_to(outside / "workspace")
     with _all_locked(yard.folder(run) for (_, _, held), run in runs.items() if held == "a lock"):
+        foretold = fates(yard, now=utc_now(), retention_s=RETENTION_S)
         swept = yard.sweep()
+    assert {fate.name for fate in foretold if fate.goes} == set(swept.removed)
+    everything = {run.name for run in (*runs.values(), *links.values())} | {"01FOREIGN", "linked", "a-file"}
+    assert {fate.name for fate in foretold} == everything
     gone = {key for key, run in runs.items() if not yard.workspace(run).exists()}
     assert gone == {(state, OLD, "nobody") for state in ENDED}
     assert set(swept.removed) == {runs[key].name for key in gone}
@@ -342,7 +347,7 @@ def test_two_never_sweep_at_once(yard: Yard) -> None:
     run = yard.laid_out("clean")
     descriptor = os.open(yard.home.root / "housekeeping.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    assert yard.sweep() == Swept()
+    assert yard.sweep() == Swept(is_elsewhere=True)
     os.close(descriptor)
     assert yard.sweep().removed == (run.name,)
 

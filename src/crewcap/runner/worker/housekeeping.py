@@ -24,9 +24,8 @@ import gzip
 import json
 import logging
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,17 +38,27 @@ from crewcap.logs import cut
 from crewcap.runner.house import House
 from crewcap.runner.ownership import driving, is_driven
 from crewcap.runner.worker.orphans import end_orphans_of
+from crewcap.runner.worker.remains import (
+    NO_FOLDER,
+    NO_RUN,
+    TRANSCRIPT,
+    aside,
+    foreign,
+    has_remains,
+    is_folder,
+    is_over,
+    run_folders,
+    there,
+)
 from crewcap.runner.worker.salvage import Brought, bring_home
 from crewcap.runner.worker.stale_doors import remove_stale_doors
 from crewcap.runner.worker.trash import empty_trash, throw
 from crewcap.workspaces.project.prepared import ROOM_BYTES, PreparedTrees
 
 _LOG = logging.getLogger(__name__)
-WORKSPACE = ("workspace", "home")  # of a run's folder: its clone, and the agent's private home with the session
-TRANSCRIPT = "agent.jsonl"
 _NOTES, _LOCK = "housekeeping.json", "housekeeping.lock"
-_ASIDE = re.compile(r"\.gone-[0-9a-f]{16}")  # what a start of the run had set aside (`removal.set_aside`)
 _LOG_BYTES = 16 << 20
+Tell = Callable[[str, str], None]  # (a run or a folder, why it stays), '' = it is removed
 _REHEARSAL_S = 86_400  # what `doctor --repo` leaves when it is killed
 
 
@@ -62,6 +71,7 @@ class Swept:
     saved: tuple[str, ...] = ()  # refs that were made in mirrors
     maintained: tuple[str, ...] = ()  # mirrors that were repacked
     freed_bytes: int = 0
+    is_elsewhere: bool = False  # nothing: another process is at it
 
     @property
     def said(self) -> str:
@@ -87,7 +97,7 @@ def due(home: Home, now: datetime, *, every: timedelta = timedelta(hours=1)) -> 
 
 def past_retention(home: Home, runs: Sequence[Run], now: datetime, *, retention_s: float) -> list[Run]:
     """Those whose time is over and whose workspaces are there."""
-    return [run for run in runs if _is_over(run, now, retention_s) and _there(home.run(run.id))]
+    return [run for run in runs if is_over(run, now, retention_s) and there(home.run(run.id))]
 
 
 def kept_so_far(home: Home) -> Mapping[str, str]:
@@ -96,15 +106,20 @@ def kept_so_far(home: Home) -> Mapping[str, str]:
 
 
 async def sweep(
-    house: House, *, now: datetime, retention_s: float, again_after: timedelta = timedelta(days=1)
+    house: House,
+    *,
+    now: datetime,
+    retention_s: float,
+    again_after: timedelta = timedelta(days=1),
+    tell: Tell = lambda _name, _why: None,
 ) -> Swept:
-    """Remove what is past its time; nothing, where another process is at it."""
+    """Remove what is past its time; nothing, where another process is at it. Each is told of as it comes."""
     home = house.home
     with _alone(home) as is_alone:
         if not is_alone:
-            return Swept()
-        sweeping = _Sweeping(house=house, now=now, retention_s=retention_s, again_after=again_after)
-        for folder in _run_folders(home):
+            return Swept(is_elsewhere=True)
+        sweeping = _Sweeping(house=house, now=now, retention_s=retention_s, again_after=again_after, tell=tell)
+        for folder in run_folders(home):
             await sweeping.look_at(folder)
         await asyncio.to_thread(sweeping.clear_the_rest)
         freed = await empty_trash(home.root)
@@ -126,6 +141,7 @@ class _Sweeping:
     now: datetime
     retention_s: float
     again_after: timedelta
+    tell: Tell
     removed: list[str] = field(default_factory=list)
     saved: list[str] = field(default_factory=list)
     maintained: tuple[str, ...] = ()
@@ -133,13 +149,13 @@ class _Sweeping:
 
     async def look_at(self, folder: Path) -> None:
         """One folder below `runs`."""
-        if not _is_folder(folder):
-            self._keep(folder.name, "it is a link or a file, and no run's folder")
+        if not is_folder(folder):
+            self._keep(folder.name, NO_FOLDER)
             return
         run = self.house.runs.get(RunId(folder.name))
         if run is None:
-            self._keep(folder.name, "it belongs to no run in these books")
-        elif _is_over(run, self.now, self.retention_s) and _has_remains(folder) and not self._stays(run):
+            self._keep(folder.name, NO_RUN)
+        elif is_over(run, self.now, self.retention_s) and has_remains(folder) and not self._stays(run):
             await self._remove_of(run, folder)
 
     def clear_the_rest(self) -> None:
@@ -171,30 +187,31 @@ class _Sweeping:
             self._keep(run.name, "it could not be removed; the log says more")
 
     async def _remove(self, run: Run, folder: Path) -> None:
-        there = _there(folder)
-        if strange := [name for name in there if not _is_folder(folder / name)]:
-            self._keep(run.name, f"its {strange[0]} is a link or a file, and not a folder of ours")
+        left = there(folder)
+        if strange := foreign(folder):
+            self._keep(run.name, strange)
             return
-        brought = await bring_home(self.house, run) if "workspace" in there else Brought()
+        brought = await bring_home(self.house, run) if "workspace" in left else Brought()
         if brought.saved:
             self._tell_saved(run, brought)
         if brought.left:
             self._keep(run.name, brought.left)
             return
-        if there and run.workspace_removed_at is None:
+        if left and run.workspace_removed_at is None:
             self.house.runs.save(replace(run, workspace_removed_at=self.now), was=run)
             self.house.runs.log(run.id, "note", f"workspace removed on {self.now.astimezone(UTC):%Y-%m-%d}")
-        await asyncio.to_thread(self._throw_away, run, folder, there)
+        await asyncio.to_thread(self._throw_away, run, folder, left)
 
-    def _throw_away(self, run: Run, folder: Path, there: Sequence[str]) -> None:
+    def _throw_away(self, run: Run, folder: Path, left: Sequence[str]) -> None:
         """Into the trash with it; what the agent said is kept, small. It blocks."""
-        for name in (*there, *_aside(folder)):
+        for name in (*left, *aside(folder)):
             if why := throw(self.house.home.root, ("runs", folder.name), name):
                 self._keep(run.name, f"its {name}: {why}")
                 return
         _compress(folder / TRANSCRIPT)
-        if there:
+        if left:
             self.removed.append(run.name)
+            self.tell(run.name, "")
 
     def _tell_saved(self, run: Run, brought: Brought) -> None:
         """How to come by it, in the run's story."""
@@ -216,34 +233,7 @@ class _Sweeping:
 
     def _keep(self, name: str, why: str) -> None:
         self.kept[name] = {"why": why, "at": self.now.isoformat()}
-
-
-def _is_over(run: Run, now: datetime, retention_s: float) -> bool:
-    """Whether it has ended, and so long ago."""
-    ended = run.ended_at or run.created_at
-    return run.state not in OPEN_STATES and now - ended >= timedelta(seconds=retention_s)
-
-
-def _there(folder: Path) -> list[str]:
-    return [name for name in WORKSPACE if os.path.lexists(folder / name)]
-
-
-def _aside(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if _ASIDE.fullmatch(path.name)]
-
-
-def _has_remains(folder: Path) -> bool:
-    """Whether there is anything to do at all."""
-    return bool(_there(folder) or _aside(folder)) or (folder / TRANSCRIPT).is_file()
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _run_folders(home: Home) -> Sequence[Path]:
-    folder = home.root / "runs"
-    return () if folder.is_symlink() or not folder.is_dir() else sorted(folder.iterdir())
+        self.tell(name, why)
 
 
 def _compress(transcript: Path) -> None:
