@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from crewcap.gateway.front.outlet import Outlet, has_left
 from crewcap.gateway.front.protocol import Server
 
+Run = Callable[[Coroutine[object, object, None]], None]
 Play = Callable[[Outlet, web.BaseRequest], Awaitable[None]]
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """The library's event loop, and the one that gateways run on."""
+    found: Run = request.param
+    return found
 
 
 @asynccontextmanager
@@ -42,7 +51,7 @@ async def asked(
 @pytest.mark.parametrize(
     ("version", "body"), [("1.1", b"3\r\none\r\n1f\r\n" + b"x" * 31 + b"\r\n0\r\n\r\n"), ("1.0", b"one" + b"x" * 31)]
 )
-def test_chunks_are_framed_where_the_client_can_read_that(version: str, body: bytes) -> None:
+def test_chunks_are_framed_where_the_client_can_read_that(run: Run, version: str, body: bytes) -> None:
     async def main() -> None:
         async def play(outlet: Outlet, http: web.BaseRequest) -> None:
             del http
@@ -58,10 +67,10 @@ def test_chunks_are_framed_where_the_client_can_read_that(version: str, body: by
             if version == "1.0":
                 assert await reader.read() == b""
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_client_that_takes_nothing_is_seen_and_so_is_that_it_takes_again() -> None:
+def test_a_client_that_takes_nothing_is_seen_and_so_is_that_it_takes_again(run: Run) -> None:
     async def main() -> None:
         full, roomy = asyncio.Event(), asyncio.Event()
 
@@ -84,10 +93,10 @@ def test_a_client_that_takes_nothing_is_seen_and_so_is_that_it_takes_again() -> 
                 pass
             assert roomy.is_set()
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_client_that_leaves_is_an_error_at_the_next_chunk() -> None:
+def test_a_client_that_leaves_is_an_error_at_the_next_chunk(run: Run) -> None:
     """Whoever waits for it to take something is told as well."""
 
     async def main() -> None:
@@ -108,4 +117,4 @@ def test_a_client_that_leaves_is_an_error_at_the_next_chunk() -> None:
             writer.transport.abort()
             await over.wait()
 
-    asyncio.run(main())
+    run(main())

@@ -6,13 +6,14 @@ import asyncio
 import datetime as dt
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 from yarl import URL
 
 from crewcap.gateway.provider.framing import BadFraming
@@ -21,7 +22,7 @@ from crewcap.gateway.provider.lines import Lines
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
-Say = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Run = Callable[[Coroutine[object, object, None]], None]
 
 
 @dataclass
@@ -37,6 +38,13 @@ class Site:
         line = await self.lines.get(self.url)
         answer = await line.ask(request_head("/v1", "x", headers, len(body)), body)
         return answer.then(lambda line: self.lines.put(self.url, line))
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """The library's event loop, and the one that gateways run on."""
+    found: Run = request.param
+    return found
 
 
 @asynccontextmanager
@@ -87,7 +95,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def test_an_answer_is_its_status_its_headers_and_its_body() -> None:
+def test_an_answer_is_its_status_its_headers_and_its_body(run: Run) -> None:
     async def main() -> None:
         async with site(
             b"HTTP/1.1 100 Continue\r\n\r\n", CHUNKED, chunk(b"one "), 0.01, chunk(b"two"), b"0\r\n\r\n"
@@ -98,7 +106,7 @@ def test_an_answer_is_its_status_its_headers_and_its_body() -> None:
                 assert await answer.read() == b"one two"
             assert s.bodies == [b"asked"]
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,7 @@ def test_an_answer_is_its_status_its_headers_and_its_body() -> None:
         HEAD + b"content-length: 0\r\n\r\n",
     ],
 )
-def test_a_line_is_used_again_after_an_answer_that_was_read(said: bytes) -> None:
+def test_a_line_is_used_again_after_an_answer_that_was_read(run: Run, said: bytes) -> None:
     async def main() -> None:
         async with site(said) as s:
             for _ in range(3):
@@ -119,7 +127,7 @@ def test_a_line_is_used_again_after_an_answer_that_was_read(said: bytes) -> None
             assert len(s.opened) == 1
             assert len(s.bodies) == 3
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +139,7 @@ def test_a_line_is_used_again_after_an_answer_that_was_read(said: bytes) -> None
         b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
     ],
 )
-def test_a_line_is_not_used_again_where_nobody_knows_what_comes_next(said: bytes) -> None:
+def test_a_line_is_not_used_again_where_nobody_knows_what_comes_next(run: Run, said: bytes) -> None:
     async def main() -> None:
         async with site(said) as s:
             for _ in range(2):
@@ -139,10 +147,10 @@ def test_a_line_is_not_used_again_where_nobody_knows_what_comes_next(said: bytes
                     assert await answer.readany() == b"ok"
             assert len(s.opened) == 2
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_line_that_was_free_for_too_long_is_closed() -> None:
+def test_a_line_that_was_free_for_too_long_is_closed(run: Run) -> None:
     async def main() -> None:
         async with site(HEAD + b"content-length: 2\r\n\r\nok", kept_s=0.02) as s:
             async with await s.ask() as answer:
@@ -156,10 +164,10 @@ def test_a_line_that_was_free_for_too_long_is_closed() -> None:
                 await answer.read()
             assert len(s.opened) == 2
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_chunks_go_on_as_they_come_until_nothing_more_is_wanted() -> None:
+def test_chunks_go_on_as_they_come_until_nothing_more_is_wanted(run: Run) -> None:
     async def main() -> None:
         seen: list[bytes] = []
 
@@ -172,10 +180,10 @@ def test_chunks_go_on_as_they_come_until_nothing_more_is_wanted() -> None:
                 await answer.flow(take)
             assert b"".join(seen) == b"onetwo"
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_an_error_of_who_takes_the_chunks_is_raised_where_the_end_is_waited_for() -> None:
+def test_an_error_of_who_takes_the_chunks_is_raised_where_the_end_is_waited_for(run: Run) -> None:
     async def main() -> None:
         def take(data: bytes) -> bool:
             raise LookupError(data)
@@ -184,10 +192,10 @@ def test_an_error_of_who_takes_the_chunks_is_raised_where_the_end_is_waited_for(
             with pytest.raises(LookupError):
                 await answer.flow(take)
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_pause_lets_nothing_come_and_ends_with_the_answer() -> None:
+def test_a_pause_lets_nothing_come_and_ends_with_the_answer(run: Run) -> None:
     """A line that stayed paused would hang with its next request."""
 
     async def main() -> None:
@@ -200,7 +208,7 @@ def test_a_pause_lets_nothing_come_and_ends_with_the_answer() -> None:
                     answer.pause()
             assert len(s.opened) == 1
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -213,38 +221,38 @@ def test_a_pause_lets_nothing_come_and_ends_with_the_answer() -> None:
         HEAD + b"content-length: 2\r\ncontent-length: 3\r\n\r\nok",
     ],
 )
-def test_what_is_no_answer_is_an_error_and_the_line_is_closed(said: bytes) -> None:
+def test_what_is_no_answer_is_an_error_and_the_line_is_closed(run: Run, said: bytes) -> None:
     async def main() -> None:
         async with site(said, close=True) as s:
             with pytest.raises(ConnectionError):
                 await s.ask()
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
     "body", [CHUNKED + chunk(b"one"), HEAD + b"content-length: 9\r\n\r\none", CHUNKED + b"x\r\n\r\n"]
 )
-def test_a_body_that_is_cut_or_framed_badly_is_an_error(body: bytes) -> None:
+def test_a_body_that_is_cut_or_framed_badly_is_an_error(run: Run, body: bytes) -> None:
     async def main() -> None:
         async with site(body, close=True) as s, await s.ask() as answer:
             with pytest.raises((BadFraming, ConnectionError)):
                 await answer.read()
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_an_answer_that_is_closed_here_tells_who_reads_it_at_once() -> None:
+def test_an_answer_that_is_closed_here_tells_who_reads_it_at_once(run: Run) -> None:
     async def main() -> None:
         async with site(CHUNKED, chunk(b"one"), 5.0) as s, await s.ask() as answer:
             asyncio.get_running_loop().call_later(0.01, answer.close)
             with pytest.raises(ConnectionResetError):
                 await answer.read()
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_large_request_goes_out_in_pieces_as_fast_as_it_is_taken() -> None:
+def test_a_large_request_goes_out_in_pieces_as_fast_as_it_is_taken(run: Run) -> None:
     async def main() -> None:
         body = bytes(range(256)) * 2**15
         async with site(HEAD + b"content-length: 2\r\n\r\nok") as s:
@@ -252,10 +260,10 @@ def test_a_large_request_goes_out_in_pieces_as_fast_as_it_is_taken() -> None:
                 assert await answer.read() == b"ok"
             assert s.bodies == [body]
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_line_whose_request_is_given_up_is_closed() -> None:
+def test_a_line_whose_request_is_given_up_is_closed(run: Run) -> None:
     async def main() -> None:
         async with site(5.0) as s:
             line = await s.lines.get(s.url)
@@ -264,7 +272,7 @@ def test_a_line_whose_request_is_given_up_is_closed() -> None:
                     await line.ask(request_head("/v1", "x", {}, 2), b"{}")
             assert not line.is_open
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_header_can_hold_no_other_header() -> None:
@@ -272,7 +280,7 @@ def test_a_header_can_hold_no_other_header() -> None:
         request_head("/v1", "x", {"user-agent": "a\r\nx-api-key: b"}, 0)
 
 
-def test_the_other_side_of_a_tls_line_must_be_who_it_says(tmp_path: Path) -> None:
+def test_the_other_side_of_a_tls_line_must_be_who_it_says(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         ours, theirs, strangers = contexts(tmp_path)
         said = CHUNKED + chunk(b"one") + b"0\r\n\r\n"
@@ -285,7 +293,7 @@ def test_the_other_side_of_a_tls_line_must_be_who_it_says(tmp_path: Path) -> Non
             with pytest.raises(aiohttp.ClientConnectorError):
                 await s.ask()
 
-    asyncio.run(main())
+    run(main())
 
 
 def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext, ssl.SSLContext]:

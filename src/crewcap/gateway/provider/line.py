@@ -85,8 +85,9 @@ class Line(asyncio.Protocol):
 
     def pause(self) -> None:
         """Let nothing come for now; whoever sends is told so by the full line."""
-        self._is_paused = True
-        self._transport.pause_reading()
+        if self.is_open and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def resume(self) -> None:
         """Go on."""
