@@ -22,7 +22,7 @@ from crewcap.workspaces.egress.authority import Authority
 from crewcap.workspaces.egress.log import Connection, read_log
 from crewcap.workspaces.egress.opening import Allowed, Bounds, Outside, Registry, egress
 
-NAMES = ("packages.test", "files.test", "other.test", "private.test")
+NAMES = ("packages.test", "files.test", "other.test", "private.test", "localhost")
 AUTHORITY = Authority.make(NAMES, now=datetime.now(UTC))
 LOOPBACK = "127.0.0.1"
 

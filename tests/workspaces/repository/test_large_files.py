@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.workspaces.outside import AUTHORITY, rogue, site
 from tests.workspaces.repos import Said, Trip, git, make_repository, set_out
 
 from crewcap.workspaces.repository.large_files import POINTER, LargeFile, read_pointer
@@ -20,6 +22,7 @@ from crewcap.workspaces.repository.review import NoChange, Returned
 from crewcap.workspaces.repository.supplies import Extent
 
 PICTURE = bytes(range(256)) * 400
+OID = hashlib.sha256(PICTURE).hexdigest()
 NEW = b"new" * 100_000
 LARGE = LargeFile(oid=hashlib.sha256(NEW).hexdigest(), size=len(NEW))
 
@@ -156,6 +159,35 @@ class TestWhereTheyComeFrom:
         trip = set_out(mirrors, user, tmp_path / "w", extent=Extent())
         assert trip.supply.said == ()
         assert (trip.folder / "art/a b.png").read_bytes() == PICTURE
+
+    @pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+    def test_over_https_it_asks_the_server_that_the_clone_came_from_and_nobody_else(
+        self, user: Path, tmp_path: Path
+    ) -> None:
+        """A `.lfsconfig` of the commit names another one, which gets neither a question nor a credential."""
+        shutil.rmtree(user / ".git/lfs")
+        pages: dict[str, tuple[str, bytes]] = {f"/objects/{OID}": ("application/octet-stream", PICTURE)}
+        authority = tmp_path / "authority.pem"
+        authority.write_bytes(AUTHORITY.certificate)
+        with site("localhost", pages) as server, rogue() as stranger:
+            (user / ".lfsconfig").write_text(f"[lfs]\n\turl = http://127.0.0.1:{stranger.port}/lfs\n")
+            git(user, "add", ".")
+            git(user, "commit", "--quiet", "-m", "elsewhere")
+            url = f"https://localhost:{server.port}"
+            pages["/shop.git/info/lfs/objects/batch"] = ("application/vnd.git-lfs+json", _batch(f"{url}/objects/{OID}"))
+            git(user, "remote", "add", "origin", f"{url}/shop.git")
+            mirrors = Mirrors(tmp_path / "mirrors", environ={**os.environ, "GIT_SSL_CAINFO": str(authority)})
+            trip = set_out(mirrors, user, tmp_path / "w", extent=Extent())
+        assert trip.supply.said == ()
+        assert (trip.folder / "art/a b.png").read_bytes() == PICTURE
+        assert [asked.path for asked in server.asked] == ["/shop.git/info/lfs/objects/batch", f"/objects/{OID}"]
+        assert stranger.connections == 0
+
+
+def _batch(place: str) -> bytes:
+    """A server's answer to who asks for the picture."""
+    found = {"oid": OID, "size": len(PICTURE), "actions": {"download": {"href": place}}}
+    return json.dumps({"transfer": "basic", "objects": [found]}).encode()
 
 
 class TestComingHome:
