@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tests.runner.worker.fleet import QUICK
 from tests.runner.worker.place_watch import SESSIONS, Seen
 
 from torture.page import made_by
@@ -14,14 +15,14 @@ HEADINGS = {
     "workers": "## Workers on one PostgreSQL, some of which die",
     "upgrade": "## A newer version, put in while runs are live",
 }
-_LAW = """\
+_LAW = f"""\
 Each machine is a real `crewcap serve` with a state directory and a gateway of its own, on one database; only the
-agent is a small program that keeps a diary. Times are ten times shorter than in earnest (a worker is dead after 5 s).
-The law, for every run: it is done, in one branch that the user's repository has; no more agents than attempts; never
-two of them at once, by the diary and by a look at the processes ten times a second. Places are looked at by one
-session of its own from before the first worker starts until the last one has ended, in one statement a look: never
-more taken than there are, no run at work without its place, none taken at the end. `ledger verify` is clean, no hold
-is open, and what is charged is at least what the provider's own meter billed."""
+agent is a small program that keeps a diary. Times are shorter than in earnest: a worker is dead after
+{QUICK.dead_after_s:g} s, not 30. The law, for every run: it is done, in one branch that the user's repository has; no
+more agents than attempts; never two of them at once, by the diary and by a look at the processes ten times a second.
+Places are looked at by one session of its own from before the first worker starts until the last one has ended, in one
+statement a look: never more taken than there are, no run at work without its place, none taken at the end. `ledger
+verify` is clean, no hold is open, and what is charged is at least what the provider's own meter billed."""
 _COLUMNS = (
     "machines", "runs", "what happened", "runs at work then", "went on in the same place", "on another machine",
     "longest until an agent worked again", "agents", "places looked at", "most of `all`", "most of a repository",

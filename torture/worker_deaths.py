@@ -39,11 +39,6 @@ class Scene:
     happened: Counter[str] = field(default_factory=Counter)
     cuts: list[Cut] = field(default_factory=list)
 
-    @property
-    def names(self) -> list[str]:
-        """Of the machines."""
-        return [machine.home.root.parent.name for machine in self.machines]
-
     def kill_worker(self, machine: Machine) -> None:
         """Its supervisor starts the next one."""
         try:
@@ -57,7 +52,7 @@ class Scene:
         machine.kill()
         self._note(machine, "a machine killed")
         time.sleep(back_after_s)
-        self.fleet.serve(machine.home.root.parent.name)
+        self.fleet.serve(machine.name)
 
     def upgrade(self, machine: Machine, *, in_order: bool) -> None:
         """Its program is a newer one from now on."""
@@ -66,7 +61,7 @@ class Scene:
         else:
             machine.kill()
         self._note(machine, "a machine ended in order" if in_order else "a machine killed")
-        self.fleet.serve(machine.home.root.parent.name, version=NEWER)
+        self.fleet.serve(machine.name, version=NEWER)
 
     def _note(self, machine: Machine, what: str) -> None:
         now, place = time.monotonic(), place_at(machine.home)

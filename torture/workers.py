@@ -1,6 +1,6 @@
 """Many workers on one PostgreSQL, to which something happens: each run has one agent at a time, and comes to its end.
 
-The agent is a small program that keeps a diary; the workers have times that are ten times shorter than in earnest.
+The agent is a small program that keeps a diary; the workers have times that are shorter than in earnest.
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ def run(trial: Trial, folder: Path, server: Server, book: Book) -> FleetRow:
             striking = pool.submit(trial.trouble, scene)
             fleet.until(lambda: not fleet.still_open() and striking.done(), "all have ended", limit_s=LONGEST_S)
             fleet.until(lambda: not seen.now, "all places are given back", limit_s=_SOON_S)
-        for machine in machines:
-            machine.end()
+        fleet.end_machines()
         broken = [*_of_trouble(striking), *doubled, *sorted(set(seen.wrong)), *_broken(fleet, trial.runs)]
         return _row(trial, scene, seen, broken, seconds=time.monotonic() - began)
 

@@ -43,7 +43,7 @@ class ZooRow:
     def cells(self) -> Iterator[str]:
         """For the page."""
         yield from (self.rung, self.name, self.verdict)
-        yield from (f"{self.gone_s:.1f} s", f"{self.seconds:.1f} s", f"{self.rate:.0f}") if self.struck else "---"
+        yield from (f"{self.gone_s:.1f} s", f"{self.seconds:.1f} s", f"{self.rate:.0f}") if self.struck else ("-",) * 3
         yield str(len(self.broken))
 
 
@@ -90,11 +90,12 @@ def _row(case: ET.Element) -> ZooRow:
     rung = next((rung for rung in ("landlock", "unconfined") if rung in values), "bubblewrap")
     beast = re.sub(rf"-?({rung})-?|\]$", "", values).strip("-")
     broken = [each.get("message", "")[:300].partition("\n")[0] for each in (*case.iter("failure"), *case.iter("error"))]
+    unfound = f"; found by nobody: {told['found_by_nobody']}" if "found_by_nobody" in told else ""
     skipped = next((each.get("message", "") for each in case.iter("skipped")), "")
     return ZooRow(
         name=name.removeprefix("test_").replace("_", " ") + (f": {beast}" if beast else ""),
         rung=rung,
-        verdict=skipped or told.get("verdict", "none"),
+        verdict=skipped or told.get("verdict", "none") + unfound,
         gone_s=float(told.get("gone_s", "0")),
         seconds=float(told.get("seconds", "0")),
         rate=float(told.get("rate", "0")),

@@ -42,7 +42,7 @@ from crewcap.workspaces.sandbox.ladder import choose
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = "sk-ant-fake-provider-key-0001"
-QUICK = Times(beat_s=0.3, fence_s=3.0, dead_after_s=5.0, mend_s=1.0, settle_s=0.5)
+QUICK = Times(beat_s=0.3, fence_s=3.0, dead_after_s=7.0, mend_s=1.0, settle_s=0.5)  # 4 s for a worker to start again
 LIMIT_S = 60.0
 
 
@@ -55,19 +55,40 @@ class Machine:
     process: subprocess.Popen[str] | None = None
     worker_pid: int = 0
     gateway_pid: int = 0
+    is_asked_to_end: bool = False
 
     @property
     def serve_log(self) -> str:
         return self.home.serve_log.read_text() if self.home.serve_log.exists() else ""
 
+    @property
+    def name(self) -> str:
+        return self.home.root.parent.name
+
+    def until_ready(self) -> None:
+        """Wait until it says that it serves."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(self.serve_log)
+        said = json.loads(line)
+        self.worker_pid, self.gateway_pid = said["worker_pid"], said["gateway_pid"]
+
     def worker(self) -> int:
         """The worker's process, as the supervisor last wrote it down."""
         return int(json.loads(self.home.serve_note.read_text())["worker_pid"])
 
-    def end(self) -> None:
-        """As Ctrl-C does."""
-        if self.process is not None and self.process.poll() is None:
+    def ask_to_end(self) -> None:
+        """As Ctrl-C does, which said twice would hurry it."""
+        if self.process is not None and not self.is_asked_to_end:
             self.process.send_signal(signal.SIGTERM)
+            self.is_asked_to_end = True
+
+    def end(self) -> None:
+        """It ends in order."""
+        self.ask_to_end()
+        if self.process is not None:
             self.process.wait(LIMIT_S)
         self._close()
 
@@ -144,31 +165,36 @@ url = "{self.user}"
         self, name: str, *, times: Times = QUICK, version: str = VERSION, url: str = "", more: str = ""
     ) -> Machine:
         """A machine that serves."""
-        known = next((it for it in self.machines if it.home.root.parent.name == name), None)
+        machine = self.start(name, times=times, version=version, url=url, more=more)
+        machine.until_ready()
+        return machine
+
+    def start(
+        self, name: str, *, times: Times = QUICK, version: str = VERSION, url: str = "", more: str = ""
+    ) -> Machine:
+        """A machine that will serve in a moment."""
+        known = next((it for it in self.machines if it.name == name), None)
         machine = known or self.machine(name, url=url, more=more)
         place = [str(machine.home.root), str(machine.config)]
         module = ["tests.runner.worker.fleet_serve", *place, json.dumps(asdict(times)), version]
         if not self.url and version == VERSION:
             module = ["crewcap", "serve", "--home", place[0], "--config", place[1], "--listen", "127.0.0.1:0", "--json"]
-        process = subprocess.Popen(
+        machine.process = subprocess.Popen(
             [sys.executable, "-m", *module],
             cwd=ROOT, env=self.environ(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        machine.process = process
+        machine.is_asked_to_end = False
         if known is None:
             self.machines.append(machine)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise AssertionError(machine.serve_log)
-        said = json.loads(line)
-        machine.worker_pid, machine.gateway_pid = said["worker_pid"], said["gateway_pid"]
         return machine
 
     def ready(self, *names: str) -> list[Machine]:
-        """These machines, serving; those that do already are left as they are."""
-        serving = {it.home.root.parent.name: it for it in self.machines if it.process and it.process.poll() is None}
-        return [serving.get(name) or self.serve(name) for name in names]
+        """These machines, serving; those that do already are left as they are, the others start beside each other."""
+        serving = {it.name: it for it in self.machines if it.process and it.process.poll() is None}
+        started = {name: self.start(name) for name in names if name not in serving}
+        for machine in started.values():
+            machine.until_ready()
+        return [serving.get(name) or started[name] for name in names]
 
     def environ(self) -> dict[str, str]:
         known = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
@@ -182,10 +208,17 @@ url = "{self.user}"
             cwd=self.user, env=self.environ(), check=False, capture_output=True, text=True, timeout=LIMIT_S,
         )  # fmt: skip
 
-    def end(self) -> None:
+    def end_machines(self) -> None:
+        """All of them, beside each other."""
         for machine in self.machines:
-            with suppress(subprocess.TimeoutExpired):
-                machine.end()
+            machine.ask_to_end()
+        for machine in self.machines:
+            machine.end()
+
+    def end(self) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.end_machines()
+        for machine in self.machines:
             machine.kill()
         if "app" in self.__dict__:
             self.app.close()

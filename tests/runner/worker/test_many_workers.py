@@ -140,8 +140,7 @@ def test_a_machine_that_stood_still_gets_no_answer_and_ends_what_it_did(fleet: F
 
 def test_a_worker_that_is_cut_off_from_the_database_ends_before_others_take_over(fleet: Fleet) -> None:
     """Nothing answers any more, and nothing says that nothing does."""
-    for machine in fleet.machines:
-        machine.end()
+    fleet.end_machines()
     relay = Relay(fleet.folder / "relay", fleet.server.folder / ".s.PGSQL.5432")
     far = fleet.serve("far", url=fleet.url.replace(str(fleet.server.folder), str(relay.folder)))
     try:
