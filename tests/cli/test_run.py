@@ -15,6 +15,7 @@ from tests.gateway.conftest import says, script
 from tests.workspaces.repos import git
 
 from crewcap.core.money import Money
+from crewcap.core.runs import Verdict
 from crewcap.prices import Book, load
 from crewcap.simulator.server import Simulator
 
@@ -104,6 +105,17 @@ def test_machines_get_the_plan_as_one_object(desk: RunHome) -> None:
     }
     assert "fix the sum" in said["prompt"]
     assert said["base"] == git(desk.user, "rev-parse", "main")
+
+
+def test_a_dry_run_estimates_as_estimate_does(desk: RunHome) -> None:
+    words = ("run", "issues/fix-sum.md", "--dry-run")
+    assert "  estimate  $2.00 to $5.00   published, not yours" in desk.out(*words).splitlines()
+    model = desk.json(*words)["model"]
+    for _ in range(10):
+        desk.spend(desk.add("old", model=model, verdict=Verdict.FINISHED), "0.25")
+    found = desk.json(*words)["estimate"]
+    assert (found["basis"], found["runs_seen"], found["p50_usd"]) == ("history", 10, "0.250000000")
+    assert desk.json("estimate", "issues/fix-sum.md").items() >= found.items()
 
 
 def test_a_repositorys_own_file_is_read_from_its_commit_and_may_only_lower(desk: RunHome) -> None:

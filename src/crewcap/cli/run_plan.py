@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crewcap.cli.context import Call
+from crewcap.cli.estimate import estimate_object, estimate_of, estimate_words
 from crewcap.cli.opening import Opening, lefts_of, opening_lines, table, walls
 from crewcap.cli.screen import Screen, many, span
 from crewcap.core.routing import Route
@@ -30,7 +31,7 @@ def show_plan(call: Call, job: Job) -> None:
     run = _as_it_would_be(call, job, sandbox.rung)
     words = prompt.first(job.plan, run)
     if call.as_json:
-        call.emit(_object(job, sandbox.rung, words))
+        call.emit(_object(job, sandbox.rung, words) | {"estimate": estimate_object(estimate_of(call, job.plan))})
         return
     columns = Screen.of(sys.stdout, call.environ).columns
     opening = Opening(
@@ -46,7 +47,8 @@ def show_plan(call: Call, job: Job) -> None:
             *job.found.notes,
         ),
     )
-    rows = [*_rows(job), *_fitted(call, job, sandbox)]
+    estimated = ("estimate", estimate_words(estimate_of(call, job.plan)))
+    rows = [*_rows(job), estimated, *_fitted(call, job, sandbox)]
     for line in (*opening_lines(opening, columns), *table(rows, columns), "", words.rstrip()):
         call.out(line)
     call.note("nothing was started and nothing was spent")
@@ -88,7 +90,6 @@ def _rows(job: Job) -> list[tuple[str, str]]:
         ("setup", plan.project.setup or "none"),
         ("check", prompt.check_of(plan) or "none is set, so its work will not be checked"),
         ("hosts", hosts),
-        ("estimate", f"no history yet: at most {plan.cap.show()}, which is the cap"),
     ]
 
 
