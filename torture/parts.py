@@ -122,11 +122,12 @@ def _database(folder: Path, chance: random.Random, *, is_short: bool) -> Iterato
 
 def _workers(folder: Path, chance: random.Random, *, is_short: bool) -> Iterator[FleetRow]:
     """Runs over several machines; the suite has more of the short form."""
-    runs, wanted = (5, 1) if is_short else (200, 12)
+    runs, wanted, seconds = (5, 1, (0.2, 1)) if is_short else (200, 12, workers.SECONDS)
     with serving() as server:
         for count in (2,) if is_short else (2, 3):
             seed = chance.randrange(2**32)
-            trial = Trial(part="workers", seed=seed, workers=count, runs=runs, trouble=deaths(wanted))
+            struck = deaths(wanted)
+            trial = Trial(part="workers", seed=seed, workers=count, runs=runs, trouble=struck, seconds=seconds)
             yield workers.run(trial, folder, server, load())
 
 

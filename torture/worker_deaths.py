@@ -79,12 +79,14 @@ def deaths(wanted: int) -> Trouble:
 
     def strike(scene: Scene) -> None:
         _wait_for_an_agent(scene)
-        while scene.happened.total() < wanted and scene.fleet.still_open():
+        while scene.fleet.still_open():
             machine = scene.chance.choice(scene.machines)
             if scene.chance.random() < 0.7:
                 scene.kill_worker(machine)
             else:
                 scene.lose(machine, back_after_s=scene.chance.uniform(0, 8))
+            if scene.happened.total() >= wanted:
+                return
             time.sleep(scene.chance.uniform(2, 12))
 
     return strike

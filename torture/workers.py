@@ -55,7 +55,7 @@ def run(trial: Trial, folder: Path, server: Server, book: Book) -> FleetRow:
     place.mkdir()
     began, chance = time.monotonic(), random.Random(trial.seed)
     with a_fleet(place, server, book, settings=SETTINGS) as fleet, watching(fleet.url, LIMITS) as seen:
-        machines = [fleet.serve(f"m{number}") for number in range(trial.workers)]
+        machines = fleet.ready(*(f"m{number}" for number in range(trial.workers)))
         scene = Scene(fleet=fleet, machines=machines, chance=chance)
         with _two_at_once(fleet) as doubled, ThreadPoolExecutor(1) as pool:
             for number in range(trial.runs):
