@@ -62,3 +62,13 @@ def test_a_long_event_in_small_pieces_is_read_in_linear_time() -> None:
     for _ in range(65_536):
         assert not splitter.feed(b"x" * 64)
     assert len(splitter.feed(b"\n\n")[0]) == 4_194_304
+
+
+def test_between_two_events_nothing_is_kept() -> None:
+    """Whoever looks for words in a chunk that begins there and ends so has seen every event in it."""
+    splitter = sse.Splitter()
+    states = []
+    for chunk in (b"data: a\n\n", b"data: b", b"\n", b"\n", b"data: c\n\n\r", b"\ndata: d\n\n"):
+        splitter.feed(chunk)
+        states.append(splitter.is_between)
+    assert states == [True, False, False, True, False, True]

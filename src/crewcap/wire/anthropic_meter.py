@@ -35,13 +35,25 @@ class StreamMeter(EventMeter):
         super().__init__(Reading())
         self._bill = _Bill(write)
 
+    def feed(self, chunk: bytes) -> Reading:
+        """Nearly all chunks are whole events of which none tells anything: those are not even cut."""
+        is_whole = self._events.is_between and chunk.endswith(b"\n\n") and b"\r" not in chunk
+        if is_whole and self._reading.has_started and not _may_tell(chunk):
+            return self._reading
+        return super().feed(chunk)
+
     def _take(self, block: bytes, *, cut: bool = False) -> None:
-        if b'"usage"' in block or b'"message_stop"' in block or b'"error"' in block:
+        if _may_tell(block):
             event = lenient.parsed(sse.read(block).data)
             if isinstance(event, dict):
                 self._reading = self._bill.after(event, self._reading)
             elif not cut:
                 self._reading = self._bill.unreadable(self._reading)
+
+
+def _may_tell(data: bytes) -> bool:
+    """Whether there is anything in it that a bill is made of."""
+    return b'"usage"' in data or b'"message_stop"' in data or b'"error"' in data
 
 
 class WholeMeter(BodyMeter):

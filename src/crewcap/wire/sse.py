@@ -21,6 +21,7 @@ class Splitter:
     """Finds the events in a stream; their insides are read by `read`, only for those that matter."""
 
     def __init__(self) -> None:
+        self.is_between = True  # nothing of an event that is not complete is kept
         self._rest = bytearray()
         self._searched = 0
         self._held_cr = False
@@ -30,9 +31,12 @@ class Splitter:
         if b"\r" in chunk or self._held_cr:
             chunk = self._plain_lines(chunk)
         if not self._rest and chunk.endswith(b"\n\n"):
+            self.is_between = not self._held_cr
             return [block for block in chunk[:-2].split(b"\n\n") if block]
         self._rest += chunk
-        return self._cut()
+        blocks = self._cut()
+        self.is_between = not (self._rest or self._held_cr)
+        return blocks
 
     def close(self) -> list[bytes]:
         """The stream is over; return what was begun."""

@@ -1,7 +1,7 @@
 """The way of a stream to its client: chunks are written to the connection at once, framed here.
 
 The head of the answer and its end are aiohttp's. Between them its writer would be a coroutine for each chunk, which
-waits for nothing as long as the client takes what it is sent; whether it does is told by the connection (`is_full`).
+waits for nothing as long as the client takes what it is sent; whether it does is what `write` answers.
 """
 
 from __future__ import annotations
@@ -29,17 +29,13 @@ class Outlet:
             self._response.enable_chunked_encoding()
         await self._response.prepare(self._http)
 
-    def write(self, chunk: bytes) -> None:
-        """Send a chunk that is not empty; raises `OSError` where the client is gone."""
+    def write(self, chunk: bytes) -> bool:
+        """Send a chunk that is not empty; whether there is room for more. Raises `OSError` where the client is gone."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._is_chunked else chunk)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the client does not take what was written, so that more would only pile up."""
-        return self._protocol.writing_paused
+        return not self._protocol.is_full
 
     def when_roomy(self, say: Callable[[], None]) -> None:
         """Say so, once, when the client takes it again, or is gone."""

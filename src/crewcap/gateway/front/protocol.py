@@ -18,15 +18,22 @@ log = logging.getLogger(__name__)
 class Protocol(web.RequestHandler):
     """One connection."""
 
+    is_full = False  # the client does not take what was written, so that more would only pile up
     _say: Callable[[], None] | None = None
 
     def when_roomy(self, say: Callable[[], None]) -> None:
         """Say so, once, when what was written is taken again, or never will be."""
         self._say = say
 
+    def pause_writing(self) -> None:
+        """The client takes nothing."""
+        super().pause_writing()
+        self.is_full = True
+
     def resume_writing(self) -> None:
         """The client takes it again."""
         super().resume_writing()
+        self.is_full = False
         self._tell()
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -98,11 +98,11 @@ class Relay:
         if self.is_gone:
             return
         try:
-            self._outlet.write(chunk)
+            has_room = self._outlet.write(chunk)
         except OSError:
             self.leave()
         else:
-            if self._outlet.is_full and self._answer is not None:
+            if not has_room and self._answer is not None:
                 self._hold_back(self._answer)
 
     def _hold_back(self, answer: Answer) -> None:
