@@ -18,7 +18,7 @@ def keep(path: Path, part: str) -> None:
 
 def with_part(page: str, part: str) -> str:
     """The page with this part in it; a new section comes last."""
-    head, *sections = page.split(_NEXT)
+    head, *sections = f"\n{page}".split(_NEXT)
     if not part.startswith("## "):
         return _joined(part, sections)
     named = {section.partition("\n")[0]: section for section in sections}
