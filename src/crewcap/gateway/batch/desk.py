@@ -14,8 +14,8 @@ from crewcap.gateway.batch.pricing import Booked, by_path
 from crewcap.gateway.batch.work import Around, Work
 from crewcap.gateway.front.endpoints import Endpoints
 from crewcap.gateway.parts import Parts
-from crewcap.gateway.provider.exchange import frozen_message
 from crewcap.gateway.provider.freeze import Trouble
+from crewcap.gateway.provider.judging import frozen_message
 from crewcap.gateway.provider.upstream import Provider
 from crewcap.home import Home
 

@@ -36,7 +36,7 @@ from crewcap.gateway.money.purse import Held, Purse
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.provider import judging
 from crewcap.gateway.provider.freeze import Trouble
-from crewcap.gateway.provider.judging import EVENT_STREAM, NO_WORD, First, Judge, frozen_message, read_at_most
+from crewcap.gateway.provider.judging import EVENT_STREAM, NO_WORD, First, Judge, read_at_most
 from crewcap.gateway.provider.line import Answer
 from crewcap.gateway.provider.relay import BROKEN, Relay
 from crewcap.gateway.provider.upstream import ERROR_BYTES, Provider, Unsent, Upstream
@@ -44,8 +44,6 @@ from crewcap.gateway.provider.watch import Watch
 from crewcap.gateway.watching.watchers import Ended
 from crewcap.stores import Settlement
 from crewcap.wire import Meter, Reading
-
-__all__ = ["Exchange", "Forwarding", "Surroundings", "frozen_message"]
 
 log = logging.getLogger(__name__)
 
