@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from crewcap.core.budget import ALL, Scope
 from crewcap.core.limits import CountLimit
 from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import RunState, Verdict
-from crewcap.runner.asking import GoingOn, Short, at_its_cap, enough, going_on, question_of, waits_for
+from crewcap.runner.asking import GoingOn, Short, at_its_cap, enough, going_on, question_of, shortage, waits_for
 from crewcap.stores import Limit
 
 BROKE = ["end", {"kind": "api_error", "api_status": 402}]
@@ -80,7 +80,19 @@ def test_where_tokens_of_a_day_are_used_up_a_run_waits_for_the_next_one(shop: Sh
         shop.ledger.set_count(CountLimit(scope=ALL, kind="tokens", window="day", value=20_000, source="command"))
         run = await rig.drive()
         assert ends(run) == (RunState.WAITING, Verdict.BUDGET_EXHAUSTED)
-        assert run.waits_for in {"money", "answer"}
+        assert run.question is not None
+        tomorrow = datetime.combine(run.question.asked_at.date() + timedelta(days=1), time(), UTC)
+        assert run.reason.startswith("paused at a limit that it shares: all has used 16,0")
+        assert " of its 20,000 tokens this day (" in run.reason
+        assert (
+            f", and this request may need {going_on(shop.ledger, run, rig.plan.card).tokens:,}; it opens" in run.reason
+        )
+        assert (run.waits_for, run.opens_at) == ("money", tomorrow)
+        assert (run.question.choices, run.question.least) == (("go on", "stop"), ZERO)  # money would change nothing
+        cost = going_on(shop.ledger, run, rig.plan.card)
+        assert shortage(shop.ledger, run, cost.least, tokens=cost.tokens) is not None
+        shop.ledger.set_count(CountLimit(scope=ALL, kind="tokens", window="day", value=40_000, source="command"))
+        assert shortage(shop.ledger, run, cost.least, tokens=cost.tokens) is None
 
     play(shop, act, ASKS, cap=Money.usd(9), provider=script(says(20_000)))
 

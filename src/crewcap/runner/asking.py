@@ -41,6 +41,7 @@ class GoingOn:
     context: int  # tokens
     again: Money  # to read them once more
     least: Money  # that must be free in every scope for the turn to be sent at all
+    tokens: int = 0  # that must be free wherever tokens are counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +90,12 @@ def _reckoned(ledger: Ledger, run: Run, card: RateCard | None, thinking: int) ->
     newest = mine[-1].usage
     context = newest.prompt + newest.output
     first = Usage(write_5m=context * _COUNTED_PERCENT // 100 + _PAD, output=_FLOOR + thinking)
+    tokens = first.prompt + first.output
     try:
-        return GoingOn(context=context, again=card.cost(Usage(write_5m=context)), least=card.cost(first))
+        again, least = card.cost(Usage(write_5m=context)), card.cost(first)
     except UnknownPrice:
-        return GoingOn(context=context, again=ZERO, least=ZERO)
+        again, least = ZERO, ZERO
+    return GoingOn(context=context, again=again, least=least, tokens=tokens)
 
 
 def _short_of(balances: Sequence[Balance], scopes: Sequence[str], least: Money) -> Balance | None:
@@ -101,12 +104,12 @@ def _short_of(balances: Sequence[Balance], scopes: Sequence[str], least: Money) 
     return min(shared, key=lambda balance: balance.left, default=None)
 
 
-def shortage(ledger: Ledger, run: Run, least: Money) -> Short | None:
+def shortage(ledger: Ledger, run: Run, least: Money, *, tokens: int = 0) -> Short | None:
     """What, of all that it shares with others, has no room for a next turn; None where everything has."""
     shared = tuple(Scope(scope) for scope in run.scopes if scope != f"run:{run.id}")
     for count in ledger.counts(shared):
-        if count.kind == "tokens" and not count.left:
-            message, _, remedy = used_up(count).rpartition("; ")
+        if count.kind == "tokens" and count.left < max(tokens, 1):
+            message, _, remedy = used_up(count, tokens if count.left else 0).rpartition("; ")
             said, _, _ = message.partition("; it opens at ")
             return Short(words=said, remedy=remedy.removeprefix("raise it with: "), opens_at=count.resets_at)
     short = _short_of(ledger.all_balances(), shared, least)

@@ -55,7 +55,7 @@ def _pause(record: Record, judgement: Judgement) -> None:
     spent = totals.spent + totals.uncertain
     cost = going_on(tools.ledger, run, record.plan.card, thinking=record.plan.route.thinking_tokens or 0)
     own = verdict != Verdict.BUDGET_EXHAUSTED or at_its_cap(cap_of(run), spent, cost.least)
-    short = None if own else shortage(tools.ledger, run, cost.least)
+    short = None if own else shortage(tools.ledger, run, cost.least, tokens=cost.tokens)
     record.move(
         RunEvent.PAUSE,
         verdict=verdict,

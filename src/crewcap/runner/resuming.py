@@ -75,7 +75,7 @@ def refuse_poor_resume(run: Run, add: Money, *, spent: Money, cost: GoingOn, sho
 def afford(ledger: Ledger, run: Run, plan: Plan, add: Money) -> GoingOn:
     """What going on costs at first; `MoneyRefused` where there would not be enough for it."""
     cost = going_on(ledger, run, plan.card, thinking=plan.route.thinking_tokens or 0)
-    short = shortage(ledger, run, cost.least)
+    short = shortage(ledger, run, cost.least, tokens=cost.tokens)
     refuse_poor_resume(run, add, spent=spent_of(ledger, run), cost=cost, short=short)
     return cost
 

@@ -45,7 +45,8 @@ def _may_go_on(house: House, run: Run, frozen: Collection[str]) -> bool:
         case "money":
             if run.question is not None and house.clock() - run.question.asked_at < _AT_LEAST:
                 return False
-            return shortage(house.ledger, run, going_on(house.ledger, run, _card(house, run)).least) is None
+            cost = going_on(house.ledger, run, _card(house, run))
+            return shortage(house.ledger, run, cost.least, tokens=cost.tokens) is None
         case _:
             return False
 
