@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m torture", description="What the books live through.")
     parser.add_argument("--short", action="store_true", help="once each, for the CI")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="repeat a run")
-    parser.add_argument("--only", default="", metavar="NAMES", help="kills,moments")
+    parser.add_argument("--only", default="", metavar="NAMES", help=f"some of {','.join(PARTS)}")
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the table")
     options = parser.parse_args()
     logging.disable()  # that a sick ledger is complained of is known
