@@ -187,6 +187,7 @@ def test_a_signal_that_comes_while_the_command_starts_is_given_to_it() -> None:
         (("--cap", "NaN", "--", "true"), 2, "--cap"),
         (("--scope", "repository:x", "--", "true"), 2, "repo:acme/shop"),
         (("--model", "sonet", "--", "true"), 2, "sonet"),
+        (("--user", "ana", "--", "true"), 2, "no such option '--user'"),
         ((), 2, "CMD"),
     ],
 )

@@ -66,7 +66,7 @@ REMOVED = frozenset(
 
 @click.command(
     epilog='Example: crewcap exec --cap 3 -- claude -p "fix the failing test"',
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
 )
 @click.option("--cap", metavar="USD", help="The most that CMD may cost; by default the settings' cap.")
 @click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="Also count against this, such as repo:NAME.")

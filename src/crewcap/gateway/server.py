@@ -177,7 +177,7 @@ class Gateway:
 
     def watch_prices(self, store: PriceNotes) -> None:
         """Keep from now on the cards that something is settled at, and count what has no price."""
-        self._prices = SeenPrices(store, book=self._book, clock=self._clock, do=self._purse.do)
+        self._prices = SeenPrices(store, book=lambda: self._book, clock=self._clock, do=self._purse.do)
         self.service.watchers.append(self._prices)
         self._every(FLUSH_S, self._flush_prices)
 

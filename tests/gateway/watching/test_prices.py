@@ -59,7 +59,7 @@ def watcher(store: Notebook) -> Prices:
     async def at_once(call: Any, *arguments: Any) -> Any:
         return call(*arguments)
 
-    return Prices(store, book=book(), clock=lambda: NOW, do=lambda *said: asyncio.ensure_future(at_once(*said)))
+    return Prices(store, book=book, clock=lambda: NOW, do=lambda *said: asyncio.ensure_future(at_once(*said)))
 
 
 def over(**told: Any) -> Ended:

@@ -28,9 +28,11 @@ Do = Callable[..., "asyncio.Future[Any]"]
 class Prices:
     """A watcher of requests."""
 
-    def __init__(self, store: PriceNotes, *, book: PriceBook, clock: Callable[[], datetime], do: Do) -> None:
+    def __init__(
+        self, store: PriceNotes, *, book: Callable[[], PriceBook], clock: Callable[[], datetime], do: Do
+    ) -> None:
         self._store = store
-        self._book = book
+        self._book = book  # as it is now: prices are read again while a gateway runs
         self._clock = clock
         self._do = do
         self._known: set[str] = set()
@@ -86,6 +88,6 @@ class Prices:
         card = next((each for each in sent.cards if each.id == closed.card), None)
         if card is None:
             model = closed.model or sent.model
-            card, known = settled_at(self._book, sent.prices, model, closed.card, (sent.sent_at, now))
+            card, known = settled_at(self._book(), sent.prices, model, closed.card, (sent.sent_at, now))
             card = card if known is not None else None
-        return [Kept(card=card, modifiers=modifiers, book=self._book.hash, at=now)] if card is not None else []
+        return [Kept(card=card, modifiers=modifiers, book=self._book().hash, at=now)] if card is not None else []
