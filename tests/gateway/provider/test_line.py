@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -238,6 +240,38 @@ def test_a_body_that_is_cut_or_framed_badly_is_an_error(run: Run, body: bytes) -
         async with site(body, close=True) as s, await s.ask() as answer:
             with pytest.raises((BadFraming, ConnectionError)):
                 await answer.read()
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_a_body_without_a_length_is_whole_only_where_its_connection_ends_well(run: Run, *, is_reset: bool) -> None:
+    """A provider that is killed in the middle has not come to its end."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(HEAD + b"\r\none")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+            if is_reset:
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        connector = aiohttp.TCPConnector(limit=0)
+        here = Site(
+            URL("http://{}:{}/v1".format(*server.sockets[0].getsockname())), Lines(connector, connect_s=5, kept_s=1)
+        )
+        async with asyncio.timeout(20), await here.ask() as answer:
+            if is_reset:
+                with pytest.raises(ConnectionResetError):
+                    await answer.read()
+            else:
+                assert await answer.read() == b"one"
+        await connector.close()
+        server.close()
 
     run(main())
 

@@ -134,7 +134,6 @@ class Exchange:
         self._reading = Reading()
         self._payer: plan.Payer = "plan" if request.is_notional else "untold"
         self._settled = False
-        self._relay: Relay | None = None
         self._upstream_answer: Answer | None = None
         self._expired = ""
         self._limit = asyncio.timeout(None)  # of the time until the answer's head; `_expire` ends it
@@ -148,7 +147,7 @@ class Exchange:
         finally:
             if self._clocks is not None:
                 self._clocks.stop()
-                self._clocks = self._relay = None  # they know us: else a request's body waits for the garbage collector
+                self._clocks = None  # they know us: without this, a request's body waits for the garbage collector
             if not self._settled:
                 self._settle("no_answer", status=0, reason="the gateway stopped in the middle")
             self.over.set()
@@ -198,7 +197,7 @@ class Exchange:
         passed = {**headers.to_client(answer.headers), **self._extra}
         response = web.StreamResponse(status=answer.status, headers=passed)
         meter = self._new_meter(stream=True)
-        relay = self._relay = Relay(
+        relay = Relay(
             Outlet(self._http, response),
             meter=meter,
             sieve=dialect.sieve(self._request.ask),

@@ -282,10 +282,13 @@ class Answer:
         """The connection is gone."""
         if self._framing.is_over or self._error is not None:
             return
+        if error is not None:  # which is no end, not even of a body that ends with its connection
+            self._fail(error)
+            return
         try:
             self._framing.close()
         except BadFraming as bad:
-            self._fail(error or bad)
+            self._fail(bad)
         self._ring()
 
     async def _wait(self) -> None:
