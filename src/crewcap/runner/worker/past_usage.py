@@ -101,5 +101,6 @@ class PastUsage:
         is_first = self._said_at is None
         is_due = self._said_at is not None and self._read and now - self._said_at >= SAID_EVERY
         if not done.left and (is_first or is_due):
-            log.info("past usage: %d transcripts read, %.1f MB: crewcap usage", self._read, self._bytes / 1_000_000)
+            files = "1 transcript" if self._read == 1 else f"{self._read:,} transcripts"
+            log.info("past usage: %s read, %.1f MB: crewcap usage", files, self._bytes / 1_000_000)
             self._read, self._bytes, self._said_at = 0, 0, now
