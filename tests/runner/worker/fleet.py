@@ -294,7 +294,7 @@ url = "{self.user}"
                 told = [f"{run.name} {run.state} {run.attempt} {run.queued_for} {run.reason}" for run in self.runs()]
                 logs = [machine.serve_log[-3_000:] for machine in self.machines]
                 raise AssertionError("\n".join([f"in {limit_s:.0f} s never: {what}", *told, *logs]))
-            time.sleep(0.02)
+            time.sleep(0.05)  # each look asks the database
 
 
 @contextmanager
