@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -150,6 +151,8 @@ def _watched(run: Run) -> Iterator[tuple[str, str]]:
 def _next(run: Run, columns: int) -> Iterator[tuple[str, str]]:
     """Commands to go on with, two beside each other where there is room."""
     looks = [f"crewcap diff {run.name}"] if run.commits else [f"crewcap logs {run.name}"]
+    if run.verdict == Verdict.SETUP_FAILED:
+        looks.append(f"crewcap doctor --repo {shlex.quote(run.repo_path)}")
     if run.commits and not run.withheld:
         looks.append(f"crewcap checkout {run.name}")
     row = _GAP.join(looks)

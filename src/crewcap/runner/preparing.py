@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 
 from crewcap.core.runs import Check, RunEvent, Verdict
 from crewcap.runner import project, prompt
@@ -99,11 +98,11 @@ async def _set_up(record: Record) -> bool:
     if not record.left_s:
         _out_of_time(record, f"in its setup `{command}`")
         return False
-    if told := done.asked or done.way_round:
+    told = done.asked or done.way_round
+    if told:
         record.tell("setup", told)
-    again = f"crewcap doctor --repo {shlex.quote(record.run.repo_path)}"
-    record.tell("setup", f"{again} tries it again at $0, and shows more of what it says")
-    reason = f"setup `{command}` failed ({done.failed}): {done.asked or done.tail[-200:]}"
+    why = done.asked or "; ".join(filter(None, (done.tail[-200:], told)))
+    reason = f"setup `{command}` failed ({done.failed}): {why}"
     record.move(RunEvent.FAIL, verdict=Verdict.SETUP_FAILED, reason=reason)
     return False
 
