@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -293,6 +294,21 @@ def test_a_large_request_goes_out_in_pieces_as_fast_as_it_is_taken(run: Run) -> 
             async with await s.ask(body) as answer:
                 assert await answer.read() == b"ok"
             assert s.bodies == [body]
+
+    run(main())
+
+
+def test_a_line_that_is_free_keeps_nothing_of_the_request_before(run: Run) -> None:
+    """Bodies are large, and lines are kept."""
+
+    async def main() -> None:
+        body = bytes(2**18)
+        async with site(HEAD + b"content-length: 2\r\n\r\nok") as s:
+            before = sys.getrefcount(body)
+            async with await s.ask(body) as answer:
+                await answer.read()
+            del answer
+            assert sys.getrefcount(body) == before
 
     run(main())
 

@@ -31,6 +31,7 @@ PIECE = 2**18  # of a larger one, whenever there is room
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _BARE = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _PLAIN = frozenset({"", "identity"})
+_NOTHING = memoryview(b"")
 
 
 class Line(asyncio.Protocol):
@@ -44,7 +45,7 @@ class Line(asyncio.Protocol):
         self._head: bytes | None = None  # of the answer that is waited for, as far as it is there
         self._waiting: asyncio.Future[Answer] | None = None
         self._answer: Answer | None = None
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._is_full = False
         self._is_paused = False
 
@@ -80,7 +81,7 @@ class Line(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up."""
-        self._unsent, self._head = memoryview(b""), None
+        self._unsent, self._head = _NOTHING, None
         self._transport.abort()
 
     def pause(self) -> None:
@@ -109,7 +110,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone; where a body ends with it, that is its end."""
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         if self._answer is not None:
             self._answer.cut(exc)
         self._fail(exc or ConnectionResetError("the provider hung up"))
@@ -130,6 +131,8 @@ class Line(asyncio.Protocol):
         while self._unsent and not self._is_full:
             piece, self._unsent = self._unsent[:PIECE], self._unsent[PIECE:]
             self._transport.write(piece)
+        if not self._unsent:
+            self._unsent = _NOTHING  # an empty part of a body would keep the whole of it
 
     def _read_head(self) -> None:
         """The head, once it is whole; those that only say that an answer will come are passed over."""
