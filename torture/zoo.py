@@ -51,7 +51,7 @@ def run(folder: Path) -> Iterator[ZooRow]:
     """All of them, one after the other."""
     yield _at_rest()
     report = folder / "zoo.xml"
-    words = ("-q", "-p", "no:cacheprovider", "--timeout", "300", f"--junitxml={report}")
+    words = ("-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", "--timeout", "300", f"--junitxml={report}")
     subprocess.run(
         [sys.executable, "-m", "pytest", *words, str(ZOO)],
         env={**os.environ, "CREWCAP_LONG_ZOO": "1"},
