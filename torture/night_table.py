@@ -30,8 +30,8 @@ What nights have found:
   Now such a worker gives its seat up at once, and the next one waits for it.
 - A gateway or worker that was killed while `crewcap serve` started for the first time ended it with status 1. Now it is
   started once more: a child that was killed has refused nothing.
-- A signal to everybody at once, agents as well, is heard by an agent before its worker: what a service manager had done
-  was taken for the agent's own end, and five runs had failed. Now somebody else's signal decides nothing: the run goes on.
+- A signal to everybody at once, agents as well, is heard by an agent before its worker: what a service manager had
+  done was taken for the agent's own end, and five runs had failed. Now somebody else's signal decides nothing.
 - A worker that is killed between the moment a branch's number is taken and the moment the run remembers it costs that
   number: the run goes on as `thing-1-2`, and the mirror keeps an empty `thing-1-1`. The user's repository has one.
 """
