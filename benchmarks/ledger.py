@@ -30,7 +30,7 @@ from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.home import Home
 from crewcap.stores import HoldOrder, Ledger, Limit, Settlement
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 ROUNDS = 5
 RAW_SQLITE = "raw: insert FULL + insert NORMAL"
@@ -71,7 +71,7 @@ def _sqlite(folder: Path, pairs: int) -> None:
 def _postgres(folder: Path, parent: Path | None, pairs: int, opened: ExitStack) -> None:
     from tests.stores.postgres_server import serving  # noqa: PLC0415  (a wheel for developers)
 
-    from crewcap.stores.postgres import PostgresLedger  # noqa: PLC0415
+    from crewcap.stores.postgres.ledger import PostgresLedger  # noqa: PLC0415
 
     server = opened.enter_context(serving(parent=parent or Path(tempfile.gettempdir())))
     url = server.migrated()
@@ -164,7 +164,7 @@ def _raw_sqlite(folder: Path) -> Step:
 
 def _raw_postgres(url: str, sessions: int, opened: ExitStack) -> Step:
     """Durable updates of one row, each in one round trip of a prepared statement; ten by each session at a time."""
-    from crewcap.stores.postgres_session import Session  # noqa: PLC0415
+    from crewcap.stores.postgres.session import Session  # noqa: PLC0415
 
     found = [Session(url, lock_s=30.0) for _ in range(sessions)]
     for session in found:

@@ -32,7 +32,7 @@ from crewcap import __version__, prices
 from crewcap.core.pricing import Usage
 from crewcap.home import Home
 from crewcap.stores.clock import micros
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 ENTRIES = 1_000_000
 DAYS, TURNS = 90, 30

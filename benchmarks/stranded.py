@@ -44,7 +44,7 @@ from crewcap.gateway.provider.upstream import KEY_HEADERS, Provider
 from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.simulator.server import Simulator
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 from crewcap.wire import ENDPOINTS
 
 PRICES = {"anthropic": "anthropic", "openai": "openai", "gemini": "google"}

@@ -36,7 +36,7 @@ from tests.transcripts.trees import Truth, make
 
 from crewcap import __version__
 from crewcap.core.money import Money
-from crewcap.stores.usage_index import UsageIndex
+from crewcap.stores.usage.index import UsageIndex
 from crewcap.transcripts import READERS, reader
 from crewcap.transcripts.importing import Importer
 

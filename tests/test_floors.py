@@ -63,7 +63,7 @@ HEAVY = ("pydantic", "aiohttp", "genai_prices", "rich", "sqlite3", "asyncio", "m
 class Import:
     """One import as it stands in a file."""
 
-    module: str  # where it stands: crewcap.stores.sqlite
+    module: str  # where it stands: crewcap.stores.sqlite.ledger
     target: str  # what it names, as far as it is a module
     line: int
     is_late: bool  # inside a function
@@ -166,7 +166,7 @@ def test_no_cycle() -> None:
 
 
 def test_a_seam_is_entered_by_its_door() -> None:
-    """Between seams only the protocol and the table may be named: `crewcap.stores`, never `crewcap.stores.sqlite`."""
+    """Between seams only the protocol and the table may be named: `crewcap.stores`, never what is behind it."""
     inside = [
         str(found)
         for found in ours()

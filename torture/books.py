@@ -12,8 +12,8 @@ from crewcap.core.keys import VirtualKey, hash_key
 from crewcap.core.money import Money
 from crewcap.home import Home
 from crewcap.stores import Ledger
-from crewcap.stores.postgres import PostgresLedger
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.postgres.ledger import PostgresLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 
 @dataclass(frozen=True, slots=True)

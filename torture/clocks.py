@@ -14,7 +14,7 @@ from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Limit
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 from torture.books import new_key, now
 from torture.clients import crowd
 from torture.dying import Orders, gateway_for

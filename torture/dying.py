@@ -30,8 +30,8 @@ from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.prices import load
 from crewcap.stores import HoldOrder, Ledger, Settlement
-from crewcap.stores.postgres import PostgresLedger
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.postgres.ledger import PostgresLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 from crewcap.wire import ENDPOINTS, Meter, Reading
 from torture.books import now
 

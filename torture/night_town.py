@@ -30,8 +30,8 @@ from crewcap.runner import entry, jobs
 from crewcap.runner.plan import Asked
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.server import Simulator
-from crewcap.stores.sqlite import SqliteLedger
-from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.runs import SqliteRuns
 from crewcap.trackers.files import Files
 from crewcap.workspaces.sandbox.ladder import choose
 from torture.night_processes import Member, pids, start_of, words_of

@@ -23,7 +23,7 @@ from crewcap.errors import CrewcapError, LedgerError
 from crewcap.home import Home
 from crewcap.simulator.server import Simulator
 from crewcap.stores import HoldOrder, Limit, Settlement
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 from torture.books import Key, new_key, open_books
 from torture.clients import crowd
 from torture.dying import Orders, gateway_for

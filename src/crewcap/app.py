@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from crewcap.prices import Book
     from crewcap.settings.served import Served
     from crewcap.stores import Ledger, Reports
-    from crewcap.stores.postgres_prices import PostgresPriceNotes
-    from crewcap.stores.postgres_runs import PostgresRuns
-    from crewcap.stores.postgres_savings import PostgresCacheTurns
-    from crewcap.stores.sqlite_prices import SqlitePriceNotes
-    from crewcap.stores.sqlite_runs import SqliteRuns
-    from crewcap.stores.sqlite_savings import SqliteCacheTurns
-    from crewcap.stores.usage_index import UsageIndex
+    from crewcap.stores.postgres.prices import PostgresPriceNotes
+    from crewcap.stores.postgres.runs import PostgresRuns
+    from crewcap.stores.postgres.savings import PostgresCacheTurns
+    from crewcap.stores.sqlite.prices import SqlitePriceNotes
+    from crewcap.stores.sqlite.runs import SqliteRuns
+    from crewcap.stores.sqlite.savings import SqliteCacheTurns
+    from crewcap.stores.usage.index import UsageIndex
     from crewcap.workspaces.repository.authorship import Authorship
     from crewcap.workspaces.repository.mirrors import Mirrors
 
@@ -102,10 +102,10 @@ class App:
         """The same by a session of its own; the ledger is opened first: it knows where they are, and guards them."""
         _ = self.ledger
         if self.served.store_url:
-            from crewcap.stores.postgres_runs import PostgresRuns  # noqa: PLC0415
+            from crewcap.stores.postgres.runs import PostgresRuns  # noqa: PLC0415
 
             return PostgresRuns(self.home, self.served.store_url, clock=self.clock)
-        from crewcap.stores.sqlite_runs import SqliteRuns  # noqa: PLC0415
+        from crewcap.stores.sqlite.runs import SqliteRuns  # noqa: PLC0415
 
         return SqliteRuns(self.home, clock=self.clock)
 
@@ -114,10 +114,10 @@ class App:
         """What was seen of prompt caches, beside the books."""
         _ = self.ledger
         if self.served.store_url:
-            from crewcap.stores.postgres_savings import PostgresCacheTurns  # noqa: PLC0415
+            from crewcap.stores.postgres.savings import PostgresCacheTurns  # noqa: PLC0415
 
             return PostgresCacheTurns(self.served.store_url)
-        from crewcap.stores.sqlite_savings import SqliteCacheTurns  # noqa: PLC0415
+        from crewcap.stores.sqlite.savings import SqliteCacheTurns  # noqa: PLC0415
 
         return SqliteCacheTurns(self.home)
 
@@ -126,10 +126,10 @@ class App:
         """What reports read of the books."""
         _ = self.ledger
         if self.served.store_url:
-            from crewcap.stores.postgres_reports import PostgresReports  # noqa: PLC0415
+            from crewcap.stores.postgres.reports import PostgresReports  # noqa: PLC0415
 
             return PostgresReports(self.served.store_url)
-        from crewcap.stores.sqlite_reports import SqliteReports  # noqa: PLC0415
+        from crewcap.stores.sqlite.reports import SqliteReports  # noqa: PLC0415
 
         return SqliteReports(self.home)
 
@@ -138,17 +138,17 @@ class App:
         """What is remembered of prices, beside the books."""
         _ = self.ledger
         if self.served.store_url:
-            from crewcap.stores.postgres_prices import PostgresPriceNotes  # noqa: PLC0415
+            from crewcap.stores.postgres.prices import PostgresPriceNotes  # noqa: PLC0415
 
             return PostgresPriceNotes(self.served.store_url)
-        from crewcap.stores.sqlite_prices import SqlitePriceNotes  # noqa: PLC0415
+        from crewcap.stores.sqlite.prices import SqlitePriceNotes  # noqa: PLC0415
 
         return SqlitePriceNotes(self.home)
 
     @cached_property
     def usage(self) -> UsageIndex:
         """What transcripts told of past usage."""
-        from crewcap.stores.usage_index import UsageIndex  # noqa: PLC0415
+        from crewcap.stores.usage.index import UsageIndex  # noqa: PLC0415
 
         self.home.make()
         return UsageIndex(self.home.usage)
@@ -158,7 +158,7 @@ class App:
         """Where the books are, as people are told."""
         if not self.served.store_url:
             return str(self.home.ledger)
-        from crewcap.stores.postgres_errors import shown  # noqa: PLC0415
+        from crewcap.stores.postgres.errors import shown  # noqa: PLC0415
 
         return shown(self.served.store_url)
 
@@ -169,7 +169,7 @@ class App:
             _ = self.ledger
             return ()
         from crewcap.runner.worker.engine import migrate  # noqa: PLC0415
-        from crewcap.stores.postgres_setup import bring_up_to_date  # noqa: PLC0415
+        from crewcap.stores.postgres.setup import bring_up_to_date  # noqa: PLC0415
 
         run = bring_up_to_date(self.served.store_url, self.home, zone=self.served.timezone)
         migrate(self.served.store_url)
@@ -178,21 +178,21 @@ class App:
     def accept_restored(self, *, cost: Money, word: str) -> None:
         """Take books that were restored as the ledger from now on."""
         if self.served.store_url:
-            from crewcap.stores import postgres_setup  # noqa: PLC0415
+            from crewcap.stores.postgres import setup  # noqa: PLC0415
 
             url = self.served.store_url
-            postgres_setup.accept(url, self.home, monotonic=self.monotonic, cost=cost, word=word)
+            setup.accept(url, self.home, monotonic=self.monotonic, cost=cost, word=word)
         else:
-            from crewcap.stores import sqlite_copies  # noqa: PLC0415
+            from crewcap.stores.sqlite import copies  # noqa: PLC0415
 
-            sqlite_copies.accept(self.home, at=self.clock(), cost=cost, word=word)
+            copies.accept(self.home, at=self.clock(), cost=cost, word=word)
 
     def _open_ledger(self) -> Ledger:
         if self.served.store_url:
-            from crewcap.stores.postgres import PostgresLedger  # noqa: PLC0415
+            from crewcap.stores.postgres.ledger import PostgresLedger  # noqa: PLC0415
 
             return PostgresLedger(self.home, self.served.store_url, monotonic=self.monotonic)
-        from crewcap.stores.sqlite import SqliteLedger  # noqa: PLC0415
+        from crewcap.stores.sqlite.ledger import SqliteLedger  # noqa: PLC0415
 
         return SqliteLedger(self.home, clock=self.clock, monotonic=self.monotonic, zone=self.served.timezone)
 

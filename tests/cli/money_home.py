@@ -16,7 +16,7 @@ from tests.stores.crash import abandon
 from crewcap.__main__ import call
 from crewcap.core.budget import BootId
 from crewcap.home import Home
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 
 class MoneyHome:

@@ -27,8 +27,8 @@ from crewcap.core.runs import Check, Issue, Run, RunId, RunState, Verdict
 from crewcap.home import Home
 from crewcap.runner.ownership import myself
 from crewcap.stores import Settlement
-from crewcap.stores.sqlite import SqliteLedger
-from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.runs import SqliteRuns
 from crewcap.workspaces.repository.mirrors import Mirrors
 from crewcap.workspaces.repository.review import Returned
 

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from crewcap.cli.complaints import Complaint, complaint
-from crewcap.cli.run_options import Cap
+from crewcap.cli.runs.options import Cap
 from crewcap.errors import LedgerError
 
 

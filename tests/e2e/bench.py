@@ -27,8 +27,8 @@ from crewcap.core.runs import Run
 from crewcap.home import Home
 from crewcap.simulator.server import Simulator
 from crewcap.stores import LoggedEvent, Totals
-from crewcap.stores.sqlite import SqliteLedger
-from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.runs import SqliteRuns
 
 MODEL = "claude-sonnet-5-5"
 CHECK = "python3 -m unittest discover -s tests"

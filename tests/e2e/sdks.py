@@ -28,7 +28,7 @@ from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.simulator.script import Script
 from crewcap.simulator.server import Simulator
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 TOOL = "look"
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

@@ -15,8 +15,8 @@ from tests.stores.postgres_shelf import Shelf
 from crewcap.core.budget import ALL
 from crewcap.core.money import Money, total
 from crewcap.home import Home
-from crewcap.stores.postgres import PostgresLedger
-from crewcap.stores.postgres_runs import PostgresRuns
+from crewcap.stores.postgres.ledger import PostgresLedger
+from crewcap.stores.postgres.runs import PostgresRuns
 
 pytestmark = pytest.mark.agent
 

@@ -25,7 +25,7 @@ from tests.e2e.desk import CREWCAP, Desk
 
 from crewcap.__main__ import call
 from crewcap.cli import COMMANDS, PLURALS, root
-from crewcap.cli.screen import columns_of
+from crewcap.cli.screen.figures import columns_of
 from crewcap.core.money import Money
 
 RUN_FIELDS = {  # of `run` and `show`, promised to machines

@@ -28,7 +28,7 @@ from crewcap.prices import Book, load
 from crewcap.simulator.script import Script, Step, When
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Entry
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 from crewcap.wire import ENDPOINTS
 
 PROVIDER_KEY = "sk-ant-fake-provider-key-0001"

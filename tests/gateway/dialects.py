@@ -25,7 +25,7 @@ from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.stores import Entry
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 from crewcap.wire import ENDPOINTS
 
 SSE = "text/event-stream"

@@ -31,7 +31,7 @@ from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.server import Simulator
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 DEAR = f"""
 [[price]]

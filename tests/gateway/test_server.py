@@ -29,7 +29,7 @@ from crewcap.prices import Book
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.server import Simulator
 from crewcap.simulator.troubles import TROUBLES
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 SLOW = Script(name="slow", steps=(Step(name="slow", say="Yes.", output_tokens=400, events=20, pace_ms=20),))
 QUICK = Script(name="quick", steps=(Step(name="quick", say="Yes.", output_tokens=400, events=3, pace_ms=5),))

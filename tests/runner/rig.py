@@ -45,8 +45,8 @@ from crewcap.settings.models import RepoSettings, Settings
 from crewcap.simulator.script import Script
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Totals
-from crewcap.stores.sqlite import SqliteLedger
-from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.runs import SqliteRuns
 from crewcap.workspaces import Sandbox
 from crewcap.workspaces.repository.mirrors import Mirrors
 from crewcap.workspaces.repository.repositories import Base

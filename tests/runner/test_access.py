@@ -18,7 +18,7 @@ from crewcap.core.runs import Issue, Run, RunId, RunState
 from crewcap.home import Home
 from crewcap.runner.access import Access, bring_limits, end_keys, give_key, scopes_kept, scopes_of
 from crewcap.stores import Limit
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ISSUE = Issue(tracker="files", key="fix", title="Fix", body="...")

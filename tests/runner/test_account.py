@@ -20,8 +20,8 @@ from crewcap.core.savings import CacheTurn
 from crewcap.home import Home
 from crewcap.runner.account import account
 from crewcap.stores import Settlement
-from crewcap.stores.sqlite import SqliteLedger
-from crewcap.stores.sqlite_savings import SqliteCacheTurns
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.savings import SqliteCacheTurns
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MODEL = "claude-sonnet-5"

@@ -18,7 +18,7 @@ from crewcap.core.money import Money
 from crewcap.home import Home
 from crewcap.runner.person import login_here, person_here
 from crewcap.stores import Limit
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 UNKNOWN = Scope("user:unknown")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -23,8 +23,8 @@ from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.runner.plan import Asked, Plan, apart, make_plan
 from crewcap.stores import Limit, Settlement
-from crewcap.stores.sqlite import SqliteLedger
-from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.runs import SqliteRuns
 from crewcap.trackers.issue_text import slug
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -17,7 +17,7 @@ from crewcap.core.runs import Remark, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.watch_rules import Rule, RuleName, Rules
 from crewcap.runner.watching import changed_since
 from crewcap.settings.keysource import KeySource
-from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.stores.sqlite.runs import SqliteRuns
 
 AGAIN = "read adder.py 8 times with the same answer, turn 1"
 

@@ -16,7 +16,7 @@ from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.home import Home
 from crewcap.stores import Ledger, Limit, Settlement
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 usd = Money.usd
 

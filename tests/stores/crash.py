@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 
 def abandon(ledger: SqliteLedger) -> None:

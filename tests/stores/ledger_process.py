@@ -17,7 +17,7 @@ from tests.stores.books import reserve, settle
 from crewcap.core.budget import Granted
 from crewcap.home import Home
 from crewcap.stores import Ledger
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from tests.contracts.clocks import Clocks
 from tests.stores.ledger_process import live
 
 from crewcap.home import Home
-from crewcap.stores.postgres import PostgresLedger
+from crewcap.stores.postgres.ledger import PostgresLedger
 
 
 def main() -> None:

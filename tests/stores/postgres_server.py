@@ -30,7 +30,7 @@ import asyncpg  # type: ignore[import-untyped]  # no types in the wheel
 import pytest
 from tests.stores.server_folders import folder_in
 
-from crewcap.stores.postgres_migrations import migrate
+from crewcap.stores.postgres.migrations import migrate
 
 _START_S = 30.0
 _MEMORY = Path("/dev/shm")

@@ -19,7 +19,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
 from crewcap.home import Home
 from crewcap.stores import Limit
-from crewcap.stores.postgres import PostgresLedger
+from crewcap.stores.postgres.ledger import PostgresLedger
 
 usd = Money.usd
 _GONE_S = 10_000  # milliseconds that the server may take to end a session

@@ -12,9 +12,9 @@ from tests.stores.postgres_server import Server
 
 from crewcap.home import Home
 from crewcap.stores import RunStore
-from crewcap.stores.postgres_runs import PostgresRuns
-from crewcap.stores.sqlite import SqliteLedger
-from crewcap.stores.sqlite_runs import SqliteRuns
+from crewcap.stores.postgres.runs import PostgresRuns
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.runs import SqliteRuns
 
 
 class SqliteRunBooks:

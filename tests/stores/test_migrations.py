@@ -14,8 +14,8 @@ from crewcap.core.runs import RunState
 from crewcap.errors import LedgerError
 from crewcap.home import Home
 from crewcap.stores.migrations import Migration, known, migrate, statements
-from crewcap.stores.sqlite_runs import SqliteRuns
-from crewcap.stores.sqlite_verify import wrong_schema
+from crewcap.stores.sqlite.runs import SqliteRuns
+from crewcap.stores.sqlite.verify import wrong_schema
 
 ONE = Migration(1, "0001_one.sql", "CREATE TABLE one (a INTEGER) STRICT;")
 TWO = Migration(2, "0002_two.sql", "CREATE TABLE two (a INTEGER) STRICT; INSERT INTO one VALUES (1);")

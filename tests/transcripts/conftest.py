@@ -11,7 +11,7 @@ import pytest
 from crewcap.core.transcripts import Sum, Told
 from crewcap.core.usage_rows import UsageRow, whole
 from crewcap.prices import Book, load
-from crewcap.stores.usage_index import UsageIndex
+from crewcap.stores.usage.index import UsageIndex
 from crewcap.transcripts import READERS, Block, Sink, State, reader
 from crewcap.transcripts.importing import Importer, Outcome
 from crewcap.transcripts.pricing import Pricing

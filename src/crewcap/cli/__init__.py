@@ -1,4 +1,11 @@
-"""Floor 4: the command line, one file a topic.
+"""Floor 4: the command line, one room a trade and one file a topic.
+
+    start/    the demo, settings, fitness           ledger/   the books themselves
+    runs/     verbs on runs                         prices/   what a token costs
+    live/     screens of runs at work               usage/    what was spent without crewcap
+    night/    what goes on unattended               batch/    prompts by the hundred
+    money/    spent, forecast, allowed              gateway/  ways to it without a run
+    screen/   how things look, whatever they are    context.py, complaints.py: what every command shares
 
 `COMMANDS` is the table of everything a user can type. A command's module is imported only when that command is
 called, so `crewcap --help` reads this table and nothing else.
@@ -20,49 +27,49 @@ from crewcap.cli.context import common, remember, without_colour
 class Entry:
     """Where a command lives, and the line that `--help` shows for it."""
 
-    target: str  # "module:attribute"
+    target: str  # "room.module:attribute", below this package
     line: str
     section: str
 
 
 COMMANDS: dict[str, Entry] = {
-    "demo": Entry("crewcap.cli.demo:demo", "See it work: real agent, real git, no key, nothing billed.", "Start"),
-    "init": Entry("crewcap.cli.init:init", "Write a commented settings file.", "Start"),
-    "doctor": Entry("crewcap.cli.doctor:doctor", "Say whether this machine is fit, and how to make it so.", "Start"),
-    "run": Entry("crewcap.cli.run:run", "Turn an issue or a prompt into a branch, under a cap.", "Work"),
-    "exec": Entry("crewcap.cli.exec:exec_", "Run any agent or SDK program under a cap.", "Work"),
-    "batch": Entry("crewcap.cli.batch:batch", "Many prompts at the price of a batch, under one cap.", "Work"),
-    "status": Entry("crewcap.cli.status:status", "What needs you, what is live, what it cost.", "Runs"),
-    "runs": Entry("crewcap.cli.runs:runs", "List runs.", "Runs"),
-    "show": Entry("crewcap.cli.show:show", "Everything about one run.", "Runs"),
-    "logs": Entry("crewcap.cli.logs:logs", "A run's story.", "Runs"),
-    "diff": Entry("crewcap.cli.diff:diff", "What a run changed.", "Runs"),
-    "shell": Entry("crewcap.cli.shell:shell", "A shell in a run's own sandbox, without a key.", "Runs"),
-    "checkout": Entry("crewcap.cli.checkout:checkout", "A run's branch as a git worktree of your own.", "Runs"),
-    "workspace": Entry("crewcap.cli.workspace:workspace", "What runs left on the disk; house-keeping by hand.", "Runs"),
-    "resume": Entry("crewcap.cli.resume:resume", "Go on with a run that waits.", "Runs"),
-    "watch": Entry("crewcap.cli.watch:watch", "Signs of a runaway: the rules, and a replay over past runs.", "Runs"),
-    "stop": Entry("crewcap.cli.stop:stop", "Stop a run and keep its work.", "Runs"),
-    "cost": Entry("crewcap.cli.cost:cost", "One number, explained.", "Money"),
-    "report": Entry("crewcap.cli.report:report", "Spend by day, model, run, issue, team...", "Money"),
-    "stats": Entry("crewcap.cli.stats:stats", "Habits, beside the published averages.", "Money"),
-    "audit": Entry("crewcap.cli.audit:audit", "From the provider's usage to the cost, line by line.", "Money"),
-    "export": Entry("crewcap.cli.export:export", "FOCUS, CSV and JSON for other tools; a dashboard.", "Money"),
-    "forecast": Entry("crewcap.cli.forecast:forecast", "What this month will cost.", "Money"),
-    "estimate": Entry("crewcap.cli.estimate:estimate_", "What a run will probably cost.", "Money"),
-    "cap": Entry("crewcap.cli.cap:cap", "Caps that the runs so far speak for.", "Money"),
-    "whatif": Entry("crewcap.cli.whatif:whatif_", "The same work on another model, in batches, under a plan.", "Money"),
-    "usage": Entry("crewcap.cli.usage_commands:usage", "Past usage, from agents' own transcripts.", "Money"),
-    "budget": Entry("crewcap.cli.budget:budget", "Set, unset and list budgets.", "Money"),
-    "key": Entry("crewcap.cli.key:key", "Make, list and revoke virtual keys.", "Money"),
-    "price": Entry("crewcap.cli.price:price", "The price book: list, check, diff, reprice.", "Money"),
-    "ledger": Entry("crewcap.cli.ledger:ledger", "Verify, reconcile and back up the books.", "Money"),
-    "serve": Entry("crewcap.cli.serve:serve", "Gateway and worker, supervised: runs without you.", "Serve"),
-    "gateway": Entry("crewcap.cli.gateway:gateway", "The metering gateway alone.", "Serve"),
-    "simulator": Entry("crewcap.cli.simulator:simulator", "A scripted provider on loopback.", "Serve"),
-    "notify": Entry("crewcap.cli.notify:notify", "Who is told of runs and budgets; try it.", "Settings"),
-    "config": Entry("crewcap.cli.config:config", "Show and check the settings.", "Settings"),
-    "completion": Entry("crewcap.cli.completion:completion", "Shell completion.", "Settings"),
+    "demo": Entry("start.demo:demo", "See it work: real agent, real git, no key, nothing billed.", "Start"),
+    "init": Entry("start.init:init", "Write a commented settings file.", "Start"),
+    "doctor": Entry("start.doctor:doctor", "Say whether this machine is fit, and how to make it so.", "Start"),
+    "run": Entry("runs.run:run", "Turn an issue or a prompt into a branch, under a cap.", "Work"),
+    "exec": Entry("gateway.exec:exec_", "Run any agent or SDK program under a cap.", "Work"),
+    "batch": Entry("batch.commands:batch", "Many prompts at the price of a batch, under one cap.", "Work"),
+    "status": Entry("night.status:status", "What needs you, what is live, what it cost.", "Runs"),
+    "runs": Entry("runs.listing:runs", "List runs.", "Runs"),
+    "show": Entry("runs.show:show", "Everything about one run.", "Runs"),
+    "logs": Entry("runs.logs:logs", "A run's story.", "Runs"),
+    "diff": Entry("runs.diff:diff", "What a run changed.", "Runs"),
+    "shell": Entry("runs.shell:shell", "A shell in a run's own sandbox, without a key.", "Runs"),
+    "checkout": Entry("runs.checkout:checkout", "A run's branch as a git worktree of your own.", "Runs"),
+    "workspace": Entry("night.workspace:workspace", "What runs left on the disk; house-keeping by hand.", "Runs"),
+    "resume": Entry("runs.resume:resume", "Go on with a run that waits.", "Runs"),
+    "watch": Entry("runs.watch:watch", "Signs of a runaway: the rules, and a replay over past runs.", "Runs"),
+    "stop": Entry("runs.stop:stop", "Stop a run and keep its work.", "Runs"),
+    "cost": Entry("money.cost:cost", "One number, explained.", "Money"),
+    "report": Entry("money.report:report", "Spend by day, model, run, issue, team...", "Money"),
+    "stats": Entry("money.stats:stats", "Habits, beside the published averages.", "Money"),
+    "audit": Entry("money.audit:audit", "From the provider's usage to the cost, line by line.", "Money"),
+    "export": Entry("money.export:export", "FOCUS, CSV and JSON for other tools; a dashboard.", "Money"),
+    "forecast": Entry("money.forecast:forecast", "What this month will cost.", "Money"),
+    "estimate": Entry("money.estimate:estimate_", "What a run will probably cost.", "Money"),
+    "cap": Entry("money.cap:cap", "Caps that the runs so far speak for.", "Money"),
+    "whatif": Entry("money.whatif:whatif_", "The same work on another model, in batches, under a plan.", "Money"),
+    "usage": Entry("usage.commands:usage", "Past usage, from agents' own transcripts.", "Money"),
+    "budget": Entry("money.budget:budget", "Set, unset and list budgets.", "Money"),
+    "key": Entry("gateway.key:key", "Make, list and revoke virtual keys.", "Money"),
+    "price": Entry("prices.commands:price", "The price book: list, check, diff, reprice.", "Money"),
+    "ledger": Entry("ledger.commands:ledger", "Verify, reconcile and back up the books.", "Money"),
+    "serve": Entry("night.serve:serve", "Gateway and worker, supervised: runs without you.", "Serve"),
+    "gateway": Entry("gateway.alone:gateway", "The metering gateway alone.", "Serve"),
+    "simulator": Entry("gateway.simulator:simulator", "A scripted provider on loopback.", "Serve"),
+    "notify": Entry("night.notify:notify", "Who is told of runs and budgets; try it.", "Settings"),
+    "config": Entry("start.config:config", "Show and check the settings.", "Settings"),
+    "completion": Entry("start.completion:completion", "Shell completion.", "Settings"),
 }
 PLURALS = {
     "batches": "batch",
@@ -95,7 +102,7 @@ class Commands(click.Group):
         if entry is None:
             return None
         module, _, attribute = entry.target.partition(":")
-        return cast("click.Command", getattr(import_module(module), attribute))
+        return cast("click.Command", getattr(import_module(f"{__name__}.{module}"), attribute))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -132,6 +139,6 @@ def root(ctx: click.Context, /, **options: object) -> None:
     remember(ctx, options)
     ctx.color = without_colour()
     if ctx.invoked_subcommand is None:
-        from crewcap.cli.welcome import welcome  # noqa: PLC0415  (only a bare `crewcap` needs it)
+        from crewcap.cli.start.welcome import welcome  # noqa: PLC0415  (only a bare `crewcap` needs it)
 
         welcome(ctx)

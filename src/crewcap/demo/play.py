@@ -14,11 +14,11 @@ from pathlib import Path
 from crewcap.agents import AGENTS
 from crewcap.agents.find import Found, find
 from crewcap.cli.context import Call
-from crewcap.cli.live import LiveView
-from crewcap.cli.opening import Opening
-from crewcap.cli.run_job import make_order, prepare
-from crewcap.cli.run_view import cost_of, totals_of
-from crewcap.cli.screen import Screen, bar, duration, many, percent
+from crewcap.cli.live.opening import Opening
+from crewcap.cli.live.view import LiveView
+from crewcap.cli.runs.job import make_order, prepare
+from crewcap.cli.runs.view import cost_of, totals_of
+from crewcap.cli.screen.figures import Screen, bar, duration, many, percent
 from crewcap.core.money import Money
 from crewcap.core.runs import Run
 from crewcap.demo.bare import run_alone

@@ -1,4 +1,4 @@
-"""Migrations: the numbered files of `sql/`, run forward, once each, never edited after they landed.
+"""Migrations: the numbered files of `sql/sqlite/`, run forward, once each, never edited after they landed.
 
 Each file is one transaction together with the row that remembers it by name and checksum. A ledger that knows a
 migration which this program does not was written by a newer crewcap and is refused before anything is written; so
@@ -47,7 +47,7 @@ class Migration:
 @cache
 def known() -> tuple[Migration, ...]:
     """Every migration that this program carries, in order."""
-    return numbered(resources.files("crewcap.stores") / "sql")
+    return numbered(resources.files("crewcap.stores") / "sql" / "sqlite")
 
 
 def numbered(folder: Traversable) -> tuple[Migration, ...]:

@@ -23,7 +23,7 @@ from crewcap.gateway.server import Gateway
 from crewcap.home import Home
 from crewcap.prices import Book
 from crewcap.stores import Ledger, Totals
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 from crewcap.wire import ENDPOINTS
 
 PROVIDER_KEY = "sk-fake-provider-key-0009"

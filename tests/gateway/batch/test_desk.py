@@ -21,7 +21,7 @@ from crewcap.simulator.batch import BatchScript
 from crewcap.simulator.server import Simulator
 from crewcap.simulator.troubles import TROUBLES
 from crewcap.stores import Limit
-from crewcap.stores.sqlite_prices import SqlitePriceNotes
+from crewcap.stores.sqlite.prices import SqlitePriceNotes
 
 usd = Money.usd
 APIS = ("/v1/messages", "/v1/responses", "/v1/chat/completions")

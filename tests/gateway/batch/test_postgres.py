@@ -17,7 +17,7 @@ from crewcap.prices import Book
 from crewcap.simulator.batch import BatchScript
 from crewcap.simulator.server import Simulator
 from crewcap.stores import Limit
-from crewcap.stores.postgres import PostgresLedger
+from crewcap.stores.postgres.ledger import PostgresLedger
 
 
 @pytest.fixture

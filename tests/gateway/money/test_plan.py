@@ -28,7 +28,7 @@ from crewcap.settings.load import parse, settings_of
 from crewcap.simulator.script import Script, Step, When
 from crewcap.simulator.server import Simulator
 from crewcap.simulator.troubles import Trouble
-from crewcap.stores.sqlite import SqliteLedger
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 TOKEN = "sk-ant-oat01-fake-subscription-token"

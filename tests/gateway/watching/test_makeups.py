@@ -14,7 +14,7 @@ from crewcap.core.makeup import Makeup, MakeupRow
 from crewcap.core.pricing import Usage
 from crewcap.gateway.watching import makeups
 from crewcap.gateway.watching.makeups import Makeups
-from crewcap.stores.sqlite_reports import SqliteReports
+from crewcap.stores.sqlite.reports import SqliteReports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

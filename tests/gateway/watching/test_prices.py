@@ -16,7 +16,7 @@ from crewcap.core.pricing import Modifiers, Usage
 from crewcap.gateway.watching.prices import Prices
 from crewcap.gateway.watching.watchers import Declined, Ended
 from crewcap.stores.price_notes import MOST_UNPRICED
-from crewcap.stores.sqlite_prices import SqlitePriceNotes
+from crewcap.stores.sqlite.prices import SqlitePriceNotes
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import RigMaker

@@ -15,7 +15,7 @@ from crewcap.core.pricing import Usage
 from crewcap.core.savings import FORGOTTEN, CacheTurn
 from crewcap.gateway.money.admission import Request
 from crewcap.gateway.watching.savings import MOST_EXPLAINED, Savings
-from crewcap.stores.sqlite_savings import SqliteCacheTurns
+from crewcap.stores.sqlite.savings import SqliteCacheTurns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from pathlib import Path
 from crewcap import logs
 from crewcap.cli.complaints import complaint
 from crewcap.cli.context import Call, make_call
-from crewcap.cli.work import work
+from crewcap.cli.night.work import work
 from crewcap.errors import CrewcapError
 from crewcap.gateway import process
 from crewcap.runner.ownership import myself

@@ -24,8 +24,8 @@ from crewcap.core.runs import RunState
 from crewcap.home import Home
 from crewcap.prices import load
 from crewcap.runner.worker.engine import VERSION
-from crewcap.stores.postgres_migrations import known, migrate
-from crewcap.stores.postgres_runs import PostgresRuns
+from crewcap.stores.postgres.migrations import known, migrate
+from crewcap.stores.postgres.runs import PostgresRuns
 
 NEWER = "wf-next"
 LONG = "seconds=120 asking"

@@ -1,0 +1,1 @@
+"""`crewcap batch`: many prompts at the price of a batch, under one cap."""

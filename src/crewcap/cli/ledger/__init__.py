@@ -1,0 +1,1 @@
+"""`crewcap ledger`: the books themselves, and what is uncertain in them."""

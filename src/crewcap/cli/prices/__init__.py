@@ -1,0 +1,1 @@
+"""`crewcap price`: what a token costs, since when, and what history would cost at other prices."""

@@ -1,0 +1,1 @@
+"""Runs: starting one, looking at it, saying something to it."""

@@ -1,0 +1,1 @@
+"""How things look, whatever they are: figures, times, tables, plots, pages; what a terminal can take."""

@@ -1,0 +1,1 @@
+"""What one meets first: the demo, settings, and whether a machine and a repository are fit."""

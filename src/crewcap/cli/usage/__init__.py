@@ -1,0 +1,1 @@
+"""`crewcap usage`: what was spent without crewcap, from agents' own transcripts."""

@@ -1,0 +1,1 @@
+"""The index of past usage: what was read of transcripts, and how far. Never the books."""

@@ -1,0 +1,52 @@
+"""Runs in SQLite keep the contract of runs; the file is the ledger's."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.contracts.runs import NOW, RunsContract, a_run
+
+from crewcap.home import Home
+from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.runs import SqliteRuns
+
+
+class TestSqliteRuns(RunsContract):
+    """The suite over the ledger's file."""
+
+    @pytest.fixture
+    def runs(self, tmp_path: Path) -> Iterator[SqliteRuns]:
+        home = Home(tmp_path / "home")
+        home.make()
+        ledger = SqliteLedger(home, clock=lambda: NOW, monotonic=time.monotonic, zone="UTC")
+        store = SqliteRuns(home, clock=lambda: NOW)
+        yield store
+        store.close()
+        ledger.close()
+
+    def test_a_story_cannot_be_rewritten(self, runs: SqliteRuns, tmp_path: Path) -> None:
+        run = runs.create(a_run())
+        runs.log(run.id, "note", "it was so")
+        with (
+            sqlite3.connect(tmp_path / "home" / "ledger.db") as other,
+            pytest.raises(sqlite3.IntegrityError, match="append"),
+        ):
+            other.execute("UPDATE run_event SET text = 'it was otherwise'")
+
+    def test_whoever_looks_on_sees_that_another_wrote_without_reading_again(
+        self, runs: SqliteRuns, tmp_path: Path
+    ) -> None:
+        """A screen that is drawn every second reads the books only when there is something new in them."""
+        watcher = SqliteRuns(Home(tmp_path / "home"), clock=lambda: NOW)
+        seen = watcher.version()
+        assert watcher.version() == seen
+        run = runs.create(a_run())
+        created = watcher.version()
+        assert created != seen
+        runs.log(run.id, "note", "a line of its story")
+        assert watcher.version() != created
+        watcher.close()
