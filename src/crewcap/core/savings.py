@@ -60,10 +60,14 @@ class CacheReport:
     @property
     def cheaper(self) -> tuple[Lifetime, Money] | None:
         """The lifetime that would have been cheaper than the one in use, and by how much."""
-        used, other = (self.cost_1h, self.cost_5m) if self.written_for == "1h" else (self.cost_5m, self.cost_1h)
-        if other >= used:
-            return None
-        return ("5m" if self.written_for == "1h" else "1h"), used - other
+        other: Lifetime = "5m" if self.written_for == "1h" else "1h"
+        less = -self.difference(other).nano
+        return (other, Money(less)) if less > 0 else None
+
+    def difference(self, lifetime: Lifetime) -> Money:
+        """What this lifetime would have cost more than the one in use; below zero where it would have been cheaper."""
+        costs = {"5m": self.cost_5m, "1h": self.cost_1h}
+        return costs[lifetime] - costs[self.written_for]
 
 
 class Closed(Spending, Protocol):

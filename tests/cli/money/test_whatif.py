@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.cli.run_home import RunHome
 
+from crewcap.core.budget import KeyId
 from crewcap.core.pricing import Usage
+from crewcap.core.savings import CacheTurn
+from crewcap.stores.sqlite.savings import SqliteCacheTurns
 
 
 @pytest.fixture
@@ -37,6 +40,25 @@ def test_a_route_moves_one_models_requests_alone(books: RunHome) -> None:
 def test_a_plan_breaks_even_at_a_share_of_the_use(books: RunHome) -> None:
     (plan,) = books.json("whatif", "--fee", "45")["plans"]
     assert (plan["month_usd"], plan["pays_from"]) == ("90.000000000", 0.5)
+
+
+def test_caches_are_kept_for_an_hour_at_the_price_of_that(home: RunHome) -> None:
+    """A million tokens written for five minutes ($2.50), and read again ten minutes later: they are written anew."""
+    run = home.add("fix")
+    for gap_ms, kept in ((None, 0), (600_000, 1_000_000)):
+        home.spend(run, "2.50", usage=Usage(write_5m=1_000_000))
+        hold = home.ledger.entries()[-1].hold
+        turn = CacheTurn(hold=hold, run=run.id, key=KeyId("k"), conversation="c", gap_ms=gap_ms, kept=kept)
+        SqliteCacheTurns(home.home).note([turn])
+    found = scenario(home, "--cache", "1h")
+    assert (found["instead_of_usd"], found["cost_usd"]) == ("5.000000000", "4.200000000")  # $4.00 once, and $0.20
+    assert found["supposes"] == "the same tokens and the same pauses"
+    assert scenario(home, "--cache", "5m")["difference_usd"] == "0.000000000"
+
+
+def test_what_was_never_in_fast_mode_has_nothing_to_save_there(books: RunHome) -> None:
+    assert scenario(books, "--no-fast")["requests"] == 0
+    assert "no fast mode  $0.00  concerns no request" in books.out("whatif", "--no-fast")
 
 
 def test_everything_is_shown_where_nothing_was_asked(books: RunHome) -> None:

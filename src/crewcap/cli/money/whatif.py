@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -34,12 +35,22 @@ _PLANS = "that its limits of use do not bind, and one person"
 @click.option("--model", "models", multiple=True, metavar="M", help="Everything on this model.")
 @click.option("--route", "routes", multiple=True, metavar="FROM=TO", help="Only one model's requests on another.")
 @click.option("--batch", is_flag=True, help="Everything in batches.")
+@click.option("--cache", "lifetime", type=click.Choice(["5m", "1h"]), help="Every cache kept for so long.")
+@click.option("--no-fast", is_flag=True, help="Nothing in fast mode.")
 @click.option("--fee", metavar="USD", help="Break-even of a plan with this fee a month.")
 @click.option("--since", metavar="D", default="30d", show_default=True, help="How far back: 30d, or 2026-11-01.")
 @common
 @with_call
 def whatif_(
-    call: Call, *, models: tuple[str, ...], routes: tuple[str, ...], batch: bool, fee: str | None, since: str
+    call: Call,
+    *,
+    models: tuple[str, ...],
+    routes: tuple[str, ...],
+    batch: bool,
+    lifetime: savings.Lifetime | None,
+    no_fast: bool,
+    fee: str | None,
+    since: str,
 ) -> None:
     """What the requests so far would have cost: on another model, in batches, with other caches, under a plan.
 
@@ -49,6 +60,8 @@ def whatif_(
     entries = [entry for entry in entries_of(call, since=began) if not entry.notional]
     wanted = [*(_model(call, entries, name) for name in models), *(_route(call, entries, text) for text in routes)]
     wanted += [_batch(call, entries)] if batch else []
+    wanted += [_lasting(_caches(call, entries), lifetime)] if lifetime else []
+    wanted += [_standard(call, entries)] if no_fast else []
     fees = [("a plan", read_amount(fee, "--fee"))] if fee else []
     if not wanted and not fees:
         wanted, fees = list(_all(call, entries)), [(name, Money.usd(amount)) for name, amount in _FEES]
@@ -64,7 +77,8 @@ def whatif_(
 def _all(call: Call, entries: Sequence[Entry]) -> Iterator[Scenario]:
     """Everything that can be said without being asked; what would have changed nothing is left out."""
     found = [whatif.without_caching(entries, lambda entry: _card(call, entry)), _batch(call, entries)]
-    found += [_standard(call, entries), *_lifetimes(call, entries)]
+    caches = _caches(call, entries)
+    found += [_standard(call, entries), _lasting(caches, "5m"), _lasting(caches, "1h")]
     for name in _KNOWN:
         try:
             found.append(_model(call, entries, name))
@@ -107,29 +121,32 @@ def _standard(call: Call, entries: Sequence[Entry]) -> Scenario:
     return whatif.reprice("no fast mode", fast, lambda entry: _card(call, entry, speed="standard"))
 
 
-def _lifetimes(call: Call, entries: Sequence[Entry]) -> Iterator[Scenario]:
-    """All caches for five minutes, and for an hour, by the pauses that there really were."""
-    if not entries:
-        return
-    turns = [
-        turn
-        for run in dict.fromkeys(entry.run for entry in entries)
-        if run
-        for turn in call.app.cache_turns.of_run(run)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Caches:
+    """What the caches of some requests did, and what these requests cost."""
+
+    report: savings.CacheReport
+    paid: Money
+    requests: int
+
+
+def _caches(call: Call, entries: Sequence[Entry]) -> _Caches:
+    """Those of all requests whose conversations the gateway saw."""
+    runs = dict.fromkeys(entry.run for entry in entries if entry.run)
+    turns = [turn for run in runs for turn in call.app.cache_turns.of_run(run)]
     told = {turn.hold for turn in turns}
     mine = [entry for entry in entries if entry.hold in told]
-    caches = savings.report(turns, mine, card_of=lambda entry: _card(call, entry))
-    if caches.cheaper is None:
-        return
-    lifetime, less = caches.cheaper
-    paid = total(entry.spent + entry.uncertain for entry in mine)
-    words = {"5m": "5-minute caches", "1h": "1-hour caches"}[lifetime]
-    yield Scenario(
-        name=words,
-        cost=paid - less,
-        instead_of=paid,
-        requests=len(mine),
+    report = savings.report(turns, mine, card_of=lambda entry: _card(call, entry))
+    return _Caches(report, total(entry.spent + entry.uncertain for entry in mine), len(mine))
+
+
+def _lasting(caches: _Caches, lifetime: savings.Lifetime) -> Scenario:
+    """All caches for five minutes, or for an hour, by the pauses that there really were."""
+    return Scenario(
+        name={"5m": "5-minute caches", "1h": "1-hour caches"}[lifetime],
+        cost=caches.paid + caches.report.difference(lifetime),
+        instead_of=caches.paid,
+        requests=caches.requests,
         supposes="the same tokens and the same pauses",
     )
 
@@ -198,7 +215,7 @@ def _words(
 
 def _against(each: Scenario) -> str:
     if not each.requests:
-        return "no request has a price there"
+        return "concerns no request"
     more = "more" if each.difference.nano > 0 else "less"
     by = Money(abs(each.difference.nano))
     return f"{by.show()} ({percent(by, each.instead_of)}) {more}" if by else "the same"
