@@ -190,7 +190,7 @@ class Worker:
         house, now = self._house, self._house.clock()
         if await asyncio.to_thread(due, house.home, now):
             swept = await sweep(house, now=now, retention_s=house.settings.defaults.retention_s)
-            log.info("the house was kept: %s", swept.said)
+            log.info("the house was kept: %s", swept.said or "nothing was to be done")
 
     async def _job(self, name: str, key: str) -> None:
         if name == JOB:
