@@ -128,9 +128,9 @@ class Metered:
         if trouble.kind == "incident":
             self._parts.incidents.saw(provider.name, trouble)
 
-    def failed(self, request: Request, body: bytes) -> bool:
+    def failed(self, request: Request) -> bool:
         """The provider failed this very request once more; whether the client should stop asking."""
-        return self._failures.add(hashlib.sha256(request.key.id.encode() + body).digest())
+        return self._failures.add(hashlib.sha256(request.key.id.encode() + request.body).digest())
 
     def heard(self, request: Request, status: int, headers: Mapping[str, str]) -> None:
         """The head of an answer: a sign of life, and word of the provider's limits."""
@@ -182,7 +182,7 @@ class Metered:
             try:
                 self._refuse_too_late(is_gone)
                 self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)  # perhaps while it waited
-                body = _outgoing(call.body, request, held)
+                exchange.load(_outgoing(call, http, request, held))
                 let_out()
                 if endpoint.provider.share < share.WHOLE:
                     self.shares.let_out(self._key_name(endpoint.provider), request.model)
@@ -191,7 +191,7 @@ class Metered:
                 raise
             self.exchanges[exchange] = call.key
             try:
-                return await exchange.run(Forwarding(body=body, headers=call.headers, query=headers.query(http.query)))
+                return await exchange.run()
             finally:
                 del self.exchanges[exchange]
 
@@ -337,7 +337,8 @@ class Metered:
         self.purse.note_refusal(request.key.id, model=request.model, needed=needed, message=message)
 
 
-def _outgoing(body: bytes, request: Request, held: Held) -> bytes:
+def _outgoing(call: Call, http: web.BaseRequest, request: Request, held: Held) -> Forwarding:
     """The body with the output limit that was held, if the client said another one or none, and with our tier."""
     is_as_said = held.output == request.said_output
-    return request.dialect.rewrite(body, max_output=None if is_as_said else held.output)
+    body = request.dialect.rewrite(call.body, max_output=None if is_as_said else held.output)
+    return Forwarding(body=body, headers=call.headers, query=headers.query(http.query))

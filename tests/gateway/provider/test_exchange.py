@@ -13,7 +13,7 @@ import pytest
 
 from crewcap.core.money import ZERO, Money
 from crewcap.gateway.provider.breaker import Rules
-from crewcap.gateway.provider.exchange import Exchange
+from crewcap.gateway.provider.exchange import Exchange, Forwarding
 from crewcap.simulator.script import Script, Step
 from crewcap.simulator.troubles import TROUBLES
 
@@ -304,23 +304,41 @@ def test_redirects_are_not_followed(rig: RigMaker) -> None:
     asyncio.run(main())
 
 
+def alive(kind: type) -> list[object]:
+    """What there is of a kind in this process."""
+    return [each for each in gc.get_objects() if isinstance(each, kind)]
+
+
+def test_what_was_sent_is_not_kept_while_its_answer_comes(rig: RigMaker) -> None:
+    """It is a second copy of the request, and a stream goes on for minutes."""
+
+    async def main() -> None:
+        async with rig(one(events=20, pace_ms=20)) as r:
+            headers = {"x-api-key": r.key.secret}
+            url = r.gateway.url + "/v1/messages"
+            async with r.http.post(url, json=r.request(stream=True), headers=headers) as answer:
+                await answer.content.readany()
+                assert r.gateway.service.exchanges
+                assert not alive(Forwarding)
+                await answer.read()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_nothing_of_a_request_waits_for_the_garbage_collector(rig: RigMaker, stream: bool) -> None:  # noqa: FBT001  (a parameter of the test)
     """Bodies are large: one that is held by a circle of references stays in memory long after its answer."""
-
-    def alive() -> list[Exchange]:
-        return [each for each in gc.get_objects() if isinstance(each, Exchange)]
 
     async def main() -> None:
         async with rig() as r:
             gc.collect()
             gc.disable()
             try:
-                before = alive()
+                before = alive(Exchange)
                 status, _, _ = await r.post(r.request(stream=stream))
                 assert status == 200
                 await r.settled()
-                assert len(alive()) == len(before)
+                assert len(alive(Exchange)) == len(before)
             finally:
                 gc.enable()
 

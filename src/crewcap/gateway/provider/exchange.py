@@ -27,6 +27,7 @@ from aiohttp import web
 from crewcap.core import holding
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import UnknownPrice
+from crewcap.errors import InternalError
 from crewcap.gateway.front import headers
 from crewcap.gateway.front.outlet import Outlet, has_left
 from crewcap.gateway.money import plan
@@ -79,7 +80,7 @@ class Surroundings(Protocol):
         """A provider's key is out of order."""
         ...
 
-    def failed(self, request: Request, body: bytes) -> bool:
+    def failed(self, request: Request) -> bool:
         """The provider failed this very request once more; whether the client should stop asking."""
         ...
 
@@ -134,16 +135,21 @@ class Exchange:
         self._reading = Reading()
         self._payer: plan.Payer = "plan" if request.is_notional else "untold"
         self._settled = False
+        self._forwarding: Forwarding | None = None  # until the provider has it
         self._upstream_answer: Answer | None = None
         self._expired = ""
         self._limit = asyncio.timeout(None)  # of the time until the answer's head; `_expire` ends it
         self._clocks: Watch | None = None
         self.over = asyncio.Event()
 
-    async def run(self, forwarding: Forwarding) -> web.StreamResponse:
+    def load(self, forwarding: Forwarding) -> None:
+        """What `run` is to send. Nobody else keeps it: it is as large as the request, and streams are long."""
+        self._forwarding = forwarding
+
+    async def run(self) -> web.StreamResponse:
         """Forward and answer; exactly one settlement, on every way out."""
         try:
-            return await self._forward(forwarding)
+            return await self._forward()
         finally:
             if self._clocks is not None:
                 self._clocks.stop()
@@ -161,15 +167,13 @@ class Exchange:
         if self._clocks is not None:
             self._clocks.hurry(drain_s)
 
-    async def _forward(self, forwarding: Forwarding) -> web.StreamResponse:
-        policy, request, provider = self._around.policy, self._request, self._request.provider
-        url = provider.url(request.path, query=forwarding.query)
-        sent = headers.to_provider(forwarding.headers, key=self._around.upstream.key_headers(provider))
-        judge = Judge(self._around, request, forwarding.body, self._extra)
+    async def _forward(self) -> web.StreamResponse:
+        policy, request = self._around.policy, self._request
+        judge = Judge(self._around, request, self._extra)
         patience = policy.idle_s if request.ask.stream else 2 * policy.idle_s
         self._clocks = Watch(policy, idle_s=patience, expire=self._expire, is_gone=self._has_left)
         try:
-            answer = await self._around.upstream.post(url, forwarding.body, sent, limit=self._limit)
+            answer = await self._post()
         except Unsent as unsent:
             self._settle("unsent", status=0, reason=str(unsent))
             raise judge.unsent(str(unsent)) from unsent
@@ -187,6 +191,16 @@ class Exchange:
             if answer.content_type == EVENT_STREAM or (request.ask.stream and request.dialect.streams_json):
                 return await self._stream(answer, judge)
             return await self._whole(answer, judge)
+
+    async def _post(self) -> Answer:
+        """Send what is to be sent, and let go of it."""
+        forwarding, self._forwarding = self._forwarding, None
+        if forwarding is None:
+            raise InternalError("a request was to be sent twice, or before it was there")
+        upstream, provider = self._around.upstream, self._request.provider
+        url = provider.url(self._request.path, query=forwarding.query)
+        sent = headers.to_provider(forwarding.headers, key=upstream.key_headers(provider))
+        return await upstream.post(url, forwarding.body, sent, limit=self._limit)
 
     # --- a stream
 

@@ -43,7 +43,7 @@ class Surroundings(Protocol):
         """A provider's key is out of order."""
         ...
 
-    def failed(self, request: Request, body: bytes) -> bool:
+    def failed(self, request: Request) -> bool:
         """The provider failed this very request once more; whether the client should stop asking."""
         ...
 
@@ -88,7 +88,6 @@ class Judge:
 
     around: Surroundings
     request: Request
-    sent: bytes  # the body, as it went out
     extra: Mapping[str, str]  # headers of ours on every answer
 
     def plain_error(self, answer: Answer, body: bytes) -> web.Response:
@@ -103,7 +102,7 @@ class Judge:
         passed = self._passed(answer, body)
         if not may_be_mended(answer.status):
             return passed
-        if self.around.failed(self.request, self.sent):
+        if self.around.failed(self.request):
             passed.headers.update(NO_RETRY)
         raise TryAgain(
             passed,
@@ -131,7 +130,7 @@ class Judge:
     def unsure(self, message: str) -> TryAgain:
         """Nothing whole came back: it may have been billed. Final when the same request has failed too often."""
         refusal = Refusal("provider", message)
-        if self.around.failed(self.request, self.sent):
+        if self.around.failed(self.request):
             refusal = Refusal("frozen", f"{message}, again and again; crewcap stops trying")
         return TryAgain(refusal, status=0, reason=message, is_failure=True, may_be_billed=True)
 
