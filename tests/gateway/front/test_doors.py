@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from crewcap.core.budget import KeyId
 from crewcap.errors import UsageError
 from crewcap.gateway.client import find
+from crewcap.gateway.front.doors import CLOSE_S, Door, Doors
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Key, Rig, RigMaker
@@ -193,5 +195,36 @@ def test_a_run_that_starts_again_finds_the_door_of_its_dead_driver_replaced(rig:
             assert await r.gateway.close_run("r1") == 0
             assert await asking == 200
             assert r.charged(old) + r.charged(new) == r.simulator.meter.total()
+
+    asyncio.run(main())
+
+
+def test_all_doors_are_closed_in_the_time_of_one(folder: Path) -> None:
+    """Whoever ends a gateway that has many runs does not wait for each of them."""
+    many = 6
+
+    async def main() -> None:
+        asked = asyncio.Semaphore(0)
+
+        async def answers_never(_door: Door, _http: web.BaseRequest) -> web.StreamResponse:
+            asked.release()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        doors = Doors(answers_never)
+        clients = []
+        for number in range(many):
+            path = folder / f"{number}.sock"
+            await doors.open(f"r{number}", key=KeyId(f"k{number}"), path=path, mode="http", uid=None)
+            _, client = await asyncio.open_unix_connection(path)
+            client.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            clients.append(client)
+            await asked.acquire()
+        await doors.stop_accepting()
+        began = asyncio.get_running_loop().time()
+        await doors.cleanup()
+        assert asyncio.get_running_loop().time() - began < CLOSE_S * many  # alone, each takes twice that
+        for client in clients:
+            client.close()
 
     asyncio.run(main())

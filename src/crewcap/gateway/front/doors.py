@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from crewcap.gateway.provider.upstream import is_loopback
 from crewcap.workspaces import handout
 
 LONGEST_SOCKET_PATH = 107  # bytes; what the kernel takes
+CLOSE_S = 1.0  # for a request to end by itself, and once more after it is cancelled
 
 Mode = Literal["handout", "http"]
 Handler = Callable[["Door", web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -118,8 +119,7 @@ class Doors:
 
     async def hang_up(self, run: str) -> None:
         """Close the connections that a run's closed doors left open."""
-        for runner in self._closing.pop(run, []):
-            await runner.cleanup()
+        await _close(self._closing.pop(run, []))
 
     async def stop_accepting(self) -> None:
         """Close every listener; connections that are open stay open."""
@@ -130,11 +130,10 @@ class Doors:
                 await site.stop()
 
     async def cleanup(self) -> None:
-        """Close every connection."""
-        for run in tuple(self._closing):
-            await self.hang_up(run)
-        if self._loopback is not None:
-            await self._loopback.cleanup()
+        """Close every connection, those of all doors at the same time: who waits for a gateway's end waits for this."""
+        closing = [runner for runners in self._closing.values() for runner in runners]
+        self._closing.clear()
+        await _close(closing if self._loopback is None else [*closing, self._loopback])
 
     def lets_in(self, door: Door, key: KeyId) -> bool:
         """Whether this key may come through this door."""
@@ -148,7 +147,7 @@ class Doors:
 
     async def _runner(self, door: Door) -> web.ServerRunner:
         server = Server(partial(self.handler, door), access_log=None, auto_decompress=False)
-        runner = web.ServerRunner(server, shutdown_timeout=1)
+        runner = web.ServerRunner(server, shutdown_timeout=CLOSE_S)
         await runner.setup()
         return runner
 
@@ -158,6 +157,11 @@ class Doors:
             received = await handout.receive(listener, uid=uid, unlink=opened.path)
         await web.SockSite(opened.runner, received.listener).start()
         await received.confirm()
+
+
+async def _close(runners: Sequence[web.ServerRunner]) -> None:
+    """Hang up on whoever is still connected."""
+    await asyncio.gather(*(runner.cleanup() for runner in runners))
 
 
 def _bind(path: Path, uid: int | None) -> socket.socket:
