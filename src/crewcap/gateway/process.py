@@ -1,4 +1,6 @@
-"""What a process that holds providers' keys does first: it forgets where they came from and cannot be read.
+"""What only the platform can do for a process: nobody reads it, its environment forgets, free memory is given back.
+
+A process that holds providers' keys forgets first where they came from, and cannot be read.
 
 `PR_SET_DUMPABLE 0` keeps other processes of the same user from `/proc/PID/environ` and from memory (root still
 reads), and keeps the keys out of core dumps. Taking a variable out of `os.environ` is not enough by itself: the
@@ -31,6 +33,13 @@ def forget(names: Iterable[str]) -> dict[str, str]:
     for name in held:
         del os.environ[name]
     return held
+
+
+def give_back() -> None:
+    """Return free memory to the system where the C library would keep it (glibc, below whatever is still in use)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _overwrite(name: str) -> None:

@@ -41,6 +41,7 @@ from crewcap.gateway.money.admission import Prices
 from crewcap.gateway.money.purse import Purse
 from crewcap.gateway.parts import Basis, Parts
 from crewcap.gateway.policy import Policy
+from crewcap.gateway.process import give_back
 from crewcap.gateway.provider.breaker import as_json
 from crewcap.gateway.provider.exchange import Exchange
 from crewcap.gateway.provider.freeze import Freezer, Trouble
@@ -174,6 +175,7 @@ class Gateway:
         self._makeups = Makeups(store, do=self._purse.do)
         self.service.watchers.append(self._makeups)
         self._every(FLUSH_S, self._flush_makeups)
+        self._every(0, self._relieve)
 
     def watch_prices(self, store: PriceNotes) -> None:
         """Keep from now on the cards that something is settled at, and count what has no price."""
@@ -351,6 +353,12 @@ class Gateway:
                 await self._makeups.flush()
         except LedgerError as error:
             log.warning("what prompts are made of is not written yet: %s", error.message)
+
+    async def _relieve(self) -> None:
+        """Bodies of requests are let go before they are many, and their memory with them."""
+        if self._makeups is not None:
+            await self._makeups.relieve()
+            await asyncio.to_thread(give_back)
 
     async def _flush_prices(self) -> None:
         """The same of prices."""

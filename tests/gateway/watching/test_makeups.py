@@ -84,8 +84,52 @@ def test_what_there_is_no_room_for_is_left_out(monkeypatch: pytest.MonkeyPatch) 
     assert sum(row.requests for row in store.rows) == 1
 
 
-def test_a_gateway_writes_down_what_it_sees(rig: RigMaker) -> None:
+def test_many_bodies_are_counted_at_once_and_written_with_their_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are large; once they are counted there is room for others."""
+    two = [ended(request(BODY), usage=Usage(input=400)) for _ in range(2)]
+    size = sum(len(each.request.body) for each in two)
+    monkeypatch.setattr(makeups, "MANY_BYTES", size)
+    monkeypatch.setattr(makeups, "MOST_BYTES", size)
+
+    async def main() -> None:
+        store = Kept()
+        seen = watch(store)
+        counting = asyncio.create_task(seen.relieve())
+        seen.ended(two[0])
+        await asyncio.sleep(0)
+        assert not counting.done()
+        seen.ended(two[1])
+        await counting
+        assert store.rows == []
+        seen.ended(two[0])
+        await seen.flush()
+        assert [(row.requests, row.tokens.whole) for row in store.rows] == [(3, 1_200)]
+
+    asyncio.run(main())
+
+
+def test_what_is_counted_as_the_gateway_ends_is_counted_by_its_last_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(makeups, "MANY_BYTES", 1)
+
+    async def main() -> None:
+        store = Kept()
+        seen = watch(store)
+        seen.ended(ended(request(BODY), usage=Usage(input=400)))
+        counting = asyncio.create_task(seen.relieve())
+        await asyncio.sleep(0)
+        counting.cancel()
+        await asyncio.wait([counting])
+        assert counting.cancelled()
+        await seen.flush()
+        assert sum(row.tokens.whole for row in store.rows) == 400
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("many", [1, makeups.MANY_BYTES])
+def test_a_gateway_writes_down_what_it_sees(rig: RigMaker, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
     """The parts together are the prompt that was billed; they are there when the gateway has stopped."""
+    monkeypatch.setattr(makeups, "MANY_BYTES", many)
 
     async def main() -> None:
         async with rig(script(says(100))) as r:

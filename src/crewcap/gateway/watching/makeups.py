@@ -1,8 +1,9 @@
 """What prompts are made of, seen by the gateway: counted after requests have ended, in a thread, and added up.
 
-A request's body is kept until the next round, a second later at most; there its letters are counted by part, their
-shares applied to the tokens that were billed, and the sums of a key, a model and a quarter of an hour written together.
-Nothing waits for this, and what there is no room for is left out: shares of what was counted are as good.
+A request's body is kept until the next round, a second later at most, or until there are many; there its letters are
+counted by part and their shares applied to the tokens that were billed. The sums of a key, a model and a quarter of an
+hour are written together, once a round. Nothing waits for this, and what there is no room for is left out: shares of
+what was counted are as good.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from crewcap.stores import Reports
 from crewcap.wire.makeup import of_request
 
 FLUSH_S = 1.0
-MOST_BYTES = 32 * 2**20  # of bodies that wait for their round
+MANY_BYTES = 2 * 2**20  # of bodies; they do not wait for the round
+MOST_BYTES = 32 * 2**20  # of bodies that wait to be counted
 
 Do = Callable[..., "asyncio.Future[Any]"]
 
@@ -46,7 +48,8 @@ class Makeups:
         self._do = do
         self._waiting: list[_Prompt] = []
         self._size_bytes = 0
-        self._rows: list[MakeupRow] = []  # that could not be written yet
+        self._has_many = asyncio.Event()
+        self._rows: list[MakeupRow] = []  # that are not written yet
 
     def ended(self, ended: Ended) -> None:
         """Keep what is to be counted."""
@@ -58,32 +61,53 @@ class Makeups:
         at = ended.sent.sent_at.astimezone(UTC)
         dialect = request.dialect.name
         self._waiting.append(_Prompt(dialect, request.body, usage.prompt, request.key.id, model, at))
+        if self._size_bytes >= MANY_BYTES:
+            self._has_many.set()
 
     def declined(self, declined: Declined) -> None:
         """What was not sent is no prompt."""
 
+    async def relieve(self) -> None:
+        """Wait until there are many bodies, and count them."""
+        await self._has_many.wait()
+        await self._count()
+
     async def flush(self) -> None:
         """Count and write; what cannot be written is tried again."""
-        prompts, self._waiting, self._size_bytes = self._waiting, [], 0
-        rows, self._rows = self._rows, []
+        await self._count()
+        rows, self._rows = _summed(self._rows), []
         try:
-            rows = await asyncio.to_thread(_added_up, rows, prompts) if prompts else rows
             if rows:
                 await self._do(self._store.note_makeup, rows)
         except BaseException:
-            self._rows = rows
+            self._rows += rows
+            raise
+
+    async def _count(self) -> None:
+        """Turn bodies into rows; those of a count that is called off are still there for the next one."""
+        prompts, self._waiting, self._size_bytes = self._waiting, [], 0
+        self._has_many.clear()
+        try:
+            if prompts:
+                self._rows += await asyncio.to_thread(_counted, prompts)
+        except asyncio.CancelledError:
+            self._waiting += prompts
             raise
 
 
-def _added_up(rows: Sequence[MakeupRow], prompts: Sequence[_Prompt]) -> list[MakeupRow]:
-    """One row for each key, quarter and model."""
-    sums: dict[tuple[KeyId, int, str], tuple[int, Makeup]] = {}
+def _counted(prompts: Sequence[_Prompt]) -> list[MakeupRow]:
     counted = ((prompt, shared_out(of_request(prompt.dialect, prompt.body), prompt.tokens)) for prompt in prompts)
     fresh = [
         MakeupRow(key=prompt.key, quarter=quarter_of(prompt.at), model=prompt.model, requests=1, tokens=tokens)
         for prompt, tokens in counted
     ]
-    for row in (*rows, *fresh):
+    return _summed(fresh)
+
+
+def _summed(rows: Sequence[MakeupRow]) -> list[MakeupRow]:
+    """One row for each key, quarter and model."""
+    sums: dict[tuple[KeyId, int, str], tuple[int, Makeup]] = {}
+    for row in rows:
         name = (row.key, row.quarter, row.model)
         requests, tokens = sums.get(name, (0, Makeup()))
         sums[name] = (requests + row.requests, tokens + row.tokens)
