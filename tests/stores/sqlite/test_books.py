@@ -62,6 +62,13 @@ def _garbage_page(shelf: Shelf) -> None:
     shelf.home.ledger.write_bytes(data)
 
 
+def _schema_that_is_no_text(shelf: Shelf) -> None:
+    """SQLite complains of it in words that are no UTF-8 either."""
+    data = shelf.home.ledger.read_bytes()
+    assert b"CREATE TABLE" in data
+    shelf.home.ledger.write_bytes(data.replace(b"CREATE TABLE", b"CREATE \xb4ABLE"))
+
+
 def _zero_header(shelf: Shelf) -> None:
     data = bytearray(shelf.home.ledger.read_bytes())
     data[:100] = bytes(100)
@@ -101,6 +108,7 @@ def _drop_wal(shelf: Shelf) -> None:
         (_halve, "is damaged|is not sound|cut off"),
         (_cut_inside_a_page, "cut off"),
         (_garbage_page, "is damaged|is not sound"),
+        (_schema_that_is_no_text, "is damaged"),
         (_zero_header, "is not a database"),
         (_foreign, "of another program"),
         (_another_ledger, "not the one that was here before"),

@@ -40,7 +40,7 @@ def wrong_file(db: sqlite3.Connection, check: str) -> Iterator[str]:
                 yield f"the file is damaged: {line}"
         for table, row, parent, _ in db.execute("PRAGMA foreign_key_check").fetchall():
             yield f"row {row} of {table} names a {parent} that does not exist"
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a complaint that quotes what is no text
         yield f"the file is damaged: {error}"
 
 

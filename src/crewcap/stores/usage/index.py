@@ -120,7 +120,7 @@ class UsageIndex:
                     after = told[-1].key
                 self._db.execute(q.DROP_ANSWERS)
                 self._db.execute(q.PUT_FACT, ("prices", prices))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
     # --- reading
@@ -141,7 +141,7 @@ class UsageIndex:
             self._db.executemany(q.ADD_CHOSEN, [(file,) for file in files or ()])
             asked = {"since": -(2**62) if since_ms is None else since_ms, "all_files": files is None}
             return tuple(_sum(row) for row in self._db.execute(statement, asked))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
     def answer(self, name: str) -> str:
@@ -235,17 +235,17 @@ class UsageIndex:
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(statement).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
     def _fact(self, name: str) -> str:
         try:
             row = self._db.execute(q.FACT, (name,)).fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
         return str(row[0]) if row else ""
 
-    def _damaged(self, error: sqlite3.Error) -> LedgerError:
+    def _damaged(self, error: Exception) -> LedgerError:
         return LedgerError(
             f"the index of transcripts {self._path} cannot be used: {error}",
             help=f"move {self._path} away and import again; what agents have deleted since is then forgotten",
@@ -261,7 +261,7 @@ class UsageIndex:
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             migrate(db, numbered(resources.files("crewcap.stores") / "sql" / "usage"))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
         return db
 
