@@ -115,7 +115,7 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise explain(error, path) from error
     except UnicodeDecodeError as error:  # SQLite's complaint quotes the file, where that should be text and is not
-        raise LedgerError(f"the ledger {path} is damaged: its tables are described in no text", help=_RESTORE) from error
+        raise LedgerError(f"the ledger {path} is damaged: its schema is not even text", help=_RESTORE) from error
 
 
 def explain(error: sqlite3.Error, path: Path) -> LedgerError | InternalError:
