@@ -32,6 +32,7 @@ from crewcap.settings.models import Settings
 from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.workspaces.sandbox.bubblewrap import Bubblewrap
 from crewcap.workspaces.sandbox.landlock import Landlock
+from crewcap.workspaces.sandbox.uids import FIRST, have_own
 from crewcap.workspaces.sandbox.unconfined import Unconfined
 
 FOUND = Found(path=sys.executable, version="2.1.330", origin="setting")
@@ -132,10 +133,21 @@ def test_below_bubblewrap_a_key_that_the_agent_could_read_is_refused_unless_it_i
     named = settings('[providers.anthropic]\nkey = { env = "CREWCAP_TEST_KEY" }\n', tmp_path)
     guard_keys(named, Landlock(), is_spoken=False)
     with somebody_with_a_key() as pid:
-        with pytest.raises(UnsafeEnvironment, match=f"the provider's key in process {pid}'s environment"):
-            guard_keys(named, Landlock(), is_spoken=False)
+        for rung in (Unconfined(), *(() if have_own() else (Landlock(),))):  # which may run it as our own user
+            with pytest.raises(UnsafeEnvironment, match=f"the provider's key in process {pid}'s environment"):
+                guard_keys(named, rung, is_spoken=False)
         guard_keys(named, Unconfined(), is_spoken=True)
         guard_keys(named, Bubblewrap(), is_spoken=False)
+
+
+@pytest.mark.skipif(not have_own(), reason="needs root: only then does a run have a user of its own")
+def test_a_key_of_another_user_than_the_agents_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    named = settings('[providers.anthropic]\nkey = { env = "CREWCAP_TEST_KEY" }\n', tmp_path)
+    with somebody_with_a_key() as pid:
+        guard_keys(named, Landlock(), is_spoken=False)
+        words = ["cat", f"/proc/{pid}/environ"]
+        seen = subprocess.run(words, user=FIRST, group=FIRST, extra_groups=[], capture_output=True, check=False)
+    assert b"Permission denied" in seen.stderr
 
 
 def carried_out(shop: Shop, tell: Callable[[Moment], None], **plan: Any) -> Run:

@@ -41,7 +41,7 @@ from crewcap.workspaces import Sandbox
 from crewcap.workspaces.repository.mirrors import Mirrors
 from crewcap.workspaces.repository.repositories import Base, Repository
 from crewcap.workspaces.sandbox.environs import readable_keys
-from crewcap.workspaces.sandbox.uids import lease
+from crewcap.workspaces.sandbox.uids import have_own, lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,11 @@ def _known(settings: Settings) -> str:
 
 
 def guard_keys(settings: Settings, sandbox: Sandbox, *, is_spoken: bool) -> None:
-    """Below bubblewrap a key in another process of our user could be read (MONEY 8)."""
-    if sandbox.rung == "bubblewrap" or is_spoken:
+    """Below bubblewrap a key in another process of the agent's user could be read (MONEY 8).
+
+    Where runs have users of their own, Landlock starts nothing as ours, and a leased user has no other process.
+    """
+    if sandbox.rung == "bubblewrap" or is_spoken or (sandbox.rung == "landlock" and have_own()):
         return
     if pids := readable_keys(key_variables(settings)):
         raise UnsafeEnvironment(

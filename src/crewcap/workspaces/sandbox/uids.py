@@ -47,9 +47,14 @@ def no_users() -> str:
     return f"this container knows no user {FIRST}, and agents never run as root: give it more user ids"
 
 
+def have_own() -> bool:
+    """Whether runs do have users of their own: no living process is that user's when it is leased."""
+    return is_root() and not no_users()
+
+
 def lease(folder: Path) -> Lease:
     """A free user id; locks lie in `folder` where the machine has no place for them. A plain user has only itself."""
-    if not is_root() or no_users():
+    if not have_own():
         return Lease(os.geteuid())
     folder = _locks(folder)
     busy = _users_with_processes()
