@@ -203,7 +203,8 @@ class TestComingHome:
     """None of them may end up in a commit."""
 
     @pytest.mark.parametrize(
-        "name", ["plain.env", "with space.env", "[odd]*?.env", "!not.env", "#hash.env", "back\\slash", "ü.env"]
+        "name",
+        ["plain.env", "with space.env", "[odd]*?.env", "!not.env", "#hash.env", "back\\slash", "ü.env", "a\nb", "a\r"],
     )
     def test_git_does_not_see_them(self, source: Path, workspace: Path, name: str) -> None:
         (source / "given").mkdir()

@@ -38,3 +38,11 @@ def test_a_broken_repository_does_not_hide_them(trip: Trip) -> None:
     (trip.folder / ".git/HEAD").write_text("broken")
     harvest = trip.harvest()
     assert (harvest.salvaged, harvest.strays.specials) == (True, ("pipe",))
+
+
+def test_one_that_the_project_ignores_is_not_named_whatever_its_name(trip: Trip) -> None:
+    (trip.folder / ".gitignore").write_text("built*/\n")
+    for folder in ("built\nhere", 'built "there"', "new\nhere"):
+        (trip.folder / folder).mkdir()
+        os.mkfifo(trip.folder / folder / "pipe")
+    assert trip.harvest().strays.specials == ("new\nhere/pipe",)

@@ -303,8 +303,9 @@ def _exclude(workspace: Path, names: Sequence[str]) -> None:
 
 
 def _pattern_of(name: str) -> bytes:
-    """A name as a pattern that fits it alone."""
-    return b"/" + re.sub(rb"([\\*?\[ #!])", rb"\\\1", os.fsencode(name))
+    """A name as a pattern that fits it alone; an end of line in it is a letter between tab and vertical tab."""
+    escaped = re.sub(rb"([\\*?\[ #!])", rb"\\\1", os.fsencode(name))
+    return b"/" + escaped.replace(b"\r", b"[\r]").replace(b"\n", b"[\t-\v]")
 
 
 def _learn(values: dict[str, str], path: str, content: bytes) -> None:

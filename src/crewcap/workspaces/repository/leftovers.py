@@ -7,30 +7,24 @@ never run by us in a folder that a stranger's program could write.
 
 from __future__ import annotations
 
-import re
-
 from crewcap.workspaces.repository.harvest import ENVIRON, Perform
 
-_MOST = 2_000
 _LIST = ("git", "-c", "core.fsmonitor=false", "ls-files", "--others", "--exclude-standard", "--directory", "-z")
-_WRITE = 'mkdir -p .git/info && for each; do printf "%s\\n" "$each"; done >> .git/info/exclude'
+# A name as a pattern that fits it alone. A list of patterns has lines: an end of line within a name is a letter between
+# tab and vertical tab, and a carriage return at a pattern's end would be taken for a part of its line's.
+_PATTERN = r"s/[]\\*?[ #!]/\\&/g; s/\r/[\r]/g; s/\n/[\t-\v]/g; s:^:/:"
+_WRITE = f"""list=$(git rev-parse --git-path info/exclude) && mkdir -p "${{list%/*}}" &&
+    {{ echo; {" ".join(_LIST)} | LC_ALL=C sed -z '{_PATTERN}' | tr '\\0' '\\n'; }} >> "$list\""""
 # A submodule whose folder holds something new would be taken for one that the agent worked in.
-_IN_SUBMODULES = """test -e .gitmodules && git -c core.fsmonitor=false submodule foreach --quiet --recursive '
-    list=$(git rev-parse --git-path info/exclude) && mkdir -p "${list%/*}" &&
-    git -c core.fsmonitor=false ls-files --others --exclude-standard --directory | sed "s:^:/:" >> "$list"'"""
+_IN_SUBMODULES = 'test -e .gitmodules && git -c core.fsmonitor=false submodule foreach --quiet --recursive "$1"'
 
 
 async def leave_out(perform: Perform) -> tuple[str, ...]:
     """Have git ignore every file that is new in the workspace; their names, folders as a whole."""
-    await perform(("/bin/sh", "-c", _IN_SUBMODULES), ENVIRON)
+    await perform(("/bin/sh", "-c", _IN_SUBMODULES, "sh", _WRITE), ENVIRON)
     listed = await perform(_LIST, ENVIRON)
-    names = [name for name in listed.stdout.decode("utf-8", "surrogateescape").split("\0") if name][:_MOST]
+    names = tuple(name for name in listed.stdout.decode("utf-8", "surrogateescape").split("\0") if name)
     if listed.status != 0 or not names:
         return ()
-    await perform(("/bin/sh", "-c", _WRITE, "sh", *map(_pattern, names)), ENVIRON)
-    return tuple(names)
-
-
-def _pattern(name: str) -> str:
-    """A name as a pattern that fits it alone."""
-    return "/" + re.sub(r"([\\*?\[ #!])", r"\\\1", name)
+    await perform(("/bin/sh", "-c", _WRITE), ENVIRON)
+    return names

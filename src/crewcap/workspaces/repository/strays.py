@@ -15,7 +15,7 @@ _FIND = (
     "find . -path ./.git -prune -o -name node_modules -prune -o -name .git -print0 -prune"
     f" -o ! -type f ! -type d ! -type l -print0 | head -z -n {_MOST}"
 )
-_IGNORED = ("git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "check-ignore", "--no-index", "--")
+_IGNORED = 'printf "%s\\0" "$@" | git -c core.fsmonitor=false check-ignore --no-index -z --stdin'
 
 
 class _Said(Protocol):
@@ -42,8 +42,7 @@ async def find_strays(run: Callable[..., Awaitable[_Said]], *, but: Collection[s
         if not name.endswith("/.git") and not any(name.startswith(f"{other}/") for other in nested)
     ]
     seen = [name for name in (*outermost, *special) if name not in but]
-    said = (await run(*_IGNORED, *seen)).stdout if seen else b""
-    ignored = set(said.decode("utf-8", "surrogateescape").splitlines())
+    ignored = set(_names(await run("/bin/sh", "-c", _IGNORED, "sh", *seen))) if seen else set()
     return Strays(
         repositories=tuple(sorted({*outermost} - ignored - {*but})),
         specials=tuple(sorted({*special} - ignored - {*but})),
