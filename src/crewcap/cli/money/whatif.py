@@ -128,16 +128,20 @@ class _Caches:
     report: savings.CacheReport
     paid: Money
     requests: int
+    unseen: int  # requests of which nothing is known of their conversation
 
 
 def _caches(call: Call, entries: Sequence[Entry]) -> _Caches:
-    """Those of all requests whose conversations the gateway saw."""
+    """Those of all requests whose conversations the gateway saw: of runs, and of programs on keys of their own."""
     runs = dict.fromkeys(entry.run for entry in entries if entry.run)
+    keys = dict.fromkeys(entry.key for entry in entries if not entry.run)
     turns = [turn for run in runs for turn in call.app.cache_turns.of_run(run)]
+    turns += [turn for key in keys for turn in call.app.cache_turns.of_key(key)]
     told = {turn.hold for turn in turns}
     mine = [entry for entry in entries if entry.hold in told]
     report = savings.report(turns, mine, card_of=lambda entry: _card(call, entry))
-    return _Caches(report, total(entry.spent + entry.uncertain for entry in mine), len(mine))
+    paid = total(entry.spent + entry.uncertain for entry in mine)
+    return _Caches(report, paid, requests=len(mine), unseen=len(entries) - len(mine))
 
 
 def _lasting(caches: _Caches, lifetime: savings.Lifetime) -> Scenario:
@@ -147,7 +151,8 @@ def _lasting(caches: _Caches, lifetime: savings.Lifetime) -> Scenario:
         cost=caches.paid + caches.report.difference(lifetime),
         instead_of=caches.paid,
         requests=caches.requests,
-        supposes="the same tokens and the same pauses",
+        supposes="the same tokens and the same pauses"
+        + (f"; {many(caches.unseen, 'request')} not seen in a conversation, and left as paid" if caches.unseen else ""),
     )
 
 
