@@ -33,7 +33,9 @@ def checkout(call: Call, *, run: str, folder: Path | None, with_secrets: bool) -
     where = (folder or Path(found.name.replace(".", "-"))).absolute()
     made = call.app.mirrors.checkout(call.app.mirrors.repository(found.repo_path), found.branch, where)
     if call.as_json:
-        call.emit({"run": found.name, "branch": found.branch, "folder": str(made)})
-    else:
-        call.out(f"{found.branch} is in {made}")
-        call.note(f"when you are done: git worktree remove {made}")
+        call.emit({"run": found.name, "branch": made.branch, "folder": str(made.folder)})
+        return
+    call.out(f"{made.branch} is in {made.folder}")
+    if made.branch != found.branch:
+        call.note(f"{made.branch} is the run's own work: {made.reason}, and that one stays as it is")
+    call.note(f"when you are done: git worktree remove {made.folder}")

@@ -20,6 +20,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedOut:
+    """A linked working tree, and the branch that it is of; why it has another name, where it has one."""
+
+    folder: Path
+    branch: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
     """From a trusted mirror to people."""
 
@@ -73,21 +82,42 @@ class Handover:
         rows = (row.partition(b"\t") for row in listed.split(b"\0") if row)
         return {os.fsdecode(path): what.decode("ascii") for what, _, path in rows}
 
-    def checkout(self, branch: str, folder: Path) -> Path:
+    def checkout(self, branch: str, folder: Path) -> CheckedOut:
         """A linked working tree: of the user's own repository, or of the mirror where they have none here."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists already", help="name another folder: crewcap checkout RUN FOLDER")
         owner = self.repository.git_dir or self.mirror
-        if self.repository.git_dir is not None:
-            self.publish(branch)  # what it is refused for shows below, if the branch is not there at all
-        add = ("worktree", "add", "--quiet", "--", str(folder), check_branch(branch))
-        made = self.git.inside(owner, *add, fails=True, limit_s=LONG_S)
+        name, reason = self._handed_over(check_branch(branch), self.repository.git_dir)
+        made = self.git.inside(owner, "worktree", "add", "--quiet", "--", str(folder), name, fails=True, limit_s=LONG_S)
         if made.status != 0:
             raise UsageError(
-                f"no working tree of {branch} could be made: {made.complaint}",
+                f"no working tree of {name} could be made: {made.complaint}",
                 help="git worktree list shows those that are there; git worktree remove FOLDER takes one away",
             )
-        return folder
+        return CheckedOut(folder=folder, branch=name, reason=reason)
+
+    def _handed_over(self, branch: str, git_dir: Path | None) -> tuple[str, str]:
+        """The branch that holds the run's work, and why it is another one where people's own has its name."""
+        if git_dir is None:
+            return branch, ""
+        published = self.publish(branch)
+        work = self._tip(self.mirror, branch)
+        if self._tip(git_dir, branch) in {"", work} or not work:
+            return branch, ""  # what it was refused for shows later, if the branch is not there at all
+        spare = f"{branch}-run"
+        fetch = (*FETCH, file_address(self.mirror), f"refs/heads/{branch}:refs/heads/{spare}")
+        self.git.inside(git_dir, *fetch, fails=True, limit_s=LONG_S)  # what counts is what stands there then
+        if self._tip(git_dir, spare) != work:
+            raise UsageError(
+                f"{branch} and {spare} both have commits of their own in {self.repository.local}",
+                help=f"git -C {self.repository.local} branch -m {spare} another-name, then crewcap checkout again",
+            )
+        return spare, published.reason
+
+    def _tip(self, place: Path, branch: str) -> str:
+        """The commit of a branch; nothing where there is none."""
+        asked = ("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+        return self.git.inside(place, *asked, fails=True).text
 
     def _look(self, what: str, *rest: str) -> bytes:
         return self.git.inside(self.mirror, what, "--no-color", "--no-ext-diff", "--no-textconv", *rest, "--").stdout

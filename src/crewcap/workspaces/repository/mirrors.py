@@ -20,7 +20,7 @@ from crewcap.workspaces.repository.clones import Clone
 from crewcap.workspaces.repository.fetching import fetch_commit
 from crewcap.workspaces.repository.finding import find, left_out
 from crewcap.workspaces.repository.git import Git, GitFailed
-from crewcap.workspaces.repository.handover import Handover, Published
+from crewcap.workspaces.repository.handover import CheckedOut, Handover, Published
 from crewcap.workspaces.repository.intake import MOST_BYTES, Intake, sweep
 from crewcap.workspaces.repository.large_files import LargeFile
 from crewcap.workspaces.repository.large_store import LargeStore
@@ -269,8 +269,8 @@ class Mirrors:
         """Bytes of every file of a commit that is in the mirror."""
         return self._handover(repository).sizes(at=at)
 
-    def checkout(self, repository: Repository, branch: str, folder: Path) -> Path:
-        """A linked working tree of the branch, for people."""
+    def checkout(self, repository: Repository, branch: str, folder: Path) -> CheckedOut:
+        """A linked working tree of the branch as the run left it, for people."""
         return self._handover(repository).checkout(branch, folder)
 
     def _large(self, repository: Repository) -> LargeStore:
