@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from crewcap.runner.reach import contacted, loosened, network
+from crewcap.runner.reach import contacted, loosened, network, unheeded
 from crewcap.settings.models import RepoSettings
 from crewcap.workspaces.egress.log import Connection
 
@@ -37,9 +37,17 @@ def test_without_a_wall_it_is_open_whatever_is_listed() -> None:
     assert network("unconfined", RepoSettings(hosts=("python",))) == "open"
 
 
+def test_what_an_open_network_does_not_keep_is_said_where_something_is_set() -> None:
+    listed = RepoSettings(hosts=("python",))
+    (said,) = unheeded("unconfined", listed)
+    assert said == "hosts, and credentials in [registries] for them, do not apply in unconfined: its network is open"
+    assert loosened("unconfined", listed) == (said,)
+    assert unheeded("unconfined", RepoSettings()) == unheeded("bubblewrap", listed) == ()
+
+
 def test_ports_are_a_loosening_and_are_said_as_one() -> None:
     project = RepoSettings(ports={5432: "127.0.0.1:5432"})
-    assert loosened(project) == ("port 5432 inside leads to 127.0.0.1:5432: loosened",)
+    assert loosened("bubblewrap", project) == ("port 5432 inside leads to 127.0.0.1:5432: loosened",)
 
 
 def test_each_host_is_named_once_by_what_became_of_it() -> None:

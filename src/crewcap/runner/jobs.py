@@ -145,7 +145,7 @@ def _reporter(house: House, job: Job, secrets: Collection[str]) -> Callable[[Run
             told=prompt.first(job.plan, run),
             reach=(
                 f"sandbox: {run.sandbox}; network: {network(run.sandbox, job.plan.project)}",
-                *loosened(job.plan.project),
+                *loosened(run.sandbox, job.plan.project),
                 *contacted(read_log(house.home.run(run.id) / NAME)),
             ),
             secrets=secrets,

@@ -102,7 +102,7 @@ async def _set_up(record: Record) -> bool:
     if told:
         record.tell("setup", told)
     why = done.asked or "; ".join(filter(None, (done.tail[-200:], told)))
-    reason = f"setup `{command}` failed ({done.failed}): {why}"
+    reason = f"setup `{command}` failed ({done.failed}){': ' if why else ''}{why}"
     record.move(RunEvent.FAIL, verdict=Verdict.SETUP_FAILED, reason=reason)
     return False
 

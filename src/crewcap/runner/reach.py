@@ -25,12 +25,19 @@ def network(rung: str, project: RepoSettings | None) -> str:
     )
 
 
-def loosened(project: RepoSettings) -> tuple[str, ...]:
-    """What the settings open beyond that, a sentence each."""
+def unheeded(rung: str, project: RepoSettings) -> tuple[str, ...]:
+    """What the settings say of the network and this rung has no way to keep."""
+    if rung != "unconfined" or not project.hosts:
+        return ()
+    return ("hosts, and credentials in [registries] for them, do not apply in unconfined: its network is open",)
+
+
+def loosened(rung: str, project: RepoSettings) -> tuple[str, ...]:
+    """What the settings open beyond that, or cannot close, a sentence each."""
     secrets = (
         f"secrets: {', '.join(project.secrets)}: the agent can read {'this' if len(project.secrets) == 1 else 'these'}",
     )
-    return (*loosened_ports(project), *(secrets if project.secrets else ()))
+    return (*unheeded(rung, project), *loosened_ports(project), *(secrets if project.secrets else ()))
 
 
 def loosened_ports(project: RepoSettings) -> tuple[str, ...]:

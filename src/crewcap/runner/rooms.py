@@ -6,9 +6,9 @@
     shell    the same, without the gateway and without a key
     git      the run's own tree alone: `Rooms.site`
 
-With `hosts_during_run = true` check and agent have setup's way out as well; a shell has it when it is asked for. The
-ports that settings let in are there in every phase but git's. What leads out is opened for one phase and closed behind
-it. Setup has its way out even where no host is listed, so that what it asked for is known by name.
+With `hosts_during_run = true` check, agent and shell have setup's way out as well; otherwise a shell has it when it is
+asked for. The ports that settings let in are there in every phase but git's. What leads out is opened for one phase and
+closed behind it. Setup has its way out even where no host is listed, so that what it asked for is known by name.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rooms:
     @asynccontextmanager
     async def opened(self, phase: Phase, *, network: bool = False) -> AsyncIterator[Site]:
         """The site as the commands of this phase find it; `network` = with setup's way out, whatever the phase."""
-        leads_out = network or phase == "setup" or (self.hosts_during_run and phase != "shell")
+        leads_out = network or phase == "setup" or self.hosts_during_run
         fitted = self.fittings + (self.secrets if phase in LENT_IN else Fittings())
         async with self.ports(phase) as ports, (self.hosts if leads_out else closed)(phase) as hosts:
             fitted = fitted + ports + hosts

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TAIL = 600  # letters of what a failed setup said
 _NOT_FOUND = 127  # of a shell
+_KEYS = {"memory": 'memory = "SIZE"', "disk": 'disk = "SIZE"'}  # limits that a repository's settings can raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class SetUp:
     tail: str = ""  # the end of what it said, where it failed
     refused: tuple[str, ...] = ()  # hosts that it asked for and that are not in `hosts`
     hosts: str = ""  # the setting that would have let it reach them
+    limits: tuple[str, ...] = ()  # names of those that ended it or a process of it
 
     @property
     def told(self) -> str:
@@ -63,6 +65,8 @@ class SetUp:
     @property
     def way_round(self) -> str:
         """What helps one that failed in this way; empty = nothing is known."""
+        if keys := [key for name, key in _KEYS.items() if name in self.limits]:
+            return f"give it more: {' and '.join(keys)} under [repos.NAME] of your own settings"
         if self.failed == f"exit {_NOT_FOUND}":
             return (
                 'a program that it calls is not inside: tools = ["~/.local/bin/PROGRAM"] under [repos.NAME] shows one'
@@ -127,6 +131,7 @@ def _failed(command: str, outcome: Outcome, fitted: Fitted, earlier: int) -> Set
         tail=checks.text_of(outcome.both).strip()[-_TAIL:],
         refused=asked_and_refused(log),
         hosts=hosts_line(log),
+        limits=(outcome.limit_hit, *outcome.limits_met),
     )
 
 

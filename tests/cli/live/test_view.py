@@ -403,6 +403,11 @@ def test_what_became_of_a_long_command_is_not_cut_off() -> None:
     assert step_lines(13, "setup", f"{command}: {'x' * 90}", 80)[0].endswith("...")
 
 
+def test_conflicts_with_a_base_that_moved_are_told_in_full() -> None:
+    words = "main moved by 1 commit; conflicts in src/login.py; the work is kept on its branch"
+    assert " ".join(" ".join(step_lines(13, "base", words, 80)).split()) == f"0:13 base {words}"
+
+
 def test_why_a_branch_is_not_published_is_told_in_full() -> None:
     words = "its commits hold the value of a secret (STRIPE); the branch stays in crewcap's own mirror"
     assert " ".join(" ".join(step_lines(13, "branch", words, 80)).split()) == f"0:13 branch {words}"

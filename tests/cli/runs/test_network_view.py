@@ -46,6 +46,20 @@ def test_a_run_that_asked_for_nothing_says_so() -> None:
     ]
 
 
+def test_a_run_without_a_wall_was_not_watched(home: RunHome) -> None:
+    run = home.add(sandbox="unconfined")
+    said = f"{run.name}   the network was open, and nothing was watched: it ran unconfined\n"
+    assert home.out("show", run.name, "--network") == said
+    assert home.json("show", run.name, "--network")["watched"] is False
+
+
+def test_a_pipe_gets_every_word() -> None:
+    lost = replace(LOST, host=f"{'a' * 60}.example.org", reason="far " * 60)
+    row = network_lines("fix.1", (lost,), None)[1]
+    assert lost.host in row
+    assert row.endswith("far " * 59 + "far")
+
+
 @pytest.mark.parametrize("columns", [30, 80])
 def test_it_fits_the_terminal_and_what_is_pasted_is_never_cut(columns: int) -> None:
     lines = network_lines("fix.1", (WENT, LOST), columns)
@@ -88,6 +102,7 @@ def test_a_run_without_a_log_is_no_error(home: RunHome) -> None:
     run = home.add()
     assert home.json("show", run.name, "--network") == {
         "run": run.name,
+        "watched": True,
         "connections": [],
         "refused_hosts": [],
         "suggestion": None,

@@ -159,3 +159,12 @@ def test_what_a_run_waits_for_is_there_for_machines(home: RunHome) -> None:
     assert said["question"] is None  # of a version that asked nothing
     assert f"why       {why}" in home.out("show")
     assert why in home.out("runs")
+
+
+def test_a_base_that_moved_is_told_whole(home: RunHome) -> None:
+    words = (
+        "main moved by 1 commit; conflicts in src/a.py, src/b.py, src/c.py and 12 more; the work is kept on its branch"
+    )
+    home.finished(merge=words)
+    assert f"  base      {words}" in home.out("show").splitlines()
+    assert home.json("show")["merge"] == words

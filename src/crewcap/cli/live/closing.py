@@ -103,6 +103,8 @@ def _ended(closing: Closing, columns: int) -> Iterator[tuple[str, str]]:
         yield "branch", f"{run.branch}   {_work(run)}  ({'not published' if run.withheld else 'not checked out'})"
     if run.commits and run.withheld:
         yield "withheld", one_line(run.withheld, limit=400)
+    if run.merge:
+        yield "base", one_line(run.merge, limit=2_000)
     if run.workspace_removed_at is not None:
         branch = "; the branch is kept" if run.commits else ""
         yield "workspace", f"removed on {run.workspace_removed_at.astimezone(UTC):%Y-%m-%d}{branch}"

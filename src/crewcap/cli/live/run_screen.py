@@ -54,7 +54,7 @@ class RunScreen:
             sandbox=walls(sandbox.rung, job.plan.project),
             notes=(
                 *(f"gives up: {loss}" for loss in sandbox.loses),
-                *loosened(job.plan.project),
+                *loosened(sandbox.rung, job.plan.project),
                 *run.issue.notes,
                 *job.found.notes,
             ),

@@ -42,7 +42,7 @@ def show_plan(call: Call, job: Job) -> None:
         sandbox=walls(sandbox.rung, job.plan.project),
         notes=(
             *(f"gives up: {loss}" for loss in sandbox.loses),
-            *loosened(job.plan.project),
+            *loosened(sandbox.rung, job.plan.project),
             *job.plan.issue.notes,
             *job.found.notes,
         ),

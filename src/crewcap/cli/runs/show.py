@@ -48,10 +48,13 @@ def _show_network(call: Call, run: Run) -> None:
     from crewcap.workspaces.egress.log import NAME, read_log  # noqa: PLC0415
 
     connections = read_log(call.home.run(run.id) / NAME)
+    is_watched = run.sandbox != "unconfined"
     if call.as_json:
-        call.emit(network_json(run.name, connections))
+        call.emit(network_json(run.name, connections, is_watched=is_watched))
         return
-    for line in network_lines(run.name, connections, Screen.of(sys.stdout, call.environ).columns):
+    screen = Screen.of(sys.stdout, call.environ)
+    columns = screen.columns if screen.is_terminal else None
+    for line in network_lines(run.name, connections, columns, is_watched=is_watched):
         call.out(line)
 
 

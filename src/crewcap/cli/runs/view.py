@@ -132,6 +132,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "commit": run.commit or None,
         "commits": run.commits,
         "withheld": run.withheld or None,
+        "merge": run.merge or None,
         "check": {"before": asdict(run.check_before), "after": asdict(run.check_after)},
         "api_seconds": round(totals.busy.total_seconds(), 3),
         "agent_seconds": run.agent_seconds,

@@ -71,6 +71,8 @@ async def _tried(fitted: Fitted, wanted: _Wanted) -> AsyncIterator[Finding]:
     yield Finding(name="workspace", level="ok", text=f"{files:,} files of {fitted.plot.repo}, in {site.sandbox.rung}")
     network = reach.network(site.sandbox.rung, fitted.plot.project)
     yield Finding(name="network", level="ok", text=network)
+    for text in reach.unheeded(site.sandbox.rung, fitted.plot.project):
+        yield Finding(name="hosts", level="warn", text=text)
     for finding in (*_fitted(fitted), *_lent(lent)):
         yield finding
     async for finding in _commands(fitted, lent, wanted):
