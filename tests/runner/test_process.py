@@ -102,10 +102,21 @@ def test_a_file_that_grew_to_its_limit_is_named(site: Site) -> None:
     """By the signal, and by the words of a program that ignores it."""
     small = replace(site, limits=Limits(disk_bytes=1 << 20))
     by_signal = run(small.perform(("/bin/sh", "-c", "head -c 2M /dev/zero > big; exit $?"), timeout_s=20))
-    assert (by_signal.failed, by_signal.limits_met) == ("exit 153; it met its limit on file size", ("file size",))
+    assert (by_signal.failed, by_signal.limits_met) == (
+        "exit 153; it met its limit on file size (disk, 1 MiB)",
+        ("file size",),
+    )
     ignores = "open('big', 'wb').write(bytes(2 << 20))"
     by_words = run(small.perform((PYTHON, "-I", "-c", ignores), timeout_s=20))
-    assert by_words.failed == "exit 1; it says that a file reached its limit on file size, or on disk"
+    assert by_words.failed == "exit 1; it says that a file reached its limit on file size (disk, 1 MiB)"
+
+
+@pytest.mark.sandbox
+def test_a_fork_bomb_names_its_limit_on_processes(site: Site) -> None:
+    """By the kernel's count where a control group has one, else by the words of the shell."""
+    small = replace(site, limits=Limits(processes=20))
+    done = run(small.perform(("/bin/sh", "-c", "for i in $(seq 60); do sleep 5 & done; exit 3"), timeout_s=20))
+    assert "its limit on processes" in done.failed
 
 
 def test_lines_come_whole_however_long_and_the_last_one_without_an_end(site: Site) -> None:

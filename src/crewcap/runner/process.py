@@ -30,6 +30,7 @@ class Outcome:
     seconds: float
     limit_hit: str = ""  # name of the limit that ended it; empty = none did
     limits_met: tuple[str, ...] = ()  # names of those at which a process of it was ended or refused
+    limits: Limits = Limits()  # noqa: RUF009  (frozen)
 
     @property
     def both(self) -> bytes:
@@ -47,8 +48,8 @@ class Outcome:
 
     @property
     def strain(self) -> str:
-        """What its limits have to do with its failure, as far as that can be known."""
-        return strain(self.limits_met, self.both) if self.status else ""
+        """What its limits have to do with how it went, as far as that can be known; a success's words prove none."""
+        return strain(self.limits_met, self.both if self.status else b"", self.limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ class Site:
             seconds=time.monotonic() - began,
             limit_hit=child.limit_hit,
             limits_met=child.limits_met,
+            limits=self.limits,
         )
 
 

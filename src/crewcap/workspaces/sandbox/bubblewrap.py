@@ -21,19 +21,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from crewcap.errors import UnsafeEnvironment
-from crewcap.workspaces import Confined, Layout, Limits, Mount, Rung
+from crewcap.workspaces import Confined, Layout, Mount, Rung
 from crewcap.workspaces.sandbox.child import LAUNCHER, ConfinedChild, Descriptors, Plan, begin
 from crewcap.workspaces.sandbox.etc_files import HOSTNAME, links, made, shared
 from crewcap.workspaces.sandbox.interpreter import beside_usr, python, search_path
-from crewcap.workspaces.sandbox.limits import namespace_counts_apart
+from crewcap.workspaces.sandbox.limits import SHARED_BYTES, TEMPORARY_BYTES, namespace_counts_apart, no_more
 from crewcap.workspaces.sandbox.obstacles import explain, this_machine
 from crewcap.workspaces.sandbox.uids import FIRST, give, is_root, no_users
 
 WORKSPACE, HOME, OBJECTS, TOOLS = "/workspace", "/home/agent", "/base/objects", "/opt/agent"
 _LAUNCHER = "/opt/crewcap/launcher.py"
 _UID_INSIDE = 1_000  # of a plain user, who has no second uid to give
-_SHM_BYTES = 1 << 30
-_TMP_BYTES = 4 << 30
 _ROOT_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _STORES = ("/nix/store", "/gnu/store")  # where some systems keep what /usr only links to
 _PROBE_S = 20
@@ -120,8 +118,8 @@ def _files(command: Confined, uid: int, hold: Callable[[bytes], int]) -> list[st
     data = {**made(uid=uid, gid=uid, home=HOME), _LAUNCHER: LAUNCHER.read_bytes()}
     binds = {path: (Path(path), False) for path in shared()}
     binds |= {mount.target: (_real(mount), mount.writable) for mount in (*_interpreter_mounts(), *command.mounts)}
-    sizes = {"/tmp": _TMP_BYTES, "/var/tmp": _TMP_BYTES, "/dev/shm": _SHM_BYTES}  # noqa: S108  (its own)
-    temporary = {path: _no_more(size, command.limits) for path, size in sizes.items()}
+    sizes = {"/tmp": TEMPORARY_BYTES, "/var/tmp": TEMPORARY_BYTES, "/dev/shm": SHARED_BYTES}  # noqa: S108  (its own)
+    temporary = {path: no_more(size, command.limits) for path, size in sizes.items()}
     words = ["--ro-bind", "/usr", "/usr", *_links(), "--proc", "/proc", "--dev", "/dev"]
     words += _made(_parents((*data, *binds, *temporary, *links())))
     for path, size in temporary.items():
@@ -173,11 +171,6 @@ def _real(mount: Mount) -> Path:
         return mount.source.resolve(strict=True)
     except OSError as error:
         raise UnsafeEnvironment(f"{mount.source} cannot be shown inside: {error.strerror}") from None
-
-
-def _no_more(size: int, limits: Limits) -> int:
-    """Temporary files are memory, and they are files."""
-    return min(most for most in (size, limits.memory_bytes, limits.disk_bytes) if most is not None)
 
 
 # --- what it needs of this machine -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from crewcap.workspaces.sandbox.cgroups import Cage, read
 # How the kernel counts a run's processes: for itself, with all others of our user, or (for root) not at all.
 Counted = Literal["apart", "together", "never"]
 _COUNTED_BY_NAMESPACE = (5, 14)  # Linux: RLIMIT_NPROC counts inside a user namespace alone since then
+TEMPORARY_BYTES, SHARED_BYTES = 4 << 30, 1 << 30  # of /tmp, and of /dev/shm
 _OPEN_FILES = 65_536  # of one process: what it holds open is memory of the kernel's
 
 
@@ -34,6 +35,11 @@ def process_limits(limits: Limits, *, counted: Counted) -> dict[str, int]:
     largest = min((size for size in (limits.file_bytes, limits.disk_bytes) if size is not None), default=None)
     chosen = {"fsize": largest, "nproc": processes, "nofile": _OPEN_FILES}
     return {name: most for name, most in chosen.items() if most is not None}
+
+
+def no_more(size: int, limits: Limits) -> int:
+    """What a temporary file system of this size may hold: its files are memory, and they are files."""
+    return min(most for most in (size, limits.memory_bytes, limits.disk_bytes) if most is not None)
 
 
 def namespace_counts_apart() -> bool:
