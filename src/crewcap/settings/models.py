@@ -297,7 +297,10 @@ class ScheduleFile(Part):
     jitter_s: Duration | None = Field(
         None, alias="jitter", description="Each start is later by up to this, always the same for the same due time."
     )
-    catch_up: CatchUp = Field("one", description="What is run of due times that passed while nothing served.")
+    catch_up: CatchUp = Field(
+        "one",
+        description="What is run of due times that passed while nothing served; up to 5 minutes late is on time still.",
+    )
     overlap: Overlap = Field("skip", description="What is done about a due time while a run of the schedule is open.")
     cap: Cap | None = Field(None, description="The most that one such run may cost; only ever lowers.")
     model: ModelName | None = Field(None, description="Instead of what a route or the defaults say.")

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
+from threading import Barrier
 from typing import cast
 
 import pytest
@@ -53,6 +55,26 @@ def work_off(house: App, queue: Queue) -> None:
     while queue.jobs:
         _, key = queue.jobs.pop(0)
         asyncio.run(clockwork(house, queue).make(key))
+
+
+def at_a_time(house: App, queue: Queue) -> int:
+    """Look, and do what was asked for; how many jobs that was."""
+    look(house, queue)
+    asked = len(queue.jobs)
+    work_off(house, queue)
+    return asked
+
+
+def all_at_once(houses: list[App], keys: list[str]) -> None:
+    """Each job by a thread of its own, by all houses, none of them first."""
+    start = Barrier(len(keys))
+
+    def act(house: App, key: str) -> None:
+        start.wait(timeout=30)
+        asyncio.run(clockwork(house, Queue()).make(key))
+
+    with ThreadPoolExecutor(len(keys)) as pool:
+        list(pool.map(act, cycle(houses), keys))
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -109,6 +131,62 @@ def test_a_tick_is_not_run_while_the_schedules_last_run_is_open(
     assert runs(house)[1].scopes[0] != run.scopes[0]  # an issue of its own
 
 
+@pytest.mark.parametrize("is_shared", [False, True], ids=["sqlite", "postgres"])
+def test_of_ticks_that_are_settled_at_the_same_time_one_alone_is_run(tmp_path: Path, *, is_shared: bool) -> None:
+    street = Street(tmp_path, shared() if is_shared else None, settings=EVERY_MINUTE)
+    houses = [street.house("a"), street.house("b" if is_shared else "a")]  # two machines, or two workers of one
+    keys = [f"tidy@{(NOW + MINUTE * n).isoformat()}" for n in range(6)]
+    all_at_once(houses, keys)
+    (run,) = runs(houses[0])
+    noted = houses[1].runs.ticks("tidy", limit=100)
+    assert sorted(tick.note for tick in noted) == ["", *[f"left out: {run.name} is queued still"] * 5]
+    street.end()
+
+
+@pytest.mark.parametrize("catch_up", ["one", "none", "all"])
+def test_after_a_short_stop_the_oldest_tick_is_run_and_no_other_while_its_run_is_open(
+    tmp_path: Path, catch_up: str
+) -> None:
+    street = Street(tmp_path, None, settings=f'{EVERY_MINUTE}catch_up = "{catch_up}"\n')
+    clock = Clock()
+    house, queue = street.house("home", clock), Queue()
+    look(house, queue)
+    clock.pass_(minutes=3)
+    look(house, queue)
+    look(house, queue)
+    assert queue.jobs == [(JOB, f"tidy@{(NOW + MINUTE).isoformat()}")]
+    work_off(house, queue)
+    assert [at_a_time(house, queue) for _ in range(3)] == [1, 1, 0]
+    (run,) = runs(house)
+    assert run.trigger == f"schedule:tidy@{(NOW + MINUTE).isoformat()}"
+    street.end()
+
+
+def test_ticks_that_may_all_be_run_are_run_oldest_first(street: Street) -> None:
+    clock = Clock()
+    house, queue = street.house("home", clock), Queue()
+    look(house, queue)
+    clock.pass_(minutes=3)
+    assert [at_a_time(house, queue) for _ in range(4)] == [1, 1, 1, 0]
+    assert [run.trigger for run in runs(house)] == [
+        f"schedule:tidy@{(NOW + MINUTE * n).isoformat()}" for n in range(1, 4)
+    ]
+
+
+def test_a_tick_that_was_noted_as_missed_while_its_job_waited_is_not_run(street: Street) -> None:
+    """A worker that comes to it late does not run what another one gave up meanwhile."""
+    clock = Clock()
+    house, queue = street.house("home", clock), Queue()
+    look(house, queue)
+    clock.pass_(minutes=1)
+    look(house, queue)
+    clock.pass_(minutes=6)
+    look(house, queue)
+    assert [key for _, key in queue.jobs] == [f"tidy@{(NOW + MINUTE * n).isoformat()}" for n in (1, 2)]
+    work_off(house, queue)
+    assert [run.trigger for run in runs(house)] == [f"schedule:tidy@{(NOW + MINUTE * 2).isoformat()}"]
+
+
 def test_nothing_is_promised_before_a_schedule_is_first_seen(alone: Street) -> None:
     house, queue = alone.house("home"), Queue()
     look(house, queue)
@@ -123,9 +201,8 @@ def test_of_the_ticks_of_a_night_without_a_worker_the_newest_is_run(
     house, queue = alone.house("home", clock), Queue()
     look(house, queue)
     clock.pass_(hours=8, seconds=-1)  # 479 ticks, the last ones within the grace
-    look(house, queue)
-    assert len(queue.jobs) == 5
-    work_off(house, queue)
+    made = [at_a_time(house, queue) for _ in range(6)]
+    assert made == [1, 1, 1, 1, 1, 0]
     notes = Counter(tick.note.partition(":")[0] for tick in house.runs.ticks("tidy", limit=1_000) if not tick.run)
     assert notes["missed"] == 474
     assert sum(line.startswith("schedule tidy: 474 missed, the last at ") for line in warnings(caplog)) == 1

@@ -3,11 +3,16 @@
 Every worker reckons the same ticks and asks the engine for the same job, `tick NAME@TIME`, which exists once. The job
 makes the run, and the run carries the tick as its trigger, which the books have once. What came of each tick is noted;
 the newest note is where the next look begins.
+
+Where several ticks of a schedule are due at once, a look asks for the oldest alone: the next one is due still when that
+is noted. What a tick finds open, its run and its note are one act under a lock of its schedule, so that of two jobs at
+the same time, here or in two workers, the later one sees the run of the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +38,8 @@ log = logging.getLogger(__name__)
 JOB = "tick"
 _MOST_OPEN = 10_000
 _FARTHEST = timedelta(days=366)
+_NOTES_BACK = 100  # as far as a tick is looked for that was settled while its job waited
+_AGAIN_S = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,8 +67,8 @@ class Clockwork:
         schedule = next((each for each in self.house.settings.schedules if each.name == name), None)
         if schedule is None:  # other settings than those of the worker that asked, which asks again
             raise CrewcapError(f"there is no schedule {name} here", help="give all workers the same settings")
-        tick = await asyncio.to_thread(self._made, schedule, at)
-        await asyncio.to_thread(self.house.runs.note_tick, tick)
+        while (tick := await asyncio.to_thread(self._settled, schedule, at)) is None:  # noqa: ASYNC110  (of other processes)
+            await asyncio.sleep(_AGAIN_S)
         log.log(
             logging.INFO if tick.run else logging.WARNING, "schedule %s, %s: %s", name, at_text, tick.run or tick.note
         )
@@ -80,11 +87,23 @@ class Clockwork:
             )
         for at in found.missed:
             runs.note_tick(Tick(schedule=schedule.name, at=at, note="missed: nothing was serving"))
-        for at in found.run:
+        for at in found.run[:1]:
             await self.engine.enqueue_job(JOB, f"{schedule.name}@{at.isoformat()}")
 
     def _cron(self, schedule: ScheduleFile) -> Cron:
         return Cron.parse(schedule.cron, self.house.settings.zone_of(schedule))
+
+    def _settled(self, schedule: ScheduleFile, at: datetime) -> Tick | None:
+        """What came of a tick, once and for all; None while another one of its schedule is settled. It blocks."""
+        runs = self.house.runs
+        with runs.alone(_lock_of(schedule)) as is_ours:
+            if not is_ours:
+                return None
+            if noted := next((tick for tick in runs.ticks(schedule.name, limit=_NOTES_BACK) if tick.at == at), None):
+                return noted
+            tick = self._made(schedule, at)
+            runs.note_tick(tick)
+            return tick
 
     def _made(self, schedule: ScheduleFile, at: datetime) -> Tick:
         """Write the run down; what came of it. It blocks."""
@@ -143,3 +162,8 @@ class Clockwork:
 
 def _jitter(schedule: ScheduleFile) -> timedelta:
     return timedelta(seconds=schedule.jitter_s) if schedule.jitter_s else NO_JITTER
+
+
+def _lock_of(schedule: ScheduleFile) -> str:
+    """A word of few letters for a name of any length: on SQLite it names a file."""
+    return f"schedule-{hashlib.sha256(schedule.name.encode()).hexdigest()[:16]}"
