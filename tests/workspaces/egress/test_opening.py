@@ -153,7 +153,10 @@ class TestInASandbox:
             assert [each.reason for each in log] == [
                 "not in hosts",
                 "an address is no host's name, and names alone are in hosts",
-                "it leads to 10.0.0.1, which is not an address of the public internet",
+                (
+                    "it leads to 10.0.0.1, which is not an address of the public internet; where it is your own"
+                    ' registry, say so in your own settings: [registries."inner.test"] address = "..."'
+                ),
                 "port 22 is closed, 443 is open",
                 "its TLS greeting names other.test",
             ]

@@ -196,7 +196,12 @@ def test_one_address_inside_among_others_is_enough_to_refuse(tmp_path: Path) -> 
     async def work() -> None:
         async with way_out(tmp_path, LISTED, to=Outside(resolve=resolve)) as way:
             await say(way, connect(way, "packages.test:443"), ends=False)
-        assert way.refused() == ["it leads to 127.0.0.1, which is not an address of the public internet"]
+        assert way.refused() == [
+            (
+                "it leads to 127.0.0.1, which is not an address of the public internet; where it is your own registry,"
+                ' say so in your own settings: [registries."packages.test"] address = "..."'
+            )
+        ]
 
     run(work)
 

@@ -178,7 +178,12 @@ def test_an_address_inside_is_refused_to_a_registry_too_unless_it_was_named(tmp_
             to = outside({}, addresses={"private.test": "10.0.0.1"})
             async with way_out(tmp_path, Allowed(hosts=("private.test",), registries=(place,)), to=to) as way:
                 await curl(way, tmp_path, "https://private.test/")
-            assert way.refused() == ["it leads to 10.0.0.1, which is not an address of the public internet"]
+            assert way.refused() == [
+                (
+                    "it leads to 10.0.0.1, which is not an address of the public internet; where it is your own"
+                    ' registry, say so in your own settings: [registries."private.test"] address = "..."'
+                )
+            ]
             assert shop.asked == []
 
     run(work)

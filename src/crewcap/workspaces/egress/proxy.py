@@ -62,6 +62,14 @@ class Outside:
     permits: Callable[[str], bool] = is_public
 
 
+def _not_public(address: str, host: str) -> str:
+    """With what lets it be meant: only the operator's own settings can say where a registry lies."""
+    return (
+        f"it leads to {address}, which is not an address of the public internet; where it is your own registry,"
+        f' say so in your own settings: [registries."{host}"] address = "..."'
+    )
+
+
 class _Refused(Exception):
     """A connection that is not made."""
 
@@ -178,7 +186,7 @@ class Proxy:
             raise _Refused(host, port, "its name leads to no address", status=502) from None
         inside = next((each for each, _ in endpoints if not (target.is_placed or self.outside.permits(each))), None)
         if inside is not None:
-            raise _Refused(host, port, f"it leads to {inside}, which is not an address of the public internet")
+            raise _Refused(host, port, _not_public(inside, host))
         return _Way(target, endpoints)
 
     # --- https: a tunnel, once the greeting says the same name ----------------------------------------------------
