@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crewcap.runner.strained import strain
 from crewcap.workspaces import Child, Confined, Fittings, Layout, Limits, Mount, Outlet, Sandbox
+from crewcap.workspaces.project.containers import wanted_containers
 from crewcap.workspaces.sandbox.interpreter import search_path
 from crewcap.workspaces.sandbox.register import FOLDER
 
@@ -49,7 +50,8 @@ class Outcome:
     @property
     def strain(self) -> str:
         """What its limits have to do with how it went, as far as that can be known; a success's words prove none."""
-        return strain(self.limits_met, self.both if self.status else b"", self.limits)
+        said = self.both if self.status else b""
+        return "; ".join(filter(None, (strain(self.limits_met, said, self.limits), wanted_containers(said))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

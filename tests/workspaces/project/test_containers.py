@@ -6,9 +6,20 @@ from collections.abc import Mapping
 
 import pytest
 
-from crewcap.workspaces.project.containers import wants_containers
+from crewcap.workspaces.project.containers import wanted_containers, wants_containers
 
 COMPOSE = b"services:\n  db:\n    image: docker.io/library/postgres:16\n  cache:\n    image: 'redis:7-alpine'\n"
+
+MAKEFILE = b"""IMAGE := shop
+.PHONY: test up lint
+lint:
+\truff check
+test: up
+\tpytest
+
+up:
+\t@docker compose up -d
+"""
 
 
 def _told(files: Mapping[str, bytes], *commands: str) -> str:
@@ -48,10 +59,36 @@ def test_the_line_names_both_ways_round_with_the_services_of_the_compose_file() 
     ("files", "command"),
     [
         ({}, "npm test"),
-        ({"docker-compose.yml": COMPOSE}, "npm test"),  # many projects have one for people
+        ({"Makefile": MAKEFILE}, "make lint"),
+        ({"Makefile": MAKEFILE}, "make MODE=docker lint"),
+        ({"test.sh": b"# docker is not needed\npytest\n"}, "pytest"),
         ({"package.json": b"{}"}, "pytest tests/docker_test.py"),
         ({}, "sh build-docker.sh"),
     ],
 )
 def test_others_are_told_nothing(files: dict[str, bytes], command: str) -> None:
     assert _told(files, command) == ""
+
+
+def test_what_make_does_for_the_check_is_looked_at_with_what_that_wants() -> None:
+    assert _told({"Makefile": MAKEFILE}, "npm ci && make test").startswith("`make up` in Makefile calls docker, and")
+
+
+def test_a_script_that_the_check_names_is_looked_at() -> None:
+    files = {"scripts/test.sh": b"#!/bin/sh\nset -e\npodman run --rm shop\n"}
+    for command in ("./scripts/test.sh", "sh scripts/test.sh --fast"):
+        assert _told(files, command).startswith("scripts/test.sh calls podman, and")
+
+
+@pytest.mark.parametrize("path", ["compose.yaml", "docker-compose.yml"])
+def test_a_compose_file_in_the_root_is_said(path: str) -> None:
+    assert _told({path: COMPOSE}, "npm test").startswith(f"{path} describes containers, and")
+
+
+def test_a_command_that_found_no_docker_daemon_is_explained() -> None:
+    said = b"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+    told = wanted_containers(said)
+    assert told.startswith("it found no Docker daemon, and containers cannot be started")
+    assert "services = [" in told
+    assert "ports = {" in told
+    assert wanted_containers(b"1 failed") == ""
