@@ -293,7 +293,13 @@ def test_no_more_is_added_than_the_issues_budget_lets_the_run_spend(shop: Shop) 
     assert within_issue(shop.ledger, run, Money.usd(2_000_000)) == Money.usd(2)
     assert within_issue(shop.ledger, run, Money.usd("0.40")) == Money.usd("0.40")
     shop.ledger.set_limit(Limit(scope=issue, window="total", amount=Money.usd(1), source="command"))
-    assert within_issue(shop.ledger, run, TWO) == TWO  # then the issue's own limit is what refuses
+    with pytest.raises(MoneyRefused) as refused:
+        within_issue(shop.ledger, run, TWO)
+    said = "fix-sum.1: nothing of $2.00 is added: its cap of $1.00 is all that its issue's budget leaves"
+    assert (refused.value.message, refused.value.help) == (said, f"crewcap budget set {issue} total 3.00")
+    assert within_issue(shop.ledger, run, ZERO) == ZERO  # nobody asked for more
+    shop.ledger.set_limit(Limit(scope=issue, window="total", amount=Money.usd(3), source="command"))
+    assert within_issue(shop.ledger, run, TWO) == TWO  # the command that was named is enough
 
 
 def test_a_shared_limit_names_itself_and_when_it_opens(shop: Shop) -> None:

@@ -43,11 +43,22 @@ def cap_of(run: Run) -> Money:
 
 
 def within_issue(ledger: Ledger, run: Run, add: Money) -> Money:
-    """As much of what is to be added as the issue's lifetime budget lets the run spend: more would be idle."""
+    """As much of what is to be added as the issue's lifetime budget lets the run spend: more would be idle.
+
+    `MoneyRefused` where that is nothing.
+    """
     issue = Scope(f"issue:{run.issue.scope_name}")
-    lefts = [each.left_when_idle for each in ledger.all_balances() if each.scope == issue and each.window == "total"]
-    most = min((spent_of(ledger, run) + left - cap_of(run) for left in lefts), default=add)
-    return min(add, most) if most.nano > 0 else add
+    budgets = [each for each in ledger.all_balances() if each.scope == issue and each.window == "total"]
+    if not add or not budgets:
+        return add
+    least, spent, cap = min(budgets, key=lambda each: each.left_when_idle), spent_of(ledger, run), cap_of(run)
+    most = spent + least.left_when_idle - cap
+    if most.nano <= 0:
+        raise MoneyRefused(
+            f"{run.name}: nothing of {add} is added: its cap of {cap} is all that its issue's budget leaves",
+            help=f"crewcap budget set {issue} total {enough(least.spent + least.uncertain - spent + cap + add)}",
+        )
+    return min(add, most)
 
 
 def refuse_second_answer(run: Run, add: Money) -> None:

@@ -10,13 +10,14 @@ import pytest
 from tests.cli.run_home import RunHome, cut_short, driven, utc_now
 from tests.workspaces.repos import make_repository
 
-from crewcap.core.budget import ALL
+from crewcap.core.budget import ALL, Scope
 from crewcap.core.money import Money
 from crewcap.core.pricing import Usage
 from crewcap.core.questions import Question
 from crewcap.core.runs import Run, RunState, Verdict
 from crewcap.stores import Limit
 
+ISSUE = Scope("issue:files/fix-login")
 SCOPES = ("issue:files/fix-login", "repo:shop", "user:ana", "all")
 LONG = Usage(input=1_000, cache_read=99_000, output=2_000)  # a context of 102,000 tokens, which no cache has any more
 
@@ -151,6 +152,26 @@ def test_a_run_that_was_cut_short_is_not_refused_for_its_state(home: RunHome) ->
         home.spend(run, "1.10")
     assert home.refused("resume") == (3, "fix-login.1 would have nothing to spend")
     assert home.json("show")["resume"] == "crewcap resume fix-login.1"
+
+
+@pytest.mark.parametrize("state", [RunState.WAITING, RunState.RUNNING])
+def test_no_cap_goes_past_what_the_issues_budget_leaves(user: RunHome, state: RunState) -> None:
+    fields = cut_short() if state == RunState.RUNNING else {}
+    run = user.add(state=state, cap=Money.usd(3), scopes=SCOPES, **fields)
+    user.ledger.set_limit(Limit(scope=ISSUE, window="total", amount=Money.usd(3), source="command"))
+    status, _, err = user.call("resume", "--add", "2")
+    said = "fix-login.1: nothing of $2.00 is added: its cap of $3.00 is all that its issue's budget leaves"
+    assert (status, err.splitlines()) == (3, [f"error: {said}", f"help: crewcap budget set {ISSUE} total 5.00"])
+    assert user.runs.get(run.id) == run
+
+
+@pytest.mark.parametrize("state", [RunState.DONE, RunState.WAITING, RunState.RUNNING])
+@pytest.mark.parametrize("words", ["", " \n"])
+def test_a_message_without_words_pays_for_no_turn(user: RunHome, state: RunState, words: str) -> None:
+    run = user.add(state=state, **(driven() if state == RunState.RUNNING else {}))
+    assert user.refused("resume", "-m", words) == (2, "the message is empty")
+    assert user.runs.get(run.id) == run
+    assert not user.runs.unheard(run.id)
 
 
 def test_nobody_is_asked_twice_when_an_answer_was_not_carried_out(user: RunHome) -> None:

@@ -11,23 +11,25 @@ from crewcap.cli.runs.options import Cap
 from crewcap.cli.runs.view import cost_of, find_one, is_cut_short, totals_of
 from crewcap.core.money import ZERO, Money
 from crewcap.core.runs import AT_WORK, Run
-from crewcap.errors import MoneyRefused
+from crewcap.errors import MoneyRefused, UsageError
 
 
 @click.command(epilog="Example: crewcap resume fix-login.1 --add 2")
 @click.argument("run", default="")
 @click.option("--add", type=Cap(), help="Raise the run's cap by this many dollars.")
-@click.option("-m", "--message", default="", metavar="TEXT", help="What the agent is told; by default to go on.")
+@click.option("-m", "--message", default=None, metavar="TEXT", help="What the agent is told; by default to go on.")
 @common
 @with_call
-def resume(call: Call, *, run: str, add: Money | None, message: str) -> None:
+def resume(call: Call, *, run: str, add: Money | None, message: str | None) -> None:
     """Go on with a run: one that waits, was cut short, or has ended and is to do more.
 
     It goes on in the same session and the same workspace, on a new key. Its context is sent again, and after a pause
     of more than five minutes paid for again: what that costs is said. A message to a run that is at work is
     told to its agent there and then.
     """
-    found = find_one(call, run)
+    if message is not None and not message.strip():
+        raise UsageError("the message is empty", help='crewcap resume RUN -m "also cover zero", or without -m')
+    found, message = find_one(call, run), message or ""
     if message and not add and found.state in AT_WORK and not is_cut_short(found):
         _tell(call, found, message)
         return
@@ -62,9 +64,7 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     resuming.refuse_resume(run, has_workspace=has_workspace(call.home, call.app.runs, run))
     add = add or resuming.given(run)
     resuming.refuse_second_answer(run, add)
-    if (most := resuming.within_issue(call.app.ledger, run, add)) < add:
-        call.note(f"{run.name}  only {most} of {add} is added: that is all that its issue's budget leaves")
-        add = most
+    add = _within_issue(call, run, add)
     job = prepare_again(call, run)
     cost = resuming.afford(call.app.ledger, run, job.plan, add)
     hosted = is_served(call, run)
@@ -84,11 +84,22 @@ def _resume(call: Call, run: Run, add: Money, message: str) -> int:
     return carry_out(call, raised, again=again)  # answered when its gateway is there: what cannot begin stays as it is
 
 
+def _within_issue(call: Call, run: Run, add: Money) -> Money:
+    """What of it can be spent at all; said where that is less."""
+    from crewcap.runner import resuming  # noqa: PLC0415  (heavy; not for --help)
+
+    most = resuming.within_issue(call.app.ledger, run, add)
+    if most < add:
+        call.note(f"{run.name}  only {most} of {add} is added: that is all that its issue's budget leaves")
+    return most
+
+
 def _go_on_with(call: Call, run: Run, add: Money, message: str) -> int:
     """One whose process died is gone on with where it was."""
     from crewcap.cli.runs.job import prepare_again  # noqa: PLC0415
     from crewcap.cli.runs.run import carry_out  # noqa: PLC0415  (heavy; not for --help)
 
+    add = _within_issue(call, run, add)
     raised = replace(run, cap=run.cap + add, cap_because=f"raised by {add}" if add else run.cap_because)
     if (raised.cap - cost_of(totals_of(call, run))).nano <= 0:
         raise MoneyRefused(f"{run.name} would have nothing to spend", help=f"crewcap resume {run.name} --add 2")

@@ -292,8 +292,8 @@ class FollowUps:
         house = self.house
         resuming.refuse_resume(run, has_workspace=has_workspace(house.home, house.runs, run))
         job = jobs.prepare_again(house, run)
-        add = resuming.within_issue(house.ledger, run, add or resuming.given(run))
         try:
+            add = resuming.within_issue(house.ledger, run, add or resuming.given(run))
             resuming.afford(house.ledger, run, job.plan, add)
         except MoneyRefused as refused:
             if message:
