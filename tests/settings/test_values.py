@@ -13,6 +13,7 @@ from crewcap.settings.values import (
     Written,
     Wrong,
     quoted,
+    read_count,
     read_duration,
     read_host,
     read_hours,
@@ -107,3 +108,9 @@ def test_what_is_quoted_is_one_short_line(text: str) -> None:
     shown = quoted(text)
     assert len(shown) <= 45
     assert shown.isprintable()
+
+
+def test_a_part_of_one_is_answered_with_small_numbers() -> None:
+    with pytest.raises(Wrong) as wrong:
+        read_count(Written("0.5"))
+    assert wrong.value.help == "write it as 1, 2 or 3"

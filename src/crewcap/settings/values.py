@@ -131,8 +131,13 @@ def read_cap(value: Any) -> Money:
 def read_count(value: Any) -> int:
     """A whole number above zero."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**53:
-        raise Wrong(f"{quoted(value)} is not a whole number above 0", "write it as 40 or 200_000")
+        raise Wrong(f"{quoted(value)} is not a whole number above 0", _whole(value))
     return value
+
+
+def _whole(value: Any) -> str:
+    """An example of the size that was meant: no settings of a few (`cpus`) are written as thousands."""
+    return "write it as 1, 2 or 3" if isinstance(value, Decimal) and abs(value) < 10 else "write it as 40 or 200_000"
 
 
 def read_attempts(value: Any) -> int:
