@@ -208,7 +208,13 @@ def test_a_serve_that_is_alive_is_named_and_what_goes_on_by_itself_needs_nobody(
     frozen = {"verdict": Verdict.PROVIDER_ERROR, "waits_for": "provider", "reason": "the provider says: no credit"}
     home.add("frozen", RunState.WAITING, hosted=True, worker="local", **frozen)
     assert "NEEDS YOU 1" in home.out("status").splitlines()
-    note = {"pid": pid, "started": started, "since": "2026-11-22T22:14:00+00:00", "url": "http://127.0.0.1:1"}
+    note = {
+        "pid": pid,
+        "started": started,
+        "since": "2026-11-22T22:14:00+00:00",
+        "url": "http://127.0.0.1:1",
+        "worker_pid": pid,
+    }
     home.home.serve_note.write_text(json.dumps(note))
     home.home.serve_lock.touch()
     with home.home.serve_lock.open("r+") as lock:
@@ -219,6 +225,7 @@ def test_a_serve_that_is_alive_is_named_and_what_goes_on_by_itself_needs_nobody(
     assert not [line for line in lines if line.startswith("NEEDS YOU")]
     assert f"SERVING process {pid} since 2026-11-22 22:14 UTC" in lines
     assert said["serve"] == {"pid": pid, "since": note["since"], "url": note["url"]}
+    assert said["workers"] == 1
     assert said["waiting"][0]["needs_you"] is False
 
 

@@ -183,7 +183,7 @@ def _object(seen: Picture) -> dict[str, object]:
         "frozen": [stop.as_json() for stop in seen.stops],
         "batches": [one.view.as_json() | {"is_worked_on": one.is_worked_on} for one in seen.batches],
         "serve": {"pid": presence.pid, "since": presence.since, "url": presence.url} if presence else None,
-        "workers": seen.workers,
+        "workers": seen.workers or int(presence is not None and presence.worker_pid > 0),
         "next": [{"at": at.isoformat(), "schedule": name} for at, name in seen.ticks],
         "skipped": [{"at": one.at.isoformat(), "schedule": one.schedule, "why": one.note} for one in seen.skipped],
         "budgets": [
