@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +36,11 @@ class Desk:
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
 
-    def run(self, *roots: Path, most_bytes: int | None = None) -> Outcome:
-        return self.importer().run(roots or (self.folder,), most_bytes=most_bytes)
+    def run(self, *roots: Path, most_bytes: int | None = None, agents: Collection[str] = tuple(READERS)) -> Outcome:
+        return self.importer(agents).run(roots or (self.folder,), most_bytes=most_bytes)
 
-    def importer(self) -> Importer:
-        readers = [reader(name) for name in READERS]
+    def importer(self, agents: Collection[str] = tuple(READERS)) -> Importer:
+        readers = [reader(name) for name in agents]
         return Importer(index=self.index, readers=readers, cost_of=self.pricing.cost)
 
     def sums(self) -> tuple[Sum, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from crewcap.core.transcripts import Told, better
 
-__all__ = ["READERS", "Block", "Manner", "Reader", "Sink", "State", "reader"]
+__all__ = ["READERS", "Block", "Manner", "Reader", "Sink", "State", "everyone", "reader"]
 
 State = dict[str, Any]
 """What a reader must know of a file's earlier lines to understand the next ones; kept with the file, as JSON."""
@@ -111,3 +111,8 @@ READERS: Mapping[str, Callable[[], Reader]] = {
 def reader(agent: str) -> Reader:
     """The reader of an agent."""
     return READERS[agent]()
+
+
+def everyone() -> tuple[Reader, ...]:
+    """Every agent's reader, in the order in which they are asked whose a file is."""
+    return tuple(make() for make in READERS.values())

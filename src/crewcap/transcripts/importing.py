@@ -2,7 +2,8 @@
 
 What is unchanged since it was read (inode, size, time of the last change) is not opened. What has grown is read from
 where its last full line ended; what was replaced, has shrunk or was written anew is read whole. Reading twice changes
-nothing, so every doubt is answered by reading again.
+nothing, so every doubt is answered by reading again. A file that was read as another agent's than it is was not read at
+all: the index forgets it with what it told, and it is read from its beginning.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ class Index(Protocol):
         cost_of: Callable[[Told], Money | None],
     ) -> tuple[int, ...]:
         """Remember files and what each of them told, together or not at all; the files' numbers."""
+        ...
+
+    def forget(self, marks: Iterable[Mark]) -> None:
+        """Files that were read as another agent's, with what they told; who told it as well will be read again."""
         ...
 
 
@@ -97,10 +102,11 @@ class Importer:
     ) -> Outcome:
         """Everything that has changed; not what changed before a moment, and no more than so many bytes."""
         walk = Walk(self.readers)
-        known = self.index.marks()
+        here = list(walk.files(roots))
+        known = self._known(here)
         outcome = Outcome()
         news: list[Found] = []
-        for found in walk.files(roots):
+        for found in here:
             mark = known.get(found.path)
             if mark is not None and _is_same(mark, found):
                 outcome.marks[found.path] = mark
@@ -110,6 +116,17 @@ class Importer:
             self._read_all(news, known, outcome, most_bytes)
         outcome.problems += walk.problems
         return outcome
+
+    def _known(self, here: Iterable[Found]) -> dict[str, Mark]:
+        """What was read earlier, by the reader whose it is."""
+        known = self.index.marks()
+        mistaken = [
+            mark for found in here if (mark := known.get(found.path)) is not None and mark.agent != found.reader.agent
+        ]
+        if not mistaken:
+            return known
+        self.index.forget(mistaken)
+        return self.index.marks()
 
     def _read_all(self, news: list[Found], known: dict[str, Mark], outcome: Outcome, most_bytes: int | None) -> None:
         """Oldest first, because a fork is younger than what it was forked from; written in portions."""
@@ -290,6 +307,11 @@ class _Memory:
             for told in messages:
                 self.sink.add(told)
         return tuple(range(files))
+
+    @staticmethod
+    def forget(marks: Iterable[Mark]) -> None:
+        """Nothing was read before."""
+        del marks
 
 
 def places(readers: Iterable[Reader], environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -2,6 +2,9 @@
 
 Links are followed, each folder once, so a loop ends. Only regular files count: a pipe would wait for ever. What
 cannot be read is named, and the rest is read. Names are bytes, whatever they are encoded in.
+
+Whose a file is does not depend on who is asked for: every agent's reader is asked in the same order, so that a file
+that one reader would claim because its owner's is not there is nobody's then.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crewcap.transcripts import Reader
+from crewcap.transcripts import Reader, everyone
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,11 @@ class Found:
 class Walk:
     """A walk over some folders, and what it could not look at."""
 
-    readers: Sequence[Reader]
+    readers: Sequence[Reader]  # whose files are taken
     problems: Counter[str] = field(default_factory=Counter)
     _folders: set[tuple[int, int]] = field(default_factory=set)
     _files: set[tuple[int, int]] = field(default_factory=set)
+    _everyone: Sequence[Reader] = field(default_factory=everyone)
 
     def files(self, roots: Iterable[Path]) -> Iterator[Found]:
         """Every transcript below these, each file once however many names it has."""
@@ -78,7 +82,7 @@ class Walk:
             yield from self._file(entry.path, entry.name, folder, about)
 
     def _file(self, path: str, name: str, folder: str, about: os.stat_result) -> Iterator[Found]:
-        reader = next((each for each in self.readers if each.claims(name, folder)), None)
+        reader = self._reader(name, folder)
         if reader is None:
             return
         if not stat.S_ISREG(about.st_mode):
@@ -96,3 +100,7 @@ class Walk:
                 continue
             size, mtime_ns = size + other.st_size, max(mtime_ns, other.st_mtime_ns)
         yield Found(path, reader, *identity, size, mtime_ns)
+
+    def _reader(self, name: str, folder: str) -> Reader | None:
+        owner = next((each.agent for each in self._everyone if each.claims(name, folder)), None)
+        return next((each for each in self.readers if each.agent == owner), None)

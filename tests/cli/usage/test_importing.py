@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,23 @@ def test_only_what_was_used_since_counts(money: MoneyHome, tmp_path: Path) -> No
     assert money.json("usage", "import", str(tmp_path), "--since", "2026-11-01")["messages"] == 1
     assert money.json("usage", "import", str(tmp_path))["messages"] == 2
     assert money.json("usage", "import", str(tmp_path), "--agent", "codex")["messages"] == 0
+
+
+@pytest.mark.parametrize("first", ["claude", "codex", "gemini", "opencode"])
+def test_an_import_of_one_agent_takes_nothing_from_a_later_one_of_all(
+    money: MoneyHome, tmp_path: Path, first: str
+) -> None:
+    recorded = Path(__file__).parents[2] / "transcripts" / "recorded"
+    folder = tmp_path / "logs"
+    shutil.copytree(recorded, folder)
+    one = money.json("usage", "import", str(folder), "--agent", first)
+    assert {each["agent"] for each in one["agents"]} <= {first}
+    after = money.json("usage", "import", str(folder))
+    fresh = MoneyHome(tmp_path / "fresh")
+    fresh.folder.mkdir()
+    alone = fresh.json("usage", "import", str(folder))
+    assert (after["cost_usd"], after["agents"]) == (alone["cost_usd"], alone["agents"])
+    assert {each["agent"] for each in alone["agents"]} >= {"claude", "codex", "gemini"}
 
 
 def test_a_home_without_transcripts_is_told_so(money: MoneyHome) -> None:

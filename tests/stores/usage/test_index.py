@@ -128,3 +128,22 @@ def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
     index.marks()
     assert ((tmp_path / "state" / "usage.db").stat().st_mode & 0o777) == 0o600
     index.close()
+
+
+def test_a_file_that_is_forgotten_takes_along_what_it_told_first(index: UsageIndex) -> None:
+    put(index, told("a", output=5), path="/a.jsonl")
+    put(index, told("b", output=7), path="/b.jsonl")
+    index.remember_answer("sums", "old")
+    index.forget([index.marks()["/a.jsonl"]])
+    (found,) = index.sums()
+    assert (found.messages, found.cost, index.answer("sums")) == (1, Money(7), "")
+    (left,) = index.marks().values()
+    assert (left.path, left.size, left.offset) == ("/b.jsonl", -1, 0)  # it may tell of the same message: read again
+
+
+def test_a_file_that_told_nothing_is_forgotten_alone(index: UsageIndex) -> None:
+    put(index, path="/a.jsonl")
+    put(index, told("b", output=7), path="/b.jsonl")
+    before = index.marks()["/b.jsonl"]
+    index.forget([index.marks()["/a.jsonl"]])
+    assert index.marks() == {"/b.jsonl": before}

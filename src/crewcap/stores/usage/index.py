@@ -95,6 +95,18 @@ class UsageIndex:
             raise
         return tuple(files)
 
+    def forget(self, marks: Iterable[Mark]) -> None:
+        """Files that were read as another agent's, with what they told; who told it as well will be read again."""
+        try:
+            with self._writing():
+                for mark in marks:
+                    self._db.execute(q.DROP_FILE, (mark.id,))
+                    if self._db.execute(q.DROP_TOLD, (mark.id,)).rowcount:
+                        self._db.execute(q.READ_AGAIN, (mark.agent,))
+                self._db.execute(q.DROP_ANSWERS)
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
     def _join_copies(self) -> None:
         """A copy without its request's id comes to the message that it is of; one that is read again does so again."""
         for bare, told in self._db.execute(q.COPIES).fetchall():

@@ -16,6 +16,13 @@ ON CONFLICT (path) DO UPDATE SET
 RETURNING id
 """
 
+# A file that was read as another agent's than it is, with what it told first.
+DROP_FILE = "DELETE FROM file WHERE id = ?"
+DROP_TOLD = "DELETE FROM message WHERE file = ?"
+
+# Files of an agent of which nothing is known any more but that they were there: they are read from their beginning.
+READ_AGAIN = "UPDATE file SET size = -1, at = 0, checked = 0, state = '{}', problems = '{}' WHERE agent = ?"
+
 # A message that is told once more: the fuller telling is believed, the first time and its session are kept. It is the
 # rule of `core.transcripts.better`, and the contract's tests compare the two.
 _FULLER = """(excluded.output, excluded.input, excluded.cache_read, excluded.write_5m, excluded.write_1h)
