@@ -296,7 +296,8 @@ def test_no_more_is_added_than_the_issues_budget_lets_the_run_spend(shop: Shop) 
     with pytest.raises(MoneyRefused) as refused:
         within_issue(shop.ledger, run, TWO)
     said = "fix-sum.1: nothing of $2.00 is added: its cap of $1.00 is all that its issue's budget leaves"
-    assert (refused.value.message, refused.value.help) == (said, f"crewcap budget set {issue} total 3.00")
+    stands = f"({issue} has $1.00 left of $1.00)"
+    assert (refused.value.message, refused.value.help) == (f"{said} {stands}", f"crewcap budget set {issue} total 3.00")
     assert within_issue(shop.ledger, run, ZERO) == ZERO  # nobody asked for more
     shop.ledger.set_limit(Limit(scope=issue, window="total", amount=Money.usd(3), source="command"))
     assert within_issue(shop.ledger, run, TWO) == TWO  # the command that was named is enough

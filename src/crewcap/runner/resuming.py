@@ -54,8 +54,9 @@ def within_issue(ledger: Ledger, run: Run, add: Money) -> Money:
     least, spent, cap = min(budgets, key=lambda each: each.left_when_idle), spent_of(ledger, run), cap_of(run)
     most = spent + least.left_when_idle - cap
     if most.nano <= 0:
+        stands = f"{issue} has {least.left_when_idle.show()} left of {least.limit.show()}"
         raise MoneyRefused(
-            f"{run.name}: nothing of {add} is added: its cap of {cap} is all that its issue's budget leaves",
+            f"{run.name}: nothing of {add} is added: its cap of {cap} is all that its issue's budget leaves ({stands})",
             help=f"crewcap budget set {issue} total {enough(least.spent + least.uncertain - spent + cap + add)}",
         )
     return min(add, most)

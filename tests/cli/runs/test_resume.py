@@ -161,7 +161,11 @@ def test_no_cap_goes_past_what_the_issues_budget_leaves(user: RunHome, state: Ru
     user.ledger.set_limit(Limit(scope=ISSUE, window="total", amount=Money.usd(3), source="command"))
     status, _, err = user.call("resume", "--add", "2")
     said = "fix-login.1: nothing of $2.00 is added: its cap of $3.00 is all that its issue's budget leaves"
-    assert (status, err.splitlines()) == (3, [f"error: {said}", f"help: crewcap budget set {ISSUE} total 5.00"])
+    stands = f"({ISSUE} has $3.00 left of $3.00)"
+    assert (status, err.splitlines()) == (
+        3,
+        [f"error: {said} {stands}", f"help: crewcap budget set {ISSUE} total 5.00"],
+    )
     assert user.runs.get(run.id) == run
 
 
