@@ -329,6 +329,10 @@ def test_a_pipe_hears_something_every_half_minute_and_no_more() -> None:
     assert paper.text.splitlines()[before:] == [
         f"  {at}  still working   $0.16 of $3.00, 5 %, $0.11 held, turn 4 of 40" for at in ("0:30", "1:00", "1:30")
     ]
+    shown.stand(is_still=True)
+    watch.now = 1_130.0
+    shown.feed(Counted(spent=usd("0.16"), held=usd("0"), turns=4))
+    assert paper.text.splitlines()[-1] == "  2:10  stands still    $0.16 of $3.00, 5 %, turn 4 of 40"
     assert quiet_line(Now(run=WORKING)) == "  0:00  still working   $0.00 of $3.00, 0 %, turn 0 of 40"
 
 

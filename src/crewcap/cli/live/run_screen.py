@@ -81,6 +81,11 @@ class RunScreen:
             self._view.know(self._gauges.read())
         self._view.feed(moment)
 
+    def stand(self, *, is_still: bool) -> None:
+        """Whether nobody drives the run any more, which the rare line of a pipe says then."""
+        if self._view is not None:
+            self._view.stand(is_still=is_still)
+
     @property
     def is_drawn(self) -> bool:
         """Whether something is drawn anew as time passes."""

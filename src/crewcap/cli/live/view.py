@@ -61,6 +61,7 @@ class Now:
     per_minute: Money = ZERO
     gauges: Gauges | None = None
     hint: str = HINT
+    stands_still: bool = False  # nobody drives it
 
 
 def step_lines(elapsed_s: float, name: str, text: str, columns: int) -> list[str]:
@@ -117,7 +118,8 @@ def quiet_line(now: Now) -> str:
     """What a pipe gets when nothing else was said for a while."""
     held = f", {now.held.show()} held" if now.held else ""
     money = f"{now.spent.show()} of {now.run.cap.show()}, {percent(now.spent, now.run.cap)}{held}"
-    return f"{_time(now.elapsed_s)}  {pad('still working', 15)} {money}, turn {now.turns} of {now.run.max_turns}"
+    word = "stands still" if now.stands_still else "still working"
+    return f"{_time(now.elapsed_s)}  {pad(word, 15)} {money}, turn {now.turns} of {now.run.max_turns}"
 
 
 def _as_of(moment: Moment, run: Run) -> Run:
@@ -225,6 +227,10 @@ class LiveView:
     def know(self, gauges: Gauges) -> None:
         """What the books say of the run; shown with the next moment."""
         self._now = replace(self._now, gauges=gauges, run=replace(self._now.run, state=gauges.state))
+
+    def stand(self, *, is_still: bool) -> None:
+        """Whether nobody drives the run any more."""
+        self._now = replace(self._now, stands_still=is_still)
 
     def feed(self, moment: Moment) -> None:
         """Tell what happened."""

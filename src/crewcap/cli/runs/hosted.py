@@ -127,7 +127,9 @@ class _Follower:
 
     def _say_why_it_stands(self) -> None:
         """What it waits for in the queue, that its worker was ended, or that nobody serves; each time it is news."""
-        if why := self._why():
+        why = self._why()
+        self.screen.stand(is_still=why is not None)
+        if why is not None:
             name, words = why
             if words != self._said:
                 self._said = words
