@@ -33,6 +33,13 @@ def test_batches_are_what_the_rate_card_says(books: RunHome) -> None:
     assert scenario(books, "--batch")["cost_usd"] == "1.500000000"
 
 
+def test_half_is_said_to_be_half_though_a_sum_was_rounded(home: RunHome) -> None:
+    """A request that was billed a hair below the list: batches save a hair less than half."""
+    home.spend(home.add("fix"), "2.999990000", usage=Usage(input=1_000_000, output=100_000))
+    assert scenario(home, "--batch")["difference_usd"] == "-1.499990000"
+    assert "(50 %) less" in home.out("whatif", "--batch")
+
+
 def test_a_route_moves_one_models_requests_alone(books: RunHome) -> None:
     assert scenario(books, "--route", "sonnet=claude-opus-4-5")["requests"] == 1
 

@@ -20,6 +20,7 @@ from crewcap.cli.screen.figures import (
     fit,
     fold,
     many,
+    nearest,
     pad,
     percent,
     span,
@@ -56,6 +57,16 @@ def test_a_bar_may_be_shorter_and_count_anything() -> None:
 def test_a_share_is_never_rounded_to_a_lie(part: int, whole: int, shown: str) -> None:
     """Not zero for what is not nothing, not a hundred for what is not whole."""
     assert percent(part, whole) == shown
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "shown"),
+    [(0, 100, "0 %"), (1, 10**9, "0.1 %"), (9, 1_000, "0.9 %"), (10, 1_000, "1 %"), (494, 1_000, "49 %"),
+     (495, 1_000, "50 %"), (499_999, 1_000_000, "50 %"), (999, 1_000, "99 %"), (5, 5, "100 %"), (1_396, 1_000, "140 %"),
+     (1, 0, "100 %"), (0, 0, "0 %")],
+)  # fmt: skip
+def test_a_difference_is_rounded_to_the_nearest_percent_and_to_no_lie(part: int, whole: int, shown: str) -> None:
+    assert nearest(part, whole) == shown
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from crewcap.cli.batch.asked import Wishes, asked
 from crewcap.cli.batch.view import MOST_REFUSED
 from crewcap.cli.context import Call
 from crewcap.cli.screen.amounts import table
-from crewcap.cli.screen.figures import NARROW, Screen, fold, many, percent
+from crewcap.cli.screen.figures import NARROW, Screen, fold, many, nearest
 from crewcap.core.budget import Balance
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
@@ -133,7 +133,7 @@ def _saved(likely: Money, live: Money) -> str:
 
 
 def _share(likely: Money, live: Money) -> str:
-    return percent(max(0, live.nano - likely.nano), live.nano) if live else "0 %"
+    return nearest(max(0, live.nano - likely.nano), live.nano) if live else "0 %"
 
 
 def _rates_shown(card: RateCard) -> str:

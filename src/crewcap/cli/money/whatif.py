@@ -13,7 +13,7 @@ import click
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.money.past import entries_of, read_since, zone_of
 from crewcap.cli.screen.amounts import read_amount, table
-from crewcap.cli.screen.figures import many, percent
+from crewcap.cli.screen.figures import many, nearest
 from crewcap.core import savings, whatif
 from crewcap.core.bundles import at, quarter_of
 from crewcap.core.money import Money, total
@@ -223,7 +223,7 @@ def _against(each: Scenario) -> str:
         return "concerns no request"
     more = "more" if each.difference.nano > 0 else "less"
     by = Money(abs(each.difference.nano))
-    return f"{by.show()} ({percent(by, each.instead_of)}) {more}" if by else "the same"
+    return f"{by.show()} ({nearest(by, each.instead_of)}) {more}" if by else "the same"
 
 
 def _object(

@@ -39,6 +39,15 @@ def percent(part: Money | int, whole: Money | int) -> str:
     return f"{tenths / 10:.1f} %" if tenths < 10 else f"{tenths // 10} %"
 
 
+def nearest(part: Money | int, whole: Money | int) -> str:
+    """The nearest percent, of what is compared and not of what is used up; half less what rounding took is `50 %`."""
+    done, all_ = _number(part), _number(whole)
+    if not 0 < all_ <= 100 * done:
+        return percent(part, whole)
+    rounded = (200 * done + all_) // (2 * all_)
+    return f"{rounded if done >= all_ else min(99, rounded)} %"
+
+
 def duration(seconds: float) -> str:
     """A clock that runs: `0:02`, `22:40`, `1:02:03`."""
     whole = max(0, int(seconds))
