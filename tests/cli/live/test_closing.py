@@ -15,7 +15,7 @@ from crewcap.core.budget import ALL, Balance, Scope
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
 from crewcap.core.questions import Question
-from crewcap.core.runs import Check, Issue, Remark, Run, RunId, RunState, Verdict
+from crewcap.core.runs import AgentEnd, Check, Issue, Remark, Run, RunId, RunState, Verdict
 from crewcap.stores import Totals
 
 RUN = Run(
@@ -107,6 +107,17 @@ def test_the_last_block_of_a_run_that_went_well() -> None:
         "  left      issue $9.75   today $18.15",
         "  next      crewcap diff fix-login.1     crewcap checkout fix-login.1",
     ]
+
+
+@pytest.mark.parametrize(("claim", "shown"), [("0.40", "$0.40"), ("0.2630", ""), ("0.2635", "$0.2635"), ("", "")])
+@pytest.mark.parametrize("run", [RUN, PAUSED])
+def test_what_the_agent_claims_is_said_where_it_differs_from_the_ledger(run: Run, claim: str, shown: str) -> None:
+    told = closing_lines(closing(replace(run, end=AgentEnd(kind="finished", claimed_cost=claim))), 80)
+    said = [line.strip() for line in told if "itself says" in line]
+    words = f"claim     the agent itself says {shown}: its figure is of its last start alone"
+    assert said == ([words] if shown else [])
+        [f"claim     the agent itself says {shown}: its figure is of its last start alone"] if shown else []
+    )
 
 
 def test_time_that_a_run_stood_still_is_no_setup() -> None:

@@ -10,12 +10,13 @@ from datetime import UTC
 from crewcap.cli.live.opening import table
 from crewcap.cli.screen.figures import NARROW, Colour, bar, columns_of, count, duration, many, percent, wrap
 from crewcap.core.harmless import one_line
-from crewcap.core.money import Money
+from crewcap.core.money import Money, MoneyError
 from crewcap.core.questions import resume_command
 from crewcap.core.runs import Check, Run, RunState, Verdict
 from crewcap.core.verdict import AT_CAP
 from crewcap.stores import Totals
 
+_CENT = 10_000_000  # nano-dollars
 _GAP, _INDENT = "     ", 12
 _WORDS = {
     Verdict.NO_CHANGES: "no change",
@@ -210,8 +211,29 @@ def _cache(closing: Closing) -> str:
     return f"{hit}, {word} {Money(abs(saved.nano)).show()} against no caching"
 
 
+def _claim(closing: Closing) -> Iterator[tuple[str, str]]:
+    """The agent's own figure, where it is more than a cent and 2 % away from the ledger's."""
+    claimed, cost = claimed_by(closing.run), closing.totals.spent + closing.totals.uncertain
+    if claimed is None:
+        return
+    apart = abs((claimed - cost).nano)
+    if apart > _CENT and apart * 50 > cost.nano:
+        yield "claim", f"the agent itself says {claimed.show()}: its figure is of its last start alone"
+
+
+def claimed_by(run: Run) -> Money | None:
+    """What the agent itself says that its last start cost; None where it says nothing that is an amount."""
+    said = run.end.claimed_cost if run.end is not None else ""
+    whole, _, part = said.partition(".")
+    try:
+        return Money.usd(f"{whole}.{part[:9] or 0}")
+    except MoneyError:
+        return None
+
+
 def _uncertain(closing: Closing) -> Iterator[tuple[str, str]]:
-    """Money that nobody proved is charged, and said."""
+    """Money that nobody proved is charged, and said; so is a claim that differs."""
+    yield from _claim(closing)
     if closing.totals.uncertain:
         yield (
             "uncertain",

@@ -105,7 +105,9 @@ def standing_json(run: Run) -> Mapping[str, object]:
 
 def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
     """The object of `run` and `show`; fields are only ever added."""
-    cost = cost_of(totals)
+    from crewcap.cli.live.closing import claimed_by  # noqa: PLC0415  (not for --help)
+
+    cost, claimed = cost_of(totals), claimed_by(run)
     left = max(0, (run.cap - cost - totals.held).nano)
     return {
         "run": run.name,
@@ -120,6 +122,7 @@ def as_json(call: Call, run: Run, totals: Totals) -> Mapping[str, object]:
         "model": run.model,
         "because": run.because,
         "cost_usd": cost.exact(),
+        "claimed_usd": claimed.exact() if claimed is not None else None,
         "uncertain_usd": totals.uncertain.exact(),
         "held_usd": totals.held.exact(),
         "cap_usd": run.cap.exact(),
