@@ -116,8 +116,6 @@ def test_what_the_agent_claims_is_said_where_it_differs_from_the_ledger(run: Run
     said = [line.strip() for line in told if "itself says" in line]
     words = f"claim     the agent itself says {shown}: its figure is of its last start alone"
     assert said == ([words] if shown else [])
-        [f"claim     the agent itself says {shown}: its figure is of its last start alone"] if shown else []
-    )
 
 
 def test_time_that_a_run_stood_still_is_no_setup() -> None:
