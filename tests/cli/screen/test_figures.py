@@ -8,7 +8,7 @@ import pty
 from typing import TextIO
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crewcap.cli.screen.figures import (
@@ -97,6 +97,7 @@ def test_wide_and_combining_letters_are_counted_as_a_terminal_does() -> None:
 
 
 @given(st.text(max_size=60), st.integers(1, 40))
+@example("a long word", 1)
 def test_nothing_is_ever_wider_than_asked(text: str, columns: int) -> None:
     assert columns_of(fit(text, columns)) <= columns
     assert all(columns_of(line) <= columns for line in wrap(text, columns, indent=" "))

@@ -112,7 +112,7 @@ def fold(line: str, columns: int) -> list[str]:
     """A line as it is, or broken before a word, with the rest below what the line says."""
     parts = []
     while columns_of(line) > columns:
-        place = line.rfind(" ", INDENT, len(fit(line, columns)) - 2)
+        place = line.rfind(" ", INDENT, max(0, len(fit(line, columns)) - 2))
         if place <= INDENT or not line[:place].strip():
             break
         parts.append(line[:place].rstrip())
