@@ -151,6 +151,19 @@ class RunHome:
         assert isinstance(self.ledger.reserve(replace(made, model=MODEL, provider="anthropic")), Granted)
         return hold
 
+    def program(self, amount: str, *, key: str, requests: int = 1) -> None:
+        """What a program does on a key of its own: requests that were settled at this, and no run."""
+        scopes = (Scope(f"key:{key}"), ALL)
+        self.ledger.add_key(VirtualKey(id=KeyId(key), hash=key, scopes=scopes, created_at=utc_now()), cap=None)
+        for number in range(requests):
+            hold = HoldId(f"{key}-{number}")
+            made = order(hold, boot=self._boot, key=KeyId(key), amount=Money.usd("1.50"))
+            assert isinstance(self.ledger.reserve(replace(made, model=MODEL, provider="anthropic")), Granted)
+            end = Settlement(
+                hold=hold, kind="settled", spent=Money.usd(amount), uncertain=Money(0), usage=USAGE, model=MODEL
+            )
+            assert self.ledger.settle(end)
+
     def close(self) -> None:
         for name in ("runs", "ledger"):
             if name in self.__dict__:

@@ -125,6 +125,23 @@ def test_a_price_list_that_is_not_there_is_found_before_the_first_request(crewca
     assert "providers.acme.prices: there is no price list 'zzz'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("config", "check"), ("gateway", "--listen", "127.0.0.1:0"), ("exec", "--", "true"), ("serve",)],
+    ids=lambda words: words[0],
+)
+def test_nothing_starts_on_a_price_list_that_is_not_there(
+    crewcap: Crewcap, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Each says the same: a gateway that began would refuse every request of that provider."""
+    file = wrote(tmp_path, '[providers.gemini]\nprices = "gemini"\n')
+    done = crewcap(*words, CREWCAP_CONFIG=file)
+    assert done.returncode == 2
+    where, fix = done.stderr.splitlines()[:2]
+    assert where == f"error: {file}: providers.gemini.prices: there is no price list 'gemini'"
+    assert fix.strip().startswith("help: did you mean google? the lists there are: anthropic, ")
+
+
 def test_a_key_file_that_others_can_read_ends_the_check_with_4(crewcap: Crewcap, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("sk-ant-fake-abcdef0123456789")

@@ -17,6 +17,25 @@ def test_runs_that_are_not_over_teach_nothing() -> None:
     assert suggest([job(1, is_over=False) for _ in range(40)]).is_pilot
 
 
+def test_programs_on_keys_teach_nothing() -> None:
+    keys = [job("0.01", is_run=False, is_good=False) for _ in range(40)]
+    assert (suggest(keys).is_pilot, suggest(keys).jobs, suggest(keys).average) == (True, 0, None)
+    runs = [job(1) for _ in range(10)]
+    assert suggest([*keys, *runs]) == suggest(runs)
+
+
+def test_runs_of_which_none_was_good_speak_for_no_cap() -> None:
+    found = suggest([job(1, is_good=False, was_cut=True) for _ in range(10)])
+    assert (found.is_pilot, found.cap, found.robust, found.good, found.censored) == (False, None, None, 0, 10)
+    assert found.average == Money.usd(1)
+
+
+def test_a_pilot_tells_the_average_of_what_was_seen_and_none_where_nothing_was() -> None:
+    assert (suggest([]).average, suggest([]).p95) == (None, None)
+    seen = suggest([job(1), job(3)])
+    assert (seen.average, seen.p95, seen.jobs) == (Money.usd(2), Money.usd(3), 2)
+
+
 def test_twice_the_average_stands_beside_what_cuts_fewer() -> None:
     past = [job(1) for _ in range(19)] + [job(9)]
     found = suggest(past)

@@ -58,3 +58,11 @@ def test_a_schedule_whose_file_is_not_there_is_refused_before_the_night(tmp_path
         read(file, {"HOME": str(tmp_path)})
     (tmp_path / "audit.md").write_text("Look for dead code.")
     assert read(file, {"HOME": str(tmp_path)}).source == str(file)
+
+
+def test_a_price_list_that_is_not_there_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[providers.gemini]\nprices = "gemini"\n')
+    with pytest.raises(SettingsError, match="there is no price list 'gemini'") as error:
+        read(file, {"HOME": str(tmp_path)})
+    assert "did you mean google?" in error.value.help

@@ -38,9 +38,9 @@ class Job:
     at: datetime  # of its first request
     cost: Money
     requests: int
-    is_run: bool
+    is_run: bool  # else what a program did on a key
     is_over: bool  # nothing more will be added to it
-    is_good: bool  # it did what was asked, as far as anybody knows
+    is_good: bool  # a run that did what was asked, as far as anybody knows; of a key nobody knows
     was_cut: bool = False  # at its cap: without it, it would have cost more
 
 
@@ -76,6 +76,16 @@ def jobs_of(
         parts.setdefault((outlay.run, "" if outlay.run else outlay.key), []).append(outlay)
     made = (_job(known.get(run or key), members, workflow_of, repo_of) for (run, key), members in parts.items())
     return tuple(sorted((job for job in made if job.cost), key=lambda job: (job.at, job.name)))
+
+
+def runs_among(past: Iterable[Job]) -> tuple[Job, ...]:
+    """Those that are runs."""
+    return tuple(job for job in past if job.is_run)
+
+
+def keys_among(past: Iterable[Job]) -> tuple[Job, ...]:
+    """What programs did on keys, without a run."""
+    return tuple(job for job in past if not job.is_run)
 
 
 def workflows(past: Iterable[Job]) -> dict[str, tuple[Job, ...]]:
@@ -114,7 +124,7 @@ def _job(
         requests=sum(member.requests for member in members),
         is_run=bool(first.run),
         is_over=run.state not in OPEN_STATES if run else not first.run,
-        is_good=run is None or run.verdict in _GOOD,
+        is_good=run is not None and run.verdict in _GOOD,
         was_cut=run is not None and run.verdict == Verdict.BUDGET_EXHAUSTED,
     )
 

@@ -140,6 +140,11 @@ class Book:
         ours = [line.provider for line in self._overrides.prices]
         return tuple(dict.fromkeys([*self._library_providers, *ours]))
 
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Every name that a provider of the settings may bill by: what has a price, or short names for what has."""
+        return tuple(dict.fromkeys([*self.providers, *(line.provider for line in self._overrides.aliases)]))
+
     def models(self, provider: str) -> tuple[str, ...]:
         """Every model of a provider, by the id of its listing."""
         return tuple(self._shelf(provider).listings)

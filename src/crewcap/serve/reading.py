@@ -72,12 +72,14 @@ def answer() -> None:
 
 
 def _read(config_path: Path | None, environ: Mapping[str, str]) -> Terms:
-    from crewcap import config  # noqa: PLC0415  (for this process alone)
+    from crewcap import config, prices  # noqa: PLC0415  (for this process alone)
+    from crewcap.settings.price_lists import check_price_lists  # noqa: PLC0415  (as above)
     from crewcap.settings.resolve import VENDORS  # noqa: PLC0415  (as above)
     from crewcap.settings.unattended import check_prompt_files  # noqa: PLC0415  (as above)
 
     settings = config.load(config_path, environ)
     check_prompt_files(settings)
+    check_price_lists(settings, lambda: prices.load(settings.price_overrides or None, compiled=False).lists)
     usual = [name for each in VENDORS.values() for name in (each.variable, each.plan_variable) if name]
     return Terms(
         key_variables=tuple(dict.fromkeys((*settings.key_variables, *usual))),

@@ -34,6 +34,14 @@ def test_what_is_wrong_with_the_settings_is_said_as_if_they_were_read_here(tmp_p
     assert (there.value.message, there.value.help) == (here.value.message, here.value.help)
 
 
+def test_a_price_list_that_is_not_there_comes_instead_of_the_prices(tmp_path: Path) -> None:
+    """A gateway that began would refuse each of its requests; so it does not begin."""
+    (tmp_path / "config.toml").write_text('[providers.gemini]\nprices = "gemini"\n')
+    with pytest.raises(SettingsError, match=r"providers\.gemini\.prices: there is no price list 'gemini'") as error:
+        read(tmp_path / "config.toml", {"HOME": str(tmp_path)})
+    assert error.value.help.startswith("did you mean google? the lists there are: anthropic, ")
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 def test_the_process_that_reads_is_given_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others of the same user can look into its environment, as they cannot into the gateway's."""

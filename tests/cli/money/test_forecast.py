@@ -42,6 +42,48 @@ def test_the_month_is_spent_held_and_drawn_and_each_budget_has_its_chance(home: 
     assert Money.usd("3.50") <= low <= middle <= high
 
 
+def programs_and_runs(home: RunHome) -> None:
+    for number in range(11):
+        home.program("0.01", key=f"program{number}", requests=3)
+    for _ in range(2):
+        home.spend(home.add("fix"), "1.00")
+
+
+def test_programs_on_keys_are_said_apart_and_are_no_runs_a_day(home: RunHome) -> None:
+    programs_and_runs(home)
+    said = home.out("forecast")
+    assert "from 2 runs on 1 day" in said
+    assert "2 runs a day x $1.00 x 30" in said
+    assert "programs on keys: $0.33 a day, $9.90 a month" in said
+    assert "together: $69.90 a month" in said
+
+
+def test_the_month_holds_the_money_of_keys_by_the_formula_and_in_the_draws(home: RunHome) -> None:
+    programs_and_runs(home)
+    said = home.json("forecast")
+    assert (said["runs_seen"], said["keys_seen"], said["spent_usd"]) == (2, 11, "2.330000000")
+    formula = said["formula"]
+    (line,) = formula["workflows"]
+    assert (line["runs"], line["month_usd"]) == (2, "60.000000000")
+    assert formula["programs"] == {"per_day_usd": "0.330000000", "month_usd": "9.900000000"}
+    assert formula["month_usd"] == "69.900000000"
+    assert Money.usd(said["drawn"]["p10_usd"]) >= Money.usd("2.33")
+
+
+def test_keys_alone_are_a_forecast_without_runs(home: RunHome) -> None:
+    home.program("0.50", key="program")
+    said = home.out("forecast")
+    assert "from 0 runs on 1 day" in said
+    assert "programs on keys: $0.50 a day, $15.00 a month" in said
+    assert "from 1 key: too few to rely on" in said
+    assert "together" not in said
+
+
+def test_another_volume_of_runs_takes_its_average_from_runs_alone(home: RunHome) -> None:
+    programs_and_runs(home)
+    assert home.out("forecast", "--runs-per-day", "5") == "5 runs a day x $1.00 x 30 = $150.00 a month\n"
+
+
 def test_the_same_books_give_the_same_answer(home: RunHome) -> None:
     for _ in range(3):
         home.spend(home.add("fix"), "1.00")

@@ -68,8 +68,10 @@ def _be_safe(call: Call) -> Mapping[str, str]:
     """As every command that may start a gateway: no key stays readable; what was taken out of the environment."""
     from crewcap.gateway import process  # noqa: PLC0415  (only here)
     from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy)
+    from crewcap.settings.price_lists import check_price_lists  # noqa: PLC0415  (heavy)
 
     process.make_unreadable()
+    check_price_lists(call.app.settings, lambda: call.app.book.lists)
     held = process.forget(key_variables(call.app.settings))
     require_room(call.home)
     call.refuse_doubtful_clock()

@@ -84,8 +84,10 @@ def exec_(
     from crewcap.cli.night.telling import tell_of  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.gateway import process  # noqa: PLC0415  (only here)
     from crewcap.gateway.assemble import key_variables  # noqa: PLC0415  (heavy; not for --help)
+    from crewcap.settings.price_lists import check_price_lists  # noqa: PLC0415  (as above)
 
     process.make_unreadable()
+    check_price_lists(call.app.settings, lambda: call.app.book.lists)
     held = process.forget(key_variables(call.app.settings))
     require_room(call.home)
     call.refuse_doubtful_clock()

@@ -113,7 +113,9 @@ def _read(config_path: Path | None, environ: Mapping[str, str]) -> Iterator[obje
     settings = config.load(config_path, environ).served()
     yield settings
     from crewcap import prices  # noqa: PLC0415  (as above; after the settings, that nobody waits for it)
+    from crewcap.settings.price_lists import check_price_lists  # noqa: PLC0415  (as above)
 
     book = prices.load(settings.price_overrides or None)
+    check_price_lists(settings, lambda: book.lists)
     book.prepare(one.prices for one in settings.providers.values())
     yield book

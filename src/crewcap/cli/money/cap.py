@@ -11,9 +11,10 @@ from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.money.past import jobs_of, read_since, zone_of
 from crewcap.cli.screen.amounts import table
 from crewcap.cli.screen.figures import many
-from crewcap.core.calibration import PILOT, Replay, Suggestion, suggest
+from crewcap.core.calibration import PILOT, Replay, Suggestion, suggest, teaching
 from crewcap.core.history import Job
 from crewcap.core.money import Money
+from crewcap.errors import CrewcapError
 
 _EVERYTHING = "all runs"
 _CENT = 10_000_000
@@ -35,18 +36,19 @@ def cap(ctx: click.Context, /, **options: object) -> None:
 def suggest_(call: Call, *, since: str, is_applied: bool) -> None:
     """Suggest a cap: twice the average, as is usual, beside one that cuts fewer good runs, each replayed on the books.
 
-    Below ten runs it is a pilot's: $5.00 and 10 turns.
+    Below ten runs it is a pilot's: $5.00 and 10 turns. Programs on keys of their own are no runs and teach nothing.
     """
-    past = [job for job in jobs_of(call, since=read_since(since, call.clock(), zone_of(call))) if job.is_over]
+    past = teaching(jobs_of(call, since=read_since(since, call.clock(), zone_of(call))))
     found = {name: suggest(jobs) for name, jobs in _groups(past).items()}
-    applied = _apply(call, found[_EVERYTHING]) if is_applied else None
+    cap = _applicable(found[_EVERYTHING]) if is_applied else None
+    applied = _apply(call, cap) if cap is not None else None
     if call.as_json:
         call.emit([_object(name, each) for name, each in found.items()])
     else:
         for line in _words(found):
             call.out(line)
-    if applied is not None:
-        call.note(f"defaults.cap is {found[_EVERYTHING].cap.show()} now, in {applied}")
+    if cap is not None:
+        call.note(f"defaults.cap is {cap.show()} now, in {applied}")
 
 
 def _groups(past: Sequence[Job]) -> Mapping[str, Sequence[Job]]:
@@ -57,14 +59,24 @@ def _groups(past: Sequence[Job]) -> Mapping[str, Sequence[Job]]:
     return groups if len(groups) > 2 else {_EVERYTHING: groups[_EVERYTHING]}
 
 
-def _apply(call: Call, found: Suggestion) -> Path:
+def _applicable(found: Suggestion) -> Money:
+    """The cap that may be written; what no good run speaks for would pause the next one."""
+    if found.cap is None:
+        raise CrewcapError(
+            f"{_none_good(found)}; defaults.cap stays as it is",
+            help="crewcap runs shows what became of them; crewcap config show the cap that holds",
+        )
+    return found.cap
+
+
+def _apply(call: Call, cap: Money) -> Path:
     """Write the default cap; only that line of the file changes."""
     from crewcap.settings import edit, place  # noqa: PLC0415  (only here)
 
     path = call.config_path or place.usual_path(call.environ)
     _ = call.app.settings  # a file that cannot be read is not written over
     text = path.read_text("utf-8") if path.exists() else ""
-    edit.write_over(path, edit.with_value(text, "defaults", "cap", _spelled(found.cap)))
+    edit.write_over(path, edit.with_value(text, "defaults", "cap", _spelled(cap)))
     return path
 
 
@@ -77,13 +89,28 @@ def _spelled(amount: Money) -> str:
 def _words(found: Mapping[str, Suggestion]) -> Iterator[str]:
     for name, each in found.items():
         if each.is_pilot:
-            yield f"{name}: {each.cap.show()}, {each.turns} turns, pilot: {each.jobs} of {PILOT} runs seen"
+            yield f"{name}: {_shown(each.cap)}, {each.turns} turns, pilot: {each.jobs} of {PILOT} runs seen"
             continue
-        seen = f"from {many(each.jobs, 'run')}, average {each.average.show()}, p95 {each.p95.show()}"
+        if each.cap is None:
+            yield f"{name}: {_none_good(each)} (average {_shown(each.average)})"
+            continue
+        seen = f"from {many(each.jobs, 'run')}, average {_shown(each.average)}, p95 {_shown(each.p95)}"
         yield f"{name}: {each.cap.show()}   {seen}"
         yield from (f"  {line}" for line in table(_rows(each), right=frozenset({1})))
         if each.censored:
             yield f"  {many(each.censored, 'run')} ended at a cap and would have cost more: the figures are low"
+
+
+def _none_good(each: Suggestion) -> str:
+    return f"none of {many(each.jobs, 'run')} was good, so nothing speaks for a cap"
+
+
+def _shown(amount: Money | None) -> str:
+    return amount.show() if amount is not None else "-"
+
+
+def _exact(amount: Money | None) -> str | None:
+    return amount.exact() if amount is not None else None
 
 
 def _rows(each: Suggestion) -> list[tuple[str, str, str]]:
@@ -103,11 +130,12 @@ def _object(name: str, each: Suggestion) -> dict[str, object]:
     return {
         "for": name,
         "runs": each.jobs,
+        "good_runs": each.good,
         "pilot": each.is_pilot,
-        "cap_usd": each.cap.exact(),
+        "cap_usd": _exact(each.cap),
         "max_turns": each.turns,
-        "average_usd": each.average.exact(),
-        "p95_usd": each.p95.exact(),
+        "average_usd": _exact(each.average),
+        "p95_usd": _exact(each.p95),
         "ended_at_a_cap": each.censored,
         "rules": [
             {"rule": rule, **_replayed(replay)}

@@ -16,7 +16,7 @@ from crewcap.cli.screen.amounts import read_amount, table
 from crewcap.cli.screen.figures import many
 from crewcap.core.budget import ALL, Balance, Scope, span_of
 from crewcap.core.forecast import HIGH, LOW, Fan, Volume, draw_month, formula
-from crewcap.core.history import Job, mean, workflows
+from crewcap.core.history import Job, keys_among, mean, runs_among, workflows
 from crewcap.core.money import ZERO, Money, total
 from crewcap.errors import UsageError
 
@@ -27,7 +27,7 @@ _WIDEST = 100  # budgets that are looked at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """The formula for one kind of work."""
+    """The formula for one kind of run."""
 
     name: str
     volume: Volume
@@ -37,6 +37,19 @@ class Line:
     def month(self) -> Money:
         """What it comes to."""
         return formula(self.volume, self.average)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """What programs did on keys of their own: no runs, but the month pays for them too."""
+
+    keys: int
+    a_day: Money
+
+    @property
+    def month(self) -> Money:
+        """What it comes to."""
+        return formula(Volume(jobs=Fraction(1)), self.a_day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +79,20 @@ class Outlook:
     held: Money
     past: Sequence[Job]
     days: int  # that were looked back on
-    lines: Sequence[Line]
+    lines: Sequence[Line]  # of runs
+    programs: Programs
     fan: Fan
     chances: Sequence[Chance]
+
+    @property
+    def runs(self) -> int:
+        """How many were seen."""
+        return len(runs_among(self.past))
+
+    @property
+    def by_formula(self) -> Money:
+        """The month, runs and programs together."""
+        return total([*(line.month for line in self.lines), self.programs.month])
 
 
 @click.command(epilog="Example: crewcap forecast --runs-per-day 5 --cost-per-run 2")
@@ -92,13 +116,16 @@ def forecast(
 ) -> None:
     """What this month will cost: runs a day x average x 30, beside months drawn from what was seen.
 
-    With --runs-per-day (or -week), --cost-per-run or --mix it says what another volume would cost.
+    What programs spend on keys of their own is said apart, by the day.
+    With --runs-per-day (or -week), --cost-per-run or --mix it says what another volume of runs would cost.
     """
     zone = zone_of(call, tz)
     history = History(call)
     past = _under_todays_cap(call, history.jobs(since=call.clock() - timedelta(days=days)))
     if runs_per_day or runs_per_week or cost_per_run or mix:
-        asked = _asked(past, _seen(past, call.clock(), zone), runs_per_day, runs_per_week, cost_per_run, mix)
+        asked = _asked(
+            runs_among(past), _seen(past, call.clock(), zone), runs_per_day, runs_per_week, cost_per_run, mix
+        )
         _tell_asked(call, asked)
         return
     outlook = _look(history, past, zone)
@@ -141,7 +168,8 @@ def _look(history: History, past: Sequence[Job], zone: tzinfo) -> Outlook:
         held=held,
         past=past,
         days=seen,
-        lines=[_line(name, mine, seen) for name, mine in workflows(past).items()],
+        lines=[_line(name, mine, seen) for name, mine in workflows(runs_among(past)).items()],
+        programs=_programs(keys_among(past), seen),
         fan=fan,
         chances=_chances(history, now, zone, past),
     )
@@ -185,6 +213,10 @@ def _seen(past: Sequence[Job], now: datetime, zone: tzinfo) -> int:
 
 def _line(name: str, past: Sequence[Job], days: int) -> Line:
     return Line(name=name, volume=Volume(jobs=Fraction(len(past), days)), average=mean([job.cost for job in past]))
+
+
+def _programs(past: Sequence[Job], days: int) -> Programs:
+    return Programs(keys=len(past), a_day=Money(round(Fraction(total(job.cost for job in past).nano, max(1, days)))))
 
 
 # --- another volume ------------------------------------------------------------------------------------------------
@@ -279,14 +311,23 @@ def _words(seen: Outlook) -> Iterator[str]:
     rows = [(f"  {line.name}", _formula(line), line.month.show()) for line in seen.lines]
     if len(rows) > 1:
         rows.append(("  all", "", total(line.month for line in seen.lines).show()))
-    yield f"  formula    runs a day x average x 30, from {many(len(seen.past), 'run')} on {many(seen.days, 'day')}"
+    yield f"  formula    runs a day x average x 30, from {many(seen.runs, 'run')} on {many(seen.days, 'day')}"
     yield from (f"  {row}" for row in table(rows, right=frozenset({2})))
+    if seen.programs.keys:
+        yield f"    programs on keys: {seen.programs.a_day.show()} a day, {seen.programs.month.show()} a month"
+    if seen.programs.keys and seen.lines:
+        yield f"    together: {seen.by_formula.show()} a month"
     fan = seen.fan
     band = f"{fan.at(LOW).show()} to {fan.at(HIGH).show()}"
     yield f"  drawn      {fan.at(50).show()} at the month's end; {band} in {HIGH - LOW} of 100 draws"
     if len(seen.past) < _FEW:
-        yield f"             from {many(len(seen.past), 'run')}: too few to rely on"
+        yield f"             from {_counted(seen)}: too few to rely on"
     yield from (f"  {_chance(each)}" for each in seen.chances)
+
+
+def _counted(seen: Outlook) -> str:
+    parts = ((seen.runs, "run"), (seen.programs.keys, "key"))
+    return " and ".join(many(number, what) for number, what in parts if number)
 
 
 def _chance(each: Chance) -> str:
@@ -313,11 +354,13 @@ def _object(seen: Outlook) -> dict[str, object]:
         "month": seen.month,
         "spent_usd": seen.spent.exact(),
         "held_usd": seen.held.exact(),
-        "runs_seen": len(seen.past),
+        "runs_seen": seen.runs,
+        "keys_seen": seen.programs.keys,
         "days_seen": seen.days,
         "formula": {
-            "month_usd": total(line.month for line in seen.lines).exact(),
+            "month_usd": seen.by_formula.exact(),
             "workflows": [_line_object(line) for line in seen.lines],
+            "programs": {"per_day_usd": seen.programs.a_day.exact(), "month_usd": seen.programs.month.exact()},
         },
         "drawn": {
             "p10_usd": fan.at(LOW).exact(),

@@ -15,6 +15,7 @@ from crewcap.errors import CrewcapError
 from crewcap.gateway.money.admission import Prices
 from crewcap.gateway.reload import Files, Loaded, Reloader
 from crewcap.settings.models import Settings
+from crewcap.settings.price_lists import check_price_lists
 
 log = logging.getLogger(__name__)
 
@@ -60,4 +61,6 @@ def waits_for_a_start(running: Settings, written: Settings, *, at_once: int) -> 
 
 def _read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings, Prices]:
     settings = config.load(path, environ)
-    return settings, prices.load(settings.price_overrides or None)
+    book = prices.load(settings.price_overrides or None)
+    check_price_lists(settings, lambda: book.lists)
+    return settings, book

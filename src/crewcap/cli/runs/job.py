@@ -15,6 +15,7 @@ from crewcap.runner.jobs import Job
 from crewcap.runner.moments import Moment
 from crewcap.runner.ownership import is_driven
 from crewcap.runner.plan import Asked
+from crewcap.settings.price_lists import check_price_lists
 from crewcap.stores.run_rows import AlreadyOpen
 from crewcap.trackers import Tracker
 from crewcap.workspaces.sandbox.ladder import choose
@@ -54,6 +55,7 @@ async def drive(call: Call, job: Job, *, again: Callable[[], Run] | None = None,
 
 
 def _refuse_unfit(call: Call) -> None:
+    check_price_lists(call.app.settings, lambda: call.app.book.lists)
     require_room(call.home, floor_bytes=call.app.settings.defaults.disk_floor_bytes)
     call.refuse_doubtful_clock()
 

@@ -108,13 +108,9 @@ def check_prices(call: Call, settings: Settings) -> None:
 
     An agent asks the provider that speaks its dialect; where none is set up, it is no agent of this file's.
     """
-    for provider in settings.providers.values():
-        if provider.prices not in call.app.book.providers:
-            raise SettingsError(
-                f"{settings.source or 'defaults'}: providers.{provider.name}.prices: there is no price list"
-                f" {provider.prices!r}",
-                help="crewcap price list shows those there are; [prices] overrides = FILE adds your own",
-            )
+    from crewcap.settings.price_lists import check_price_lists  # noqa: PLC0415  (not for --help)
+
+    check_price_lists(settings, lambda: call.app.book.lists)
     for where, model, agent in _models(settings):
         for provider in settings.providers.values():
             if provider.dialect != _dialect(agent):
