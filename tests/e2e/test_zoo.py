@@ -117,7 +117,7 @@ def see_out(machine: Bench, record_property: Callable[[str, object], None]) -> S
         run = machine.run()
         told = {"verdict": run.verdict, "gone_s": gone_s, "rate": pulse.rate, "seconds": pulse.seconds}
         for name, value in told.items():
-            record_property(name, value)
+            record_property(name, value if isinstance(value, (int, float)) else str(value))
         return run
 
     return see
