@@ -136,8 +136,8 @@ def read_count(value: Any) -> int:
 
 
 def _whole(value: Any) -> str:
-    """An example of the size that was meant: no settings of a few (`cpus`) are written as thousands."""
-    return "write it as 1, 2 or 3" if isinstance(value, Decimal) and abs(value) < 10 else "write it as 40 or 200_000"
+    """An example of the size that was meant: a part of one is asked of what is counted in few, as `cpus` are."""
+    return "write it as 1, 2 or 3" if isinstance(value, Decimal) and abs(value) < 1 else "write it as 40 or 200_000"
 
 
 def read_attempts(value: Any) -> int:
