@@ -193,7 +193,7 @@ def test_setup_and_first_check_are_part_of_the_time_of_a_run(shop: Shop, command
 def test_a_check_that_met_a_limit_says_which(shop: Shop) -> None:
     async def act(rig: Rig) -> None:
         run = await rig.drive()
-        assert run.check_before.summary == "1 failed; it says that a file reached its limit on file size, or on disk"
+        assert run.check_before.summary == "1 failed; it says that a file reached its limit on file size (4 GiB)"
 
     play(shop, act, fixes(), check="echo '1 failed'; echo 'big: File too large' >&2; exit 1")
 
