@@ -229,6 +229,12 @@ WRONG = {
     "a provider's key by its usual name": (
         "[repos.r]\nsecrets = { OPENAI_API_KEY = { env = 'A' } }", "a provider's key may not be given", "take it out"
     ),
+    "a secret that the loader obeys": (
+        "[repos.r]\nsecrets = { LD_PRELOAD = { env = 'A' } }", "line 2: repos.r.secrets.LD_PRELOAD", "SHOP_LD_PRELOAD"
+    ),
+    "a secret that says where to connect": (
+        "[repos.r]\nsecrets = { HTTPS_PROXY = { env = 'A' } }", "programs obey this variable", "only your tests read"
+    ),
     "a secret that is no variable": ("[repos.r]\nsecrets = { 'a-b' = { env = 'A' } }", "environment variable", ""),
     "a route said twice": ("[[routes]]\nname='a'\n[[routes]]\nname='a'", "line 4: routes[1].name", "rename one"),
     "a schedule without a prompt": (

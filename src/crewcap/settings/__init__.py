@@ -11,6 +11,7 @@
     resolve.py     what a file means: defaults filled in, names checked against one another
     unattended.py  the part of it that is for `serve`: slots, schedules, triggers, notices
     misplaced.py   a key that is well written and cannot be meant
+    variables.py   the variables that are no secret, because programs obey them
     load.py        the user's file -> `Settings`, or one clear `SettingsError`
     repository.py  a repository's own `.crewcap.toml`: policy from strangers, merged under the user's
     hosts.py       the named lists of package hosts

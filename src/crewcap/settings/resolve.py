@@ -31,6 +31,7 @@ from crewcap.settings.models import (
 from crewcap.settings.served import DEFAULT, BudgetLine, DialectName, GatewaySettings, LimitLine, ProviderSettings
 from crewcap.settings.unattended import check_notify, check_schedules, check_triggers, slots_of
 from crewcap.settings.values import Wrong, is_loopback, nearest, quoted, read_host, read_scope
+from crewcap.settings.variables import reigns
 
 DEFAULT_DAY = Money.usd("25.00")
 _IDENTITY = re.compile(r"[a-z]+:\S{1,200}\Z")
@@ -299,6 +300,12 @@ def _check_secrets(repo: RepoSettings, providers: Mapping[str, ProviderSettings]
                 path,
                 "a provider's key may not be given to agents: they would spend past every cap",
                 "take it out; agents reach models through the gateway",
+            )
+        if reigns(variable):
+            raise Misplaced(
+                path,
+                "programs obey this variable: it says what they load or where they connect, and is no secret",
+                f"give the secret a name that only your tests read, like SHOP_{variable.upper()[:24]}",
             )
 
 
