@@ -152,6 +152,31 @@ def test_a_key_file_that_others_can_read_ends_the_check_with_4(crewcap: Crewcap,
     assert f"help: chmod 600 {key}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ('[repos.shop]\ntools = ["~"]', 2, "tools: ~ is, or holds, your whole home"),
+        ('[repos.shop]\ntools = ["/"]', 2, "tools: / is, or holds, your whole home"),
+        ('[repos.shop]\nurl = "."\ntools = ["~/.ssh"]', 3, "tools: ~/.ssh holds credentials"),
+        ('[repos.shop]\ntools = ["/nowhere/go"]', 2, "tools: /nowhere/go is not on this machine"),
+        ('[git]\nsigning_key = "/nowhere/key"', 2, "[git] signing_key /nowhere/key does not exist"),
+    ],
+)
+def test_what_settings_name_on_this_machine_is_looked_at_before_a_run_is(
+    crewcap: Crewcap, tmp_path: Path, text: str, line: int, says: str
+) -> None:
+    """By the function by which a run finds it, which would say so after its workspace was made."""
+    file = wrote(tmp_path, f"{text}\n")
+    done = crewcap("config", "check", "--config", file)
+    assert done.returncode == 2
+    what, fix = done.stderr.splitlines()
+    assert what.startswith(f"error: {file}, line {line}: {says}")
+    assert fix.startswith("help: ")
+    told = crewcap("doctor", "--json", "--config", file)
+    texts = [each["text"] for each in json.loads(told.stdout)["findings"] if each["level"] == "fail"]
+    assert (told.returncode, what.removeprefix("error: ") in texts) == (2, True)
+
+
 def test_a_repositorys_own_file_is_checked_as_if_merged(crewcap: Crewcap, tmp_path: Path) -> None:
     file = tmp_path / ".crewcap.toml"
     file.write_text('check = "make test"\n')
@@ -265,7 +290,7 @@ def test_doctor_makes_no_ledger_and_no_folder(crewcap: Crewcap, tmp_path: Path) 
 
 def test_wrong_settings_are_a_finding_like_others(crewcap: Crewcap, tmp_path: Path) -> None:
     done = crewcap("doctor", "--json", "--config", wrote(tmp_path, "[defaults]\ncapp = 1\n"))
-    assert done.returncode == 4
+    assert done.returncode == 2  # as `run` ends with them
     found = findings(done)
     assert found["settings"]["level"] == "fail"
     assert "did you mean `cap`?" in found["settings"]["help"]
@@ -276,6 +301,21 @@ def test_a_missing_git_is_a_finding_with_its_remedy(crewcap: Crewcap, tmp_path: 
     found = findings(crewcap("doctor", "--json", PATH=str(tmp_path)))
     assert (found["git"]["level"], found["git"]["text"]) == ("fail", "git is not installed")
     assert "apt install git" in found["git"]["help"]
+
+
+def test_a_repositorys_own_file_that_is_wrong_ends_doctor_as_it_ends_a_run(crewcap: Crewcap, tmp_path: Path) -> None:
+    """A defect of settings is 2, whoever finds it; 4 is for a machine that is not fit."""
+    folder = tmp_path / "wrong"
+    folder.mkdir()
+    (folder / ".crewcap.toml").write_text("setup = 3\n")
+    for words in (("init", "-q"), ("add", "-A"), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x")):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    key = {"ANTHROPIC_API_KEY": "sk-ant-fake-abcdef0123456789"}
+    looked = crewcap("doctor", "--repo", str(folder), **key)
+    started = crewcap("run", "-p", "x", "--repo", str(folder), **key)
+    assert (looked.returncode, started.returncode) == (2, 2)
+    [what, *_] = started.stderr.splitlines()
+    assert what.removeprefix("error: ") in looked.stdout
 
 
 # --- doctor --repo

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from crewcap.core.scrub import Scrubber
 from crewcap.home import Home
 from crewcap.runner.lending import Lent, given_secrets, lend_files, lent, lent_files
+from crewcap.runner.named_places import said_at
 from crewcap.runner.process import Site
 from crewcap.runner.rooms import Phase, Rooms, closed
 from crewcap.settings.models import RepoSettings, Settings
@@ -158,14 +159,15 @@ def fit_out(grounds: Grounds, plot: Plot) -> Fitted:
 
 def find_fittings(grounds: Grounds, plot: Plot, site: Site) -> tuple[Fittings, Fittings]:
     """The project's toolchains, and what else of this machine is shown: the agent's program, services. It blocks."""
-    toolchains = find_toolchains(
-        lambda path: grounds.mirrors.file(plot.repository, at=plot.base.commit, path=path),
-        user_home=Path(grounds.environ.get("HOME") or "/"),
-        home=site.layout.home,
-        tools=plot.project.tools,
-        environ=grounds.environ,
-        forbidden=(grounds.home.root,),
-    )
+    with said_at(grounds.settings, "repos", plot.repo, "tools"):
+        toolchains = find_toolchains(
+            lambda path: grounds.mirrors.file(plot.repository, at=plot.base.commit, path=path),
+            user_home=Path(grounds.environ.get("HOME") or "/"),
+            home=site.layout.home,
+            tools=plot.project.tools,
+            environ=grounds.environ,
+            forbidden=(grounds.home.root,),
+        )
     program = find_needs(plot.binary, environ=grounds.environ) if plot.binary else Fittings()
     services = find_services(plot.project.services, layout=site.layout, path=grounds.environ.get("PATH"))
     return toolchains, program + services

@@ -53,6 +53,7 @@ from crewcap.settings.kinds import (
     Wishes,
     Zone,
 )
+from crewcap.settings.locate import dotted
 from crewcap.settings.served import DialectName, Served
 
 _TIMEOUT = "Wall clock of a run's setup, first check and agent; the check of its work has 30 minutes of its own."
@@ -443,6 +444,11 @@ class Settings(Served):
         if schedule.prompt_file is None:
             return None
         return Path(self.source).parent / Path(schedule.prompt_file).expanduser()
+
+    def where(self, *path: str) -> str:
+        """`/etc/crewcap.toml, line 7`: where a key was said, as far as it was."""
+        name, _, line = self.origins.get(dotted(path), self.source).rpartition(":")
+        return f"{name}, line {line}" if name and line.isdigit() else self.source
 
     def team_of(self, user: str) -> tuple[str, ...]:
         """The teams that a user is in."""

@@ -52,6 +52,7 @@ def show(call: Call) -> None:
 @with_call
 def check(call: Call, *, repo_file: str | None) -> None:
     """Read the settings, price their models, look at the files they name; say what is odd or not served yet."""
+    from crewcap.runner.named_places import wrong_places  # noqa: PLC0415
     from crewcap.settings import explain  # noqa: PLC0415
     from crewcap.settings.unattended import check_prompt_files  # noqa: PLC0415
 
@@ -59,6 +60,8 @@ def check(call: Call, *, repo_file: str | None) -> None:
     settings = _with_repository(call, repo_file)
     check_prices(call, settings)
     check_prompt_files(settings)
+    for error in wrong_places(settings, environ=call.environ, state=call.home.root):
+        raise error
     notes = {"warnings": explain.warnings(settings), "unserved": explain.unserved(settings)}
     if call.as_json:
         call.emit({"file": settings.source, "ok": True, **notes})

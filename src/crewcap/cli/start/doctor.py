@@ -12,7 +12,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.screen.figures import NARROW, Screen, wrap
-from crewcap.errors import UnsafeEnvironment, UsageError
+from crewcap.errors import SettingsError, UnsafeEnvironment, UsageError
 
 if TYPE_CHECKING:
     from crewcap.cli.start.fitness import Finding
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @common
 @with_call
 def doctor(call: Call, *, repo: str | None, fresh: bool) -> None:
-    """Look at everything that a run needs; spends nothing, prints no secret, exits 4 when runs would be refused."""
+    """Look at everything that a run needs; spends nothing, prints no secret.
+
+    Exits as a run would: 2 where settings are wrong, your own or a repository's, 4 where this machine is not fit.
+    """
     if fresh and repo is None:
         raise UsageError("--fresh is about one repository's setup", help="crewcap doctor --repo PATH|NAME --fresh")
     findings = asyncio.run(_findings(call, repo, fresh=fresh))
@@ -38,7 +41,8 @@ def doctor(call: Call, *, repo: str | None, fresh: bool) -> None:
         for line in wrap(summary, columns) if columns < NARROW else [summary]:
             call.out(line)
     if failures:
-        click.get_current_context().exit(UnsafeEnvironment.exit_status)
+        is_said_wrong = any(finding.code in {UsageError.code, SettingsError.code} for finding in failures)
+        click.get_current_context().exit((UsageError if is_said_wrong else UnsafeEnvironment).exit_status)
 
 
 async def _findings(call: Call, repo: str | None, *, fresh: bool) -> list[Finding]:

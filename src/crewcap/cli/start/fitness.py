@@ -33,6 +33,7 @@ class Finding:
     level: Level
     text: str
     help: str = ""  # the command that opens it
+    code: str = ""  # what kind of error it would end a run with: `settings`, `unsafe_environment`, ...
     facts: Mapping[str, object] = field(default_factory=dict)  # the same in numbers and lists, for machines
 
 
@@ -51,6 +52,7 @@ def examine(call: Call) -> Iterator[Finding]:
     from crewcap.cli.start.tidiness import look_at_house  # noqa: PLC0415  (it gives findings)
 
     for name, look in (
+        ("settings", look_at_places),
         ("sandbox", look_at_sandbox),
         ("limits", look_at_limits),
         ("agent", look_at_agent),
@@ -77,6 +79,14 @@ def look_at_settings(call: Call) -> Iterator[Finding]:
     yield Finding(name="settings", level="ok", text=settings.source or "no file; the defaults hold")
     for text in (*explain.warnings(settings), *explain.unserved(settings)):
         yield Finding(name="settings", level="warn", text=text, help="crewcap config show")
+
+
+def look_at_places(call: Call) -> Iterator[Finding]:
+    """What the settings name on this machine."""
+    from crewcap.runner.named_places import wrong_places  # noqa: PLC0415  (as above)
+
+    for error in wrong_places(call.app.settings, environ=call.environ, state=call.home.root):
+        yield _failure("settings", error)
 
 
 def look_at_git(call: Call) -> Iterator[Finding]:
@@ -242,5 +252,5 @@ async def carefully(name: str, findings: AsyncIterator[Finding]) -> AsyncIterato
 
 def _failure(name: str, error: CrewcapError | OSError) -> Finding:
     if isinstance(error, CrewcapError):
-        return Finding(name=name, level="fail", text=error.message, help=error.help)
+        return Finding(name=name, level="fail", text=error.message, help=error.help, code=error.code)
     return Finding(name=name, level="fail", text=f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))

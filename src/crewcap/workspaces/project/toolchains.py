@@ -55,7 +55,7 @@ def find_toolchains(
     user's (its PATH is looked at), `forbidden` are folders that no `tools` may hold or lie in (the state directory).
     """
     machine = _Machine(user_home=user_home, environ=environ)
-    named = [_named(text, user_home, forbidden) for text in tools]
+    named = [named_folder(text, user_home=user_home, forbidden=forbidden) for text in tools]
     asked = wants(read)
     asked += tuple(
         Want(tool, "tools")
@@ -179,8 +179,8 @@ def _own_programs(home: str) -> tuple[str, ...]:
     return (f"{home}/.local/bin", f"{home}/.cargo/bin", f"{home}/go/bin")
 
 
-def _named(text: str, user_home: Path, forbidden: Sequence[Path]) -> Path:
-    """A folder of `tools`, if a run may see it."""
+def named_folder(text: str, *, user_home: Path, forbidden: Sequence[Path]) -> Path:
+    """A folder of `tools`; `SettingsError` where no run may see it, or nobody can."""
     path = Path(os.path.normpath(user_home / text[2:] if text.startswith("~/") else text))
     if text == "~":
         path = user_home
