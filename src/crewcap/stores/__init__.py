@@ -10,24 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
-from crewcap.core.bundles import Bundle
-from crewcap.core.habits import Use
-from crewcap.core.history import Outlay
-from crewcap.core.keys import VirtualKey
-from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit, Source
-from crewcap.core.makeup import Makeup, MakeupRow
+from crewcap.core.limits import Source
 from crewcap.core.money import ZERO, Money
-from crewcap.core.pricing import Usage
-from crewcap.core.reprice import Correction
-from crewcap.core.savings import CacheTurn
 from crewcap.stores.run_store import FollowUp as FollowUp
 from crewcap.stores.run_store import LoggedEvent as LoggedEvent
 from crewcap.stores.run_store import RunStore as RunStore
 from crewcap.stores.run_store import Tick as Tick
 from crewcap.stores.run_store import WorkerSeen as WorkerSeen
+
+if TYPE_CHECKING:  # whoever opens one small store need not import the core of all
+    from crewcap.core.budget import Balance, BootId, CountKind, Decision, HoldId, KeyId, RateKind, Scope, Window
+    from crewcap.core.bundles import Bundle
+    from crewcap.core.habits import Use
+    from crewcap.core.history import Outlay
+    from crewcap.core.keys import VirtualKey
+    from crewcap.core.limits import CountBalance, CountLimit, RateBalance, RateLimit
+    from crewcap.core.makeup import Makeup, MakeupRow
+    from crewcap.core.pricing import Usage
+    from crewcap.core.reprice import Correction
+    from crewcap.core.savings import CacheTurn
 
 LimitSource = Source
 BATCH = "batch-"  # how the boot of a batch job begins; a gateway's begins otherwise

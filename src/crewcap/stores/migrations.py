@@ -13,10 +13,12 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from crewcap.errors import InternalError, LedgerError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _NAME = re.compile(r"(?P<number>\d{4})_\w+\.sql\Z")
 
@@ -47,6 +49,8 @@ class Migration:
 @cache
 def known() -> tuple[Migration, ...]:
     """Every migration that this program carries, in order."""
+    from importlib import resources  # noqa: PLC0415  (as slow to import as a small index to open)
+
     return numbered(resources.files("crewcap.stores") / "sql" / "sqlite")
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from crewcap.core.budget import Scope
-from crewcap.core.runs import Run, RunId, Word, WordKind
+if TYPE_CHECKING:  # whoever opens one small store need not import the core of all
+    from crewcap.core.budget import Scope
+    from crewcap.core.runs import Run, RunId, Word, WordKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import click
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.runs.view import find_one
 from crewcap.cli.screen.figures import Screen, many
-from crewcap.cli.usage.importing import usage
+from crewcap.cli.usage.commands import usage
 from crewcap.core.budget import Scope
 from crewcap.core.runs import Run
 from crewcap.core.usage_check import Checked, Difference, check

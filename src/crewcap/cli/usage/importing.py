@@ -1,21 +1,23 @@
-"""`crewcap usage`: what agents' own transcripts tell of past usage, a second opinion beside the ledger."""
+"""`crewcap usage import`: past usage, read from agents' own transcripts."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
-from importlib import metadata, resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from crewcap.cli.context import Call, common, remember, with_call
-from crewcap.cli.money.past import read_since, zone_of
+import crewcap
+from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.screen.figures import Screen, count, many
+from crewcap.cli.usage.commands import usage
 from crewcap.core.money import Money
 from crewcap.core.transcripts import Sum, Told
 from crewcap.core.usage_rows import UsageRow, moment, rows, whole
@@ -36,23 +38,6 @@ agents_option = click.option(
 since_option = click.option("--since", metavar="D", help="Only what was used since: 30d, 12h, or 2026-11-01.")
 
 
-@click.group(invoke_without_command=True, epilog="Example: crewcap usage import")
-@common
-@click.pass_context
-def usage(ctx: click.Context, /, **options: object) -> None:
-    """Past usage, as agents' own transcripts on this machine tell it: import it, show it, compare it with the ledger.
-
-    It is a second opinion and a lower bound: agents do not write down requests that were cut, retried or made on the
-    side. Costs are at list prices; what a subscription paid for looks the same. The ledger and its budgets are not
-    touched. Without a word more, show it by month.
-    """
-    remember(ctx, options)
-    if ctx.invoked_subcommand is None:
-        from crewcap.cli.usage.show import show  # noqa: PLC0415  (a command of its own)
-
-        ctx.invoke(show)
-
-
 @usage.command("import", epilog="Example: crewcap usage import --since 30d")
 @click.argument("folders", nargs=-1, metavar="[DIR]...")
 @since_option
@@ -66,7 +51,7 @@ def import_(call: Call, *, folders: tuple[str, ...], since: str | None, agents: 
     can be said as often as you like. With DIR the sums are of what is told there, else of everything that was ever
     imported. Nothing is written to the ledger.
     """
-    start = read_since(since, call.clock(), zone_of(call)) if since else None
+    start = start_of(call, since)
     desk = Desk(call)
     roots = _roots(call, folders, agents)
     importer = desk.importer(agents, show=_progress(call))
@@ -79,6 +64,15 @@ def import_(call: Call, *, folders: tuple[str, ...], since: str | None, agents: 
         call.emit(_object(outcome, found))
     else:
         call.out("\n".join(_lines(outcome, found, Screen.of(sys.stdout, call.environ))))
+
+
+def start_of(call: Call, since: str | None, tz: str | None = None) -> datetime | None:
+    """Where the time that is asked about begins; without an end where nothing is said."""
+    if not since:
+        return None
+    from crewcap.cli.money.past import read_since, zone_of  # noqa: PLC0415  (the books come with it)
+
+    return read_since(since, call.clock(), zone_of(call, tz))
 
 
 class Desk:
@@ -138,9 +132,21 @@ class Desk:
 
 def _fingerprint(overrides: str | None) -> str:
     """What tells one set of prices from another, without compiling them."""
-    shipped = (resources.files("crewcap") / "prices" / "overrides.toml").read_bytes()
-    said = b"\0".join([metadata.version("genai-prices").encode(), shipped, (overrides or "").encode()])
+    package = find_spec("genai_prices")
+    library = Path(package.origin or "").parent if package is not None else Path()
+    shipped = (Path(crewcap.__file__).with_name("prices") / "overrides.toml").read_bytes()
+    said = b"\0".join([_version(library).encode(), shipped, (overrides or "").encode()])
     return hashlib.blake2b(said, digest_size=8).hexdigest()
+
+
+def _version(library: Path) -> str:
+    """What is installed, by the name of the folder that tells of it: `importlib.metadata` is slower than an import."""
+    told = [name for name in os.listdir(library.parent) if name.startswith(f"{library.name}-")]  # noqa: PTH208  (names)
+    if len(told) == 1:
+        return told[0].removeprefix(f"{library.name}-").removesuffix(".dist-info")
+    from importlib import metadata  # noqa: PLC0415  (slow)
+
+    return metadata.version("genai-prices")
 
 
 def _roots(call: Call, folders: Sequence[str], agents: Sequence[str]) -> tuple[Path, ...]:

@@ -10,9 +10,10 @@ from typing import get_args
 import click
 
 from crewcap.cli.context import Call, common, with_call
-from crewcap.cli.money.past import read_since, zone_of
+from crewcap.cli.money.past import zone_of
 from crewcap.cli.screen.figures import Screen
-from crewcap.cli.usage.importing import KINDS, Desk, agents_option, row_object, since_option, table_of, usage
+from crewcap.cli.usage.commands import usage
+from crewcap.cli.usage.importing import KINDS, Desk, agents_option, row_object, since_option, start_of, table_of
 from crewcap.core.usage_rows import IN_TIME, Grouping, UsageRow, rows, whole
 from crewcap.errors import UsageError
 
@@ -35,7 +36,7 @@ def show(call: Call, *, by: Grouping, since: str | None, agents: tuple[str, ...]
     if as_csv and call.as_json:
         raise UsageError("--csv and --json cannot both be", help="leave one of them out")
     zone = zone_of(call, tz)
-    start = read_since(since, call.clock(), zone) if since else None
+    start = start_of(call, since, tz)
     desk = Desk(call)
     desk.price_again()
     sums = desk.sums(since=start, agents=agents, by_time=by in IN_TIME, by_session=by == "session")

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from crewcap.stores.usage import queries as q
 _WAIT_S = 10.0
 _AT_ONCE = 20_000  # messages that are priced again in one go
 _CACHE_KIB = 65_536
+_MIGRATIONS = Path(__file__).parents[1] / "sql" / "usage"
 
 
 class UsageIndex:
@@ -272,7 +272,7 @@ class UsageIndex:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            migrate(db, numbered(resources.files("crewcap.stores") / "sql" / "usage"))
+            migrate(db, numbered(_MIGRATIONS))
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
         return db
