@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,31 @@ def test_after_three_nights_of_silence_the_policy_says_what_is_caught_up_with(
 def test_one_that_is_on_time_stands_for_those_that_were_missed() -> None:
     assert found(TICKS[0], TICKS[3]) == Due(run=(TICKS[3],), missed=tuple(TICKS[1:3]))
     assert found(TICKS[0], TICKS[3], "all") == Due(run=tuple(TICKS[1:4]))
+
+
+MINUTES = [NIGHT + n * timedelta(minutes=1) for n in range(10)]
+
+
+@pytest.mark.parametrize(("catch_up", "run"), [("one", MINUTES[4:5]), ("none", MINUTES[4:5]), ("all", MINUTES[1:5])])
+def test_of_ticks_within_the_grace_the_newest_alone_is_on_time(catch_up: CatchUp, run: list[datetime]) -> None:
+    """Four minutes of silence are not four runs, unless all were asked for."""
+    settled = due(MINUTES[0], MINUTES[4] + timedelta(seconds=50), MINUTES, schedule="audit", catch_up=catch_up)
+    assert settled == Due(run=tuple(run), missed=tuple(tick for tick in MINUTES[1:5] if tick not in run))
+
+
+def test_two_that_are_found_at_once_are_both_on_time() -> None:
+    """Jitter may bring two ticks together; whoever serves all the time loses neither."""
+    jitter, now = timedelta(minutes=1), NIGHT
+    ticks = [NIGHT + n * timedelta(minutes=1) for n in range(500)]
+    starts = [starts_at("audit", tick, jitter) for tick in ticks]
+    assert any(later - sooner < timedelta(seconds=5) for sooner, later in pairwise(starts))
+    last, run = ticks[0], list[datetime]()
+    while now < starts[-1]:
+        now += timedelta(seconds=5)
+        settled = due(last, now, ticks, schedule="audit", catch_up="none", jitter=jitter)
+        run += settled.run
+        last = settled.last or last
+    assert run == ticks[1:]
 
 
 def test_even_all_is_not_without_end() -> None:

@@ -4,14 +4,17 @@ A *tick* is one due time. Ticks are reckoned elsewhere (`runner/worker/ticks.py`
 cron line names, and stored once, so that of several workers one runs it; everything here is decided on values.
 
 A tick begins at its instant and the schedule's *jitter*: a part of the span that rests on the schedule's name and the
-tick alone, so every worker comes to the same. It is *late* when it is found more than `GRACE` after that: nothing was
-serving. What is done about late ticks is `catch_up`:
+tick alone, so every worker comes to the same. Whoever serves finds it at once (`PROMPT`). A machine that was restarted
+finds it some minutes later, and it is on time still, up to `GRACE`, if no later tick has begun: what comes once a night
+is not lost to a restart, and what comes every minute is not run four times after one. Every other tick is *late*:
+nothing was serving. What is done about late ticks is `catch_up`:
 
     one     the newest of them is run, unless a tick that is on time is run anyway; the others are missed (the default)
     none    all of them are missed
     all     all of them are run, as far as the newest `MOST_CAUGHT_UP`
 
-A tick that is on time is always run, as far as `overlap` lets it.
+So of all ticks of one silence `one` runs one at the most. A tick that is on time is always run, as far as `overlap`
+lets it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ CatchUp = Literal["one", "none", "all"]
 Overlap = Literal["skip", "queue", "allow"]
 
 GRACE = timedelta(minutes=5)
+PROMPT = timedelta(seconds=30)  # some looks; two ticks whose jitter brings them together are both found so
 MOST_CAUGHT_UP = 24
 MOST_QUEUED = 10  # runs of a schedule one behind the other
 NO_JITTER = timedelta()
@@ -88,7 +92,9 @@ def due(
         return Due()
     later = (tick for tick in ticks if tick > last)
     begun = tuple(takewhile(lambda tick: starts_at(schedule, tick, jitter) <= now, later))
-    late = tuple(takewhile(lambda tick: starts_at(schedule, tick, jitter) < now - GRACE, begun))
+    newest = max(begun, default=None)
+    grace = {newest: GRACE}
+    late = tuple(takewhile(lambda tick: starts_at(schedule, tick, jitter) < now - grace.get(tick, PROMPT), begun))
     on_time = begun[len(late) :]
     caught = _caught_up(late, catch_up, has_other=bool(on_time))
     return Due(run=(*caught, *on_time), missed=late[: len(late) - len(caught)])

@@ -300,7 +300,8 @@ class ScheduleFile(Part):
     )
     catch_up: CatchUp = Field(
         "one",
-        description="What is run of due times that passed while nothing served; up to 5 minutes late is on time still.",
+        description="What is run of due times that passed while nothing served; the newest is on time up to 5 minutes"
+        " late.",
     )
     overlap: Overlap = Field("skip", description="What is done about a due time while a run of the schedule is open.")
     cap: Cap | None = Field(None, description="The most that one such run may cost; only ever lowers.")

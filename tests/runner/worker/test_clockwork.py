@@ -21,7 +21,7 @@ from tests.stores.postgres_server import shared
 from crewcap.app import App
 from crewcap.core.runs import Run, RunState
 from crewcap.errors import CrewcapError
-from crewcap.runner.worker.clockwork import JOB, Clockwork
+from crewcap.runner.worker.clockwork import JOB, Clockwork, _lock_of
 from crewcap.runner.worker.engine import Engine
 
 EVERY_MINUTE = '[[schedules]]\nname = "tidy"\ncron = "* * * * *"\nrepo = "shop"\nprompt = "Tidy up."\n'
@@ -143,11 +143,25 @@ def test_of_ticks_that_are_settled_at_the_same_time_one_alone_is_run(tmp_path: P
     street.end()
 
 
-@pytest.mark.parametrize("catch_up", ["one", "none", "all"])
-def test_after_a_short_stop_the_oldest_tick_is_run_and_no_other_while_its_run_is_open(
-    tmp_path: Path, catch_up: str
+@pytest.mark.parametrize("overlap", ["queue", "allow"])
+@pytest.mark.parametrize(("catch_up", "run"), [("one", [3]), ("none", [3]), ("all", [1, 2, 3])])
+def test_after_a_short_stop_the_policy_says_how_many_ticks_of_a_minutes_schedule_are_run(
+    tmp_path: Path, catch_up: str, run: list[int], overlap: str
 ) -> None:
-    street = Street(tmp_path, None, settings=f'{EVERY_MINUTE}catch_up = "{catch_up}"\n')
+    """Three minutes are no three runs, but where all were asked for; those are made oldest first, in one round."""
+    street = Street(tmp_path, None, settings=f'{EVERY_MINUTE}catch_up = "{catch_up}"\noverlap = "{overlap}"\n')
+    clock = Clock()
+    house, queue = street.house("home", clock), Queue()
+    look(house, queue)
+    clock.pass_(minutes=3)
+    assert [at_a_time(house, queue) for _ in range(2)] == [1, 0]
+    assert [it.trigger for it in runs(house)] == [f"schedule:tidy@{(NOW + MINUTE * n).isoformat()}" for n in run]
+    street.end()
+
+
+def test_of_ticks_that_come_due_together_the_oldest_is_run_and_no_other_while_its_run_is_open(tmp_path: Path) -> None:
+    """All are settled in one round, and each of them sees what the one before it has made."""
+    street = Street(tmp_path, None, settings=f'{EVERY_MINUTE}catch_up = "all"\n')
     clock = Clock()
     house, queue = street.house("home", clock), Queue()
     look(house, queue)
@@ -156,21 +170,24 @@ def test_after_a_short_stop_the_oldest_tick_is_run_and_no_other_while_its_run_is
     look(house, queue)
     assert queue.jobs == [(JOB, f"tidy@{(NOW + MINUTE).isoformat()}")]
     work_off(house, queue)
-    assert [at_a_time(house, queue) for _ in range(3)] == [1, 1, 0]
     (run,) = runs(house)
     assert run.trigger == f"schedule:tidy@{(NOW + MINUTE).isoformat()}"
+    left_out = f"left out: {run.name} is queued still"
+    assert [tick.note for tick in house.runs.ticks("tidy", limit=3)] == [left_out, left_out, ""]
+    assert at_a_time(house, queue) == 0
     street.end()
 
 
-def test_ticks_that_may_all_be_run_are_run_oldest_first(street: Street) -> None:
+def test_a_look_gives_up_no_tick_that_is_just_being_settled(street: Street) -> None:
     clock = Clock()
     house, queue = street.house("home", clock), Queue()
     look(house, queue)
-    clock.pass_(minutes=3)
-    assert [at_a_time(house, queue) for _ in range(4)] == [1, 1, 1, 0]
-    assert [run.trigger for run in runs(house)] == [
-        f"schedule:tidy@{(NOW + MINUTE * n).isoformat()}" for n in range(1, 4)
-    ]
+    clock.pass_(minutes=1)
+    with house.runs.alone(_lock_of(house.settings.schedules[0])):
+        clock.pass_(minutes=6)
+        look(house, queue)
+    assert queue.jobs == []
+    assert [tick.note for tick in house.runs.ticks("tidy", limit=9)] == ["first seen"]
 
 
 def test_a_tick_that_was_noted_as_missed_while_its_job_waited_is_not_run(street: Street) -> None:
@@ -182,9 +199,9 @@ def test_a_tick_that_was_noted_as_missed_while_its_job_waited_is_not_run(street:
     look(house, queue)
     clock.pass_(minutes=6)
     look(house, queue)
-    assert [key for _, key in queue.jobs] == [f"tidy@{(NOW + MINUTE * n).isoformat()}" for n in (1, 2)]
+    assert [key for _, key in queue.jobs] == [f"tidy@{(NOW + MINUTE * n).isoformat()}" for n in (1, 7)]
     work_off(house, queue)
-    assert [run.trigger for run in runs(house)] == [f"schedule:tidy@{(NOW + MINUTE * 2).isoformat()}"]
+    assert [run.trigger for run in runs(house)] == [f"schedule:tidy@{(NOW + MINUTE * 7).isoformat()}"]
 
 
 def test_nothing_is_promised_before_a_schedule_is_first_seen(alone: Street) -> None:
@@ -200,12 +217,11 @@ def test_of_the_ticks_of_a_night_without_a_worker_the_newest_is_run(
     clock = Clock()
     house, queue = alone.house("home", clock), Queue()
     look(house, queue)
-    clock.pass_(hours=8, seconds=-1)  # 479 ticks, the last ones within the grace
-    made = [at_a_time(house, queue) for _ in range(6)]
-    assert made == [1, 1, 1, 1, 1, 0]
+    clock.pass_(hours=8, seconds=-1)  # 479 ticks, the last of them within the grace
+    assert [at_a_time(house, queue) for _ in range(2)] == [1, 0]
     notes = Counter(tick.note.partition(":")[0] for tick in house.runs.ticks("tidy", limit=1_000) if not tick.run)
-    assert notes["missed"] == 474
-    assert sum(line.startswith("schedule tidy: 474 missed, the last at ") for line in warnings(caplog)) == 1
+    assert notes["missed"] == 478
+    assert sum(line.startswith("schedule tidy: 478 missed, the last at ") for line in warnings(caplog)) == 1
     assert len(runs(house)) == 1
 
 

@@ -4,9 +4,10 @@ Every worker reckons the same ticks and asks the engine for the same job, `tick 
 makes the run, and the run carries the tick as its trigger, which the books have once. What came of each tick is noted;
 the newest note is where the next look begins.
 
-Where several ticks of a schedule are due at once, a look asks for the oldest alone: the next one is due still when that
-is noted. What a tick finds open, its run and its note are one act under a lock of its schedule, so that of two jobs at
-the same time, here or in two workers, the later one sees the run of the other.
+Where several ticks of a schedule are due at once, a look asks for the oldest alone, and its job goes on with those
+behind it, one by one: what a crash leaves is due still, because every note is older than it. What a tick finds open,
+its run and its note are one act under a lock of its schedule, so that of two jobs at the same time, here or in two
+workers, the later one sees the run of the other; and no look gives up a tick that is just being settled.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from crewcap.core.runs import Issue, Run
-from crewcap.core.schedules import NO_JITTER, OpenRun, due, in_the_way, starts_at
+from crewcap.core.schedules import NO_JITTER, Due, OpenRun, due, in_the_way, starts_at
 from crewcap.errors import CrewcapError, UsageError
 from crewcap.runner import entry, jobs
 from crewcap.runner.house import House
@@ -61,34 +63,56 @@ class Clockwork:
         return sorted((starts_at(each.name, at, _jitter(each)), each.name) for each, at in found)
 
     async def make(self, key: str) -> None:
-        """The job: the run of one tick, `NAME@TIME`."""
+        """The job: the run of one tick, `NAME@TIME`, and of those that are due behind it."""
         name, _, at_text = key.rpartition("@")
         at = datetime.fromisoformat(at_text)
         schedule = next((each for each in self.house.settings.schedules if each.name == name), None)
         if schedule is None:  # other settings than those of the worker that asked, which asks again
             raise CrewcapError(f"there is no schedule {name} here", help="give all workers the same settings")
-        while (tick := await asyncio.to_thread(self._settled, schedule, at)) is None:  # noqa: ASYNC110  (of other processes)
-            await asyncio.sleep(_AGAIN_S)
-        log.log(
-            logging.INFO if tick.run else logging.WARNING, "schedule %s, %s: %s", name, at_text, tick.run or tick.note
-        )
+        next_one: datetime | None = at
+        while next_one is not None:
+            await self._settle(schedule, next_one)
+            next_one = await asyncio.to_thread(self._first_due, schedule)
 
     async def _look_at(self, schedule: ScheduleFile) -> None:
+        if (at := self._first_due(schedule)) is not None:
+            await self.engine.enqueue_job(JOB, f"{schedule.name}@{at.isoformat()}")
+
+    async def _settle(self, schedule: ScheduleFile, at: datetime) -> None:
+        """Run this tick, or note why not."""
+        while (tick := await asyncio.to_thread(self._settled, schedule, at)) is None:  # noqa: ASYNC110  (of other processes)
+            await asyncio.sleep(_AGAIN_S)
+        level = logging.INFO if tick.run else logging.WARNING
+        log.log(level, "schedule %s, %s: %s", schedule.name, at.isoformat(), tick.run or tick.note)
+
+    def _first_due(self, schedule: ScheduleFile) -> datetime | None:
+        """The oldest tick that is to be run; those before it are noted as missed. It blocks."""
+        if not (found := self._due(schedule)).last:
+            return None
+        with self.house.runs.alone(_lock_of(schedule)) as is_ours:
+            if not is_ours:  # whoever settles one goes on with the others
+                return None
+            found = self._due(schedule)
+            self._note_missed(schedule, found.missed)
+        return next(iter(found.run), None)
+
+    def _due(self, schedule: ScheduleFile) -> Due:
+        """What is to be done now."""
         now, runs = self.house.clock(), self.house.runs
         newest = next(iter(runs.ticks(schedule.name)), None)
         if newest is None:  # seen for the first time: nothing was promised before
             runs.note_tick(Tick(schedule=schedule.name, at=now, note="first seen"))
-            return
+            return Due()
         ticks = self._cron(schedule).between(max(newest.at, now - _FARTHEST), now)
-        found = due(newest.at, now, ticks, schedule=schedule.name, catch_up=schedule.catch_up, jitter=_jitter(schedule))
-        if missed := found.missed:
+        return due(newest.at, now, ticks, schedule=schedule.name, catch_up=schedule.catch_up, jitter=_jitter(schedule))
+
+    def _note_missed(self, schedule: ScheduleFile, missed: Sequence[datetime]) -> None:
+        for at in missed:
+            self.house.runs.note_tick(Tick(schedule=schedule.name, at=at, note="missed: nothing was serving"))
+        if missed:
             log.warning(
                 "schedule %s: %d missed, the last at %s: nothing was serving", schedule.name, len(missed), missed[-1]
             )
-        for at in found.missed:
-            runs.note_tick(Tick(schedule=schedule.name, at=at, note="missed: nothing was serving"))
-        for at in found.run[:1]:
-            await self.engine.enqueue_job(JOB, f"{schedule.name}@{at.isoformat()}")
 
     def _cron(self, schedule: ScheduleFile) -> Cron:
         return Cron.parse(schedule.cron, self.house.settings.zone_of(schedule))
