@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crewcap.core.pricing import Modifiers, Write
+from crewcap.core.quick import quickly_made
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """The most prompt tokens that a request can be billed for, apart from the model's own figures.
@@ -23,6 +25,7 @@ class Bound:
     window_at_least: int = 0  # tokens; the window that the request switches on, where it is larger than the card's
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """What one request asks for, as far as money goes."""

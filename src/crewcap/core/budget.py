@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NewType
 
 from crewcap.core.money import ZERO, Money
+from crewcap.core.quick import quickly_made
 
 Scope = NewType("Scope", str)
 HoldId = NewType("HoldId", str)
@@ -73,6 +74,7 @@ class Span:
     ends_at: datetime
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
     """One limit in force and what has become of it."""
@@ -99,6 +101,7 @@ class Balance:
         return Money(max(0, self.limit.nano - self.spent.nano - self.uncertain.nano))
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
     """The hold is in the books; the request may be sent."""

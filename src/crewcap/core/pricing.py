@@ -18,11 +18,13 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from crewcap.core.money import PICO_PER_NANO, Money
+from crewcap.core.quick import quickly_made
 
 Write = Literal["none", "5m", "1h"]
 """The longest-lived cache write that a request asks for."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one answer, in disjoint kinds, and what is billed by the piece."""
@@ -177,6 +179,7 @@ class UnknownPrice(LookupError):
         self.nearest = nearest
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modifiers:
     """What changes a model's price beside its tokens; from the request when holding, the response when settling."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from crewcap.core.limits import Source
 from crewcap.core.money import ZERO, Money
+from crewcap.core.quick import quickly_made
 from crewcap.stores.run_store import FollowUp as FollowUp
 from crewcap.stores.run_store import LoggedEvent as LoggedEvent
 from crewcap.stores.run_store import RunStore as RunStore
@@ -41,6 +42,7 @@ def is_batch(boot: BootId) -> bool:
     return boot.startswith(BATCH)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldOrder:
     """One request that wants money held before it is sent."""
@@ -61,6 +63,7 @@ class HoldOrder:
     keep: Money = ZERO  # must stay free of the run's own cap besides this hold: its final slice
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """How one hold ended; everything that `audit` needs."""

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from crewcap.core.asks import Ask, Bound
 from crewcap.core.pricing import Modifiers, Usage, Write
+from crewcap.core.quick import quickly_made
 from crewcap.wire.outline import Outline
 
 __all__ = [
@@ -39,6 +40,7 @@ class Malformed(ValueError):
     """The body cannot be read without guessing (not JSON, duplicate keys, NaN, too deep, lone surrogates...)."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a meter knows so far of an answer."""

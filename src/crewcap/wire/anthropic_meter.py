@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from crewcap.core.pricing import Modifiers, Usage, Write
+from crewcap.core.quick import quickly_made
 from crewcap.wire import STANDARD, Reading, lenient, sse
 from crewcap.wire.anthropic_known import FREE_PIECES
 from crewcap.wire.frames import BodyMeter, EventMeter
@@ -67,7 +68,8 @@ class WholeMeter(BodyMeter):
         return self._bill.after(answer, self._reading)
 
 
-@dataclass(frozen=True, slots=True)
+@quickly_made
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
     """The figures of one usage object, overlaid snapshot by snapshot; None where nobody has said."""
 

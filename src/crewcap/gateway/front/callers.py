@@ -12,6 +12,7 @@ from aiohttp import web
 
 from crewcap.core.budget import KeyId
 from crewcap.core.keys import VirtualKey, hash_key
+from crewcap.core.quick import quickly_made
 from crewcap.gateway.front import headers, paths
 from crewcap.gateway.front.answers import Refusal
 from crewcap.gateway.front.doors import Door, Doors
@@ -23,6 +24,7 @@ UPGRADES = frozenset({"tcp", "websocket"})  # after which the parser takes what 
 KEY_KEPT_S = 2.0  # a key's own row; whether it may pay is asked of the ledger each time
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request as it came in."""

@@ -21,6 +21,7 @@ from crewcap.core.budget import BootId, HoldId
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice
+from crewcap.core.quick import quickly_made
 from crewcap.gateway.front.answers import Refusal
 from crewcap.gateway.front.endpoints import Endpoint
 from crewcap.gateway.money.choosing import Want
@@ -45,6 +46,7 @@ class Prices(PriceBook, Protocol):
         ...
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One metered request, read and allowed, with everything that its hold rests on."""

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from crewcap.core.budget import Balance, Busy, Refused, admit, room
 from crewcap.core.keys import VirtualKey
 from crewcap.core.money import ZERO, Money
+from crewcap.core.quick import quickly_made
 from crewcap.stores import HoldOrder
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
     """One request that wants money, as functions of its output limit."""

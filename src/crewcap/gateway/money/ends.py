@@ -23,6 +23,7 @@ from typing import Literal
 from crewcap.core.budget import HoldId
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import PriceBook, RateCard, UnknownPrice, Usage, Write, worst_case
+from crewcap.core.quick import quickly_made
 from crewcap.stores import Settlement
 from crewcap.wire import Reading
 
@@ -45,6 +46,7 @@ ENDS_WITH_ITS_CONNECTION = frozenset({"gemini"})
 """Dialects whose streams have no end mark: only a connection that ends well says that nothing more would have come."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """One request as it was held and sent: everything that its end is measured by."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crewcap.core.budget import KeyId
+from crewcap.core.quick import quickly_made
 from crewcap.gateway.money.admission import Request
 from crewcap.gateway.money.ends import End, Sent
 from crewcap.stores import Settlement
@@ -20,6 +21,7 @@ from crewcap.wire import Reading, RefusalKind
 log = logging.getLogger(__name__)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """One attempt, from its hold to its settlement. Times are seconds of the monotonic clock."""
