@@ -73,6 +73,11 @@ class Trip:
     folder: Path
     supply: Supply = NOTHING_MORE
 
+    @property
+    def leftovers(self) -> str:
+        """Where the list of what setup left is kept, beside the workspace."""
+        return str(self.folder.parent / "leftovers")
+
     async def perform(self, argv: tuple[str, ...], environ: Mapping[str, str]) -> Said:
         """A command in the workspace."""
         return self._start(argv, environ)
@@ -95,6 +100,7 @@ class Trip:
                 spare=spare,
                 supply=self.supply,
                 without=without,
+                leftovers=self.leftovers,
             )
         )
 

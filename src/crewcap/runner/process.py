@@ -69,6 +69,11 @@ class Site:
     fittings: Fittings = Fittings()  # noqa: RUF009  (frozen)
     gateway_port: int = 8787  # on the agent's own loopback
 
+    @property
+    def leftovers(self) -> str:
+        """Where the list of what setup left lies inside, for an agent that breaks its repository."""
+        return f"{self.layout.home}/.crewcap-leftovers"
+
     def command(
         self,
         argv: tuple[str, ...],

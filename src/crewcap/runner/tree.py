@@ -117,7 +117,7 @@ class Tree:
 
     async def leave_out(self, site: Site) -> tuple[str, ...]:
         """What lies about before the agent comes is none of its work; its names."""
-        return await leave_out(_inside(site))
+        return await leave_out(_inside(site), keep=site.leftovers)
 
     async def collect(self, run: Run, site: Site, *, without: tuple[str, ...] = ()) -> Kept:
         """Commit inside the sandbox, bring the bundle out, and take it into the mirror with every object checked."""
@@ -130,6 +130,7 @@ class Tree:
             spare=f"{site.layout.home}/.crewcap-spare.git",
             supply=self.supply,
             without=without,
+            leftovers=site.leftovers,
         )
         base = Base(commit=run.base, branch=run.base_branch)
         taken = await asyncio.to_thread(

@@ -97,7 +97,7 @@ async def _harvested(run: Run, site: Site, supply: Supply, *, without: tuple[str
         return await site.perform(argv, timeout_s=_GIT_S, environ=environ)
 
     if not run.is_prepared and run.verdict == Verdict.SETUP_FAILED:
-        await leave_out(perform)  # what a setup left that failed is nobody's work
+        await leave_out(perform, keep=site.leftovers)  # what a setup left that failed is nobody's work
     return await harvest(
         perform,
         base=run.base,
@@ -106,6 +106,7 @@ async def _harvested(run: Run, site: Site, supply: Supply, *, without: tuple[str
         spare=f"{site.layout.home}/.crewcap-spare.git",
         supply=supply,
         without=without,
+        leftovers=site.leftovers,
     )
 
 

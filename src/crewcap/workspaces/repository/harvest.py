@@ -83,14 +83,16 @@ async def harvest(
     spare: str,
     supply: Supply = NOTHING_MORE,
     without: tuple[str, ...] = (),
+    leftovers: str = "",
 ) -> Harvest:
     """Everything that was done since `base`, as a bundle.
 
     `objects` = where the mirror's objects are seen inside, `spare` = a path inside that may be made and thrown away,
-    `supply` = what the workspace was made of, `without` = files of the user's own that were lent to it.
+    `supply` = what the workspace was made of, `without` = files of the user's own that were lent to it,
+    `leftovers` = the list of what setup left, which a repository that the agent broke or began anew has lost.
     """
     environ = {**ENVIRON, "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
-    always = (*_QUIET, *_filters(supply, objects))
+    always = (*_QUIET, "-c", f"core.excludesFile={leftovers}", *_filters(supply, objects))
 
     async def run(*argv: str) -> Said:
         return await perform(argv, environ)

@@ -2,7 +2,8 @@
 
 A project whose `.gitignore` does not name its build's folders (`node_modules`, `__pycache__`) would otherwise get them
 on the branch. They are listed where git looks for what this clone alone ignores; it is done inside, because git is
-never run by us in a folder that a stranger's program could write.
+never run by us in a folder that a stranger's program could write. A copy of the list lies beside the workspace, where
+the end of the run finds it though the agent broke its repository, or threw it away and began another.
 """
 
 from __future__ import annotations
@@ -19,12 +20,18 @@ _WRITE = f"""list=$(git rev-parse --git-path info/exclude) && mkdir -p "${{list%
 _IN_SUBMODULES = 'test -e .gitmodules && git -c core.fsmonitor=false submodule foreach --quiet --recursive "$1"'
 
 
-async def leave_out(perform: Perform) -> tuple[str, ...]:
-    """Have git ignore every file that is new in the workspace; their names, folders as a whole."""
+_KEEP = f'{_WRITE} && cp -- "$list" "$1"'
+
+
+async def leave_out(perform: Perform, *, keep: str) -> tuple[str, ...]:
+    """Have git ignore every file that is new in the workspace; their names, folders as a whole.
+
+    `keep` = a path inside, beside the workspace, for a copy of the list.
+    """
     await perform(("/bin/sh", "-c", _IN_SUBMODULES, "sh", _WRITE), ENVIRON)
     listed = await perform(_LIST, ENVIRON)
     names = tuple(name for name in listed.stdout.decode("utf-8", "surrogateescape").split("\0") if name)
     if listed.status != 0 or not names:
         return ()
-    await perform(("/bin/sh", "-c", _WRITE), ENVIRON)
+    await perform(("/bin/sh", "-c", _KEEP, "sh", keep), ENVIRON)
     return names
