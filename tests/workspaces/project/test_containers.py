@@ -55,6 +55,30 @@ def test_the_line_names_both_ways_round_with_the_services_of_the_compose_file() 
     )
 
 
+ONLY_MYSQL = 'start mysql yourself and let it in with ports = { 3306 = "127.0.0.1:3306" }'
+BOTH = 'use services = ["postgres"], start rabbitmq yourself and let it in with ports = { 5672 = "127.0.0.1:5672" }'
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "way"),
+    [
+        ({"compose.yaml": b"services:\n  db:\n    image: mysql:8\n"}, "npm test", ONLY_MYSQL),
+        ({"compose.yml": b"  a:\n    image: rabbitmq\n  b:\n    image: postgis/postgis:16\n"}, "npm test", BOTH),
+        ({}, "docker run --rm -p 6379:6379 redis:7 & npm test", 'use services = ["redis"], or start them'),
+        ({}, "docker build -t shop . && docker run shop", "start what they hold yourself and let it in by its port"),
+        ({"ops/ci.yml": b"  a:\n    image: valkey/valkey:8\n"}, "docker compose -f ops/ci.yml up", '= ["redis"], or'),
+        ({"scripts/test.sh": b"# postgres\ndocker run \\\n  mysql:8\n"}, "scripts/test.sh", ONLY_MYSQL),
+        ({"go.mod": b"testcontainers/testcontainers-go/modules/redis v0.30.0"}, "go test", '= ["redis"], or'),
+        ({"pom.xml": b"<g>org.testcontainers</g>\n <a>mysql</a>"}, "mvn test", ONLY_MYSQL),
+        ({"pyproject.toml": b'"testcontainers[postgres]>=4"'}, "pytest", '= ["postgres"], or'),
+        ({"uv.lock": b'name = "testcontainers"\nversion = "4"\n'}, "pytest", "start what they hold yourself"),
+    ],
+)
+def test_what_is_proposed_is_what_the_project_asks_for(files: dict[str, bytes], command: str, way: str) -> None:
+    """A service that nobody named is not proposed; what we do not serve is let in by its port."""
+    assert way in _told(files, command)
+
+
 @pytest.mark.parametrize(
     ("files", "command"),
     [
@@ -89,6 +113,7 @@ def test_a_command_that_found_no_docker_daemon_is_explained() -> None:
     said = b"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
     told = wanted_containers(said)
     assert told.startswith("it found no Docker daemon, and containers cannot be started")
-    assert "services = [" in told
-    assert "ports = {" in told
+    assert told.endswith('let it in by its port, such as ports = { 8080 = "127.0.0.1:8080" }')
+    assert "services" not in told
+    assert 'services = ["redis"]' in wanted_containers(said + b"\nfailed to start container for redis:7")
     assert wanted_containers(b"1 failed") == ""

@@ -7,9 +7,10 @@ a project that needs one is told so in one line, before anything is paid, with t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from crewcap.core.services import PORTS
+from crewcap.workspaces.project.images import Asked, asked_for
 
 # Files that name what a project depends on, and how testcontainers is called there.
 _LISTS = (
@@ -21,6 +22,7 @@ _LISTS = (
 _COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _LARGEST = 8 << 20
+_ANY = 8080  # stands for whichever it is
 _TESTCONTAINERS = re.compile(rb"testcontainers", re.IGNORECASE)
 _COMMAND = re.compile(r"(?:^|[\s;&|(])(docker-compose|docker|podman|nerdctl)\s", re.ASCII)
 _MADE = re.compile(r"(?:^|[\s;&|(])g?make((?:[ \t]+[\w./=-]+)*)", re.ASCII)
@@ -31,14 +33,11 @@ _RULE = re.compile(
     re.MULTILINE,
 )
 _NO_DAEMON = re.compile(rb"cannot connect to the docker daemon", re.IGNORECASE)
-_IMAGE = re.compile(rb"^\s*image:\s*[\"']?(?:[\w.-]+/)*([\w-]+)", re.MULTILINE)
-_SERVED_BY = {
-    "postgres": "postgres",
-    "postgis": "postgres",
-    "pgvector": "postgres",
-    "redis": "redis",
-    "valkey": "redis",
-}
+_IMAGE = re.compile(r"^\s*image:\s*(\S+)", re.MULTILINE)
+_BESIDE = re.compile(
+    r"testcontainers.{0,80}", re.IGNORECASE | re.DOTALL
+)  # a module, an extra, the next line's artifact
+_NAMED_FILE = re.compile(r"(?:-f|--file)[ =]([\w./-]+\.ya?ml)\b", re.ASCII)
 
 Read = Callable[[str], bytes | None]
 
@@ -50,22 +49,48 @@ def wants_containers(read: Read, *, commands: Iterable[str]) -> str:
     """
     commands = tuple(commands)
     why = _in_commands(commands) or _in_called(read, commands) or _in_lists(read) or _in_compose(read)
-    return _line(why, read) if why else ""
+    return _line(why, asked_for(_words(read, commands))) if why else ""
 
 
 def wanted_containers(said: bytes) -> str:
     """The same line, for a command that failed for want of them; empty = it says nothing of the kind."""
-    return _line("it found no Docker daemon", lambda _: None) if _NO_DAEMON.search(said) else ""
+    return _line("it found no Docker daemon", asked_for([_text(said)])) if _NO_DAEMON.search(said) else ""
 
 
-def _line(why: str, read: Read) -> str:
-    services = _served(read) or tuple(PORTS)[:1]
-    named = ", ".join(f'"{name}"' for name in services)
-    port = PORTS[services[0]]
-    return (
-        f"{why}, and containers cannot be started inside (there is no docker socket): use services = [{named}],"
-        f' or start them yourself and let them in with ports = {{ {port} = "127.0.0.1:{port}" }}'
-    )
+def _line(why: str, asked: Asked) -> str:
+    return f"{why}, and containers cannot be started inside (there is no docker socket): {_way_round(asked)}"
+
+
+def _way_round(asked: Asked) -> str:
+    """Services where we have what is asked for; ports for what we have not, and for what nobody named."""
+    served = ", ".join(f'"{name}"' for name in asked.served)
+    them = "it" if len(asked.others) == 1 else "them"
+    by_hand = f"start {' and '.join(asked.others)} yourself and let {them} in with {_ports(*asked.others.values())}"
+    if served and asked.others:
+        return f"use services = [{served}], {by_hand}"
+    if served:
+        first = PORTS[asked.served[0]]
+        return f"use services = [{served}], or start them yourself and let them in with {_ports(first)}"
+    if asked.others:
+        return by_hand
+    return f"start what they hold yourself and let it in by its port, such as {_ports(_ANY)}"
+
+
+def _ports(*ports: int) -> str:
+    led = ", ".join(f'{port} = "127.0.0.1:{port}"' for port in ports)
+    return f"ports = {{ {led} }}"
+
+
+def _words(read: Read, commands: Iterable[str]) -> Iterator[str]:
+    """What is said of the containers that are wanted."""
+    called = [_text(read(path)) for command in commands for path in dict.fromkeys(_SCRIPT.findall(command))]
+    for text in (*commands, *called, *(_text(read(path)) for path in _MAKEFILES)):
+        yield from (line for line in text.replace("\\\n", " ").splitlines() if _COMMAND.search(f"{line} "))
+    named = (path for text in (*commands, *called) for path in _NAMED_FILE.findall(text))
+    for path in dict.fromkeys((*_COMPOSE, *named)):
+        yield from _IMAGE.findall(_text(read(path)))
+    for path in _LISTS:
+        yield from _BESIDE.findall(_text(read(path)))
 
 
 def _in_commands(commands: Iterable[str]) -> str:
@@ -117,10 +142,3 @@ def _in_lists(read: Read) -> str:
         if content and _TESTCONTAINERS.search(content[:_LARGEST]):
             return f"{path} names testcontainers"
     return ""
-
-
-def _served(read: Read) -> tuple[str, ...]:
-    """Which of a compose file's images we can serve ourselves."""
-    contents = (read(path) for path in _COMPOSE)
-    images = [name.decode("ascii", "replace") for content in contents if content for name in _IMAGE.findall(content)]
-    return tuple(dict.fromkeys(_SERVED_BY[image] for image in images if image in _SERVED_BY))
