@@ -6,11 +6,13 @@ which they were first written and (in newer versions) the session that asked. Pr
 one level deeper. A tool's result may carry a `usage` of its own, which is a sum and no bill. Answers that the agent
 made up itself are by the model `<synthetic>`.
 
-What a request takes in is a part of every bill, as `input_tokens` (and `cache_read_input_tokens`, whose name ends the
-same). Inside a JSON string a quote is escaped, so `input_tokens"` can only be the end of a real key: lines without it
-are never looked at, and quoted transcripts do not count. Such a line is decoded as a whole, once, which proves that the
-bill is the message's own and that the line is not torn; only a few of its fields become values. Of the lines about one
-message that stand in one block only the best becomes a telling.
+Every line is decoded as a whole, once, which proves that the bill is the message's own and that the line is not torn;
+only a few of its fields become values. A decoder passes over text as fast as anything looks for a word in it. Of the
+lines about one message that stand in one block only the fullest becomes a telling, at the time of the first.
+
+What a request takes in is a part of every bill: a `usage` without one of its figures is none. Inside a JSON string a
+quote is escaped, so `input_tokens"` (`cache_read_input_tokens` ends the same) can only be the end of a real key: a line
+that cannot be decoded and does not have it is nobody's bill.
 
 What does not fit (a figure that is no whole number, several samplings in one answer) goes the long way, through the
 meter that reads the provider's own answers: what it says at least is counted, and the doubt is told.
@@ -18,31 +20,30 @@ meter that reads the provider's own answers: what it says at least is counted, a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated
 
 import msgspec
 
-from crewcap.core.pricing import Usage
 from crewcap.core.transcripts import Told
 from crewcap.transcripts import Block, Manner, Sink, State
-from crewcap.wire import lenient
-from crewcap.wire.anthropic_meter import WholeMeter
 
 AGENT = "claude"
 PROVIDER = "anthropic"
 SYNTHETIC = "<synthetic>"
 NEEDLE = b'input_tokens"'
+MOST_TOKENS = 1_000_000_000  # of one kind in one answer; as `wire.lenient` has it
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=lenient.MOST_TOKENS)] | None
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)] | None
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Writes(msgspec.Struct, gc=False):
-    ephemeral_5m_input_tokens: _Count = None
     ephemeral_1h_input_tokens: _Count = None
+    ephemeral_5m_input_tokens: _Count = None
 
 
 class _Details(msgspec.Struct, gc=False):
@@ -54,19 +55,22 @@ class _Used(msgspec.Struct, gc=False):
 
 
 class _Usage(msgspec.Struct, gc=False):
-    """A bill as it usually is; anything else is a validation error, and goes the long way."""
+    """A bill as it usually is; anything else is a validation error, and goes the long way.
+
+    Fields of all of these stand in the order in which the agent writes them: the decoder finds the next one at once.
+    """
 
     input_tokens: _Count = None
-    output_tokens: _Count = None
-    cache_read_input_tokens: _Count = None
     cache_creation_input_tokens: _Count = None
-    cache_creation: _Writes | None = None
+    cache_read_input_tokens: _Count = None
+    output_tokens: _Count = None
     output_tokens_details: _Details | None = None
     server_tool_use: _Used | None = None
-    speed: str | None = None
-    inference_geo: str | None = None
     service_tier: str | None = None
+    cache_creation: _Writes | None = None
+    inference_geo: str | None = None
     iterations: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=0)] | None = None
+    speed: str | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -75,33 +79,38 @@ class _Message(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 
-class _Fork(msgspec.Struct, gc=False, rename="camel"):
+class Fork(msgspec.Struct, gc=False, rename="camel"):
+    """Where a copied line comes from."""
+
     session_id: str | None = None
 
 
-class _Line(msgspec.Struct, gc=False, rename="camel"):
+class Line(msgspec.Struct, gc=False, rename="camel"):
+    """A line, as far as it says something of a bill."""
+
+    is_sidechain: bool | None = None
     message: _Message | None = None
-    timestamp: datetime | None = None
     request_id: str | None = None
+    prompt_cache_requested: str | None = None
+    uuid: str | None = None
+    timestamp: _Moment | None = None
+    cwd: str | None = None
     session_id: str | None = None
     request_session_id: str | None = None  # of a copied line: the session that asked
-    forked_from: _Fork | None = None
-    cwd: str | None = None
-    is_sidechain: bool | None = None
-    uuid: str | None = None
-    prompt_cache_requested: str | None = None
+    forked_from: Fork | None = None
     data: _Echo | None = None
 
 
 class _Echo(msgspec.Struct, gc=False):
     """What a progress line carries."""
 
-    message: _Line | None = None
+    message: Line | None = None
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(Line).decode
 _GEOS = {"not_available": "global"}
 _GLOBAL, _STANDARD = "global", "standard"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ClaudeCode:
@@ -132,84 +141,124 @@ class ClaudeCode:
         return ()
 
     def read(self, block: Block, state: State, into: Sink) -> None:
-        """Hop from one bill to the next and decode the lines around them."""
-        buffer, done, end = block.buffer, block.start, block.end
-        find, rfind, view, decode = buffer.find, buffer.rfind, memoryview(buffer), _decode
-        kept: dict[str, _Line] = {}
-        while (at := find(NEEDLE, done, end)) >= 0:
-            head = rfind(b"\n", done, at) + 1 or done
-            done = find(b"\n", at, end)
-            if done < 0:
-                done = end
-            try:
-                _keep(decode(view[head:done]), kept)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                _take_odd(bytes(view[head:done]), state, into)
-        for key, line in kept.items():
-            _tell(key, line, state, into)
+        """Decode every line, merge those about one message, and tell of each once."""
+        lines, odd = _decoded(block)
+        for key, kept in _merged(lines).items():
+            _tell(key, kept, state, into)
+        if odd:
+            from crewcap.transcripts.claude_odd import take_odd  # noqa: PLC0415  (mostly there is none)
+
+            for raw in odd:
+                take_odd(raw, state, into)
 
 
-def _keep(line: _Line, kept: dict[str, _Line]) -> None:
-    """A line that is written as usual. Of several about a message that follow each other only one goes further."""
-    message = line.message
-    if message is None or (usage := message.usage) is None:
-        if line.data is not None and line.data.message is not None:
-            _keep_echo(line.data.message, line, kept)
-        return
-    if message.model is None or message.model == SYNTHETIC:
-        return
-    key = f"claude:{message.id}:{line.request_id or ''}" if message.id else _key(None, line)
-    before = kept.get(key)
-    if before is None:
-        kept[key] = line
-    elif (usage.output_tokens or 0) > (before.message.usage.output_tokens or 0):  # type: ignore[union-attr]  # kept lines have both
-        kept[key] = line
-        _keep_first(line, before)
-    else:
-        _keep_first(before, line)
+def _decoded(block: Block) -> tuple[list[Line], list[bytes]]:
+    """Lines that are written as usual, and those that are not but may be bills."""
+    pieces = _pieces(block)
+    rest, found, odd = iter(pieces), list[Line](), list[memoryview]()
+    while True:
+        try:
+            found.extend(map(_decode, rest))  # stops behind a line that it cannot decode
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            odd.append(pieces[len(found) + len(odd)])
+        else:
+            return found, [raw for piece in odd if NEEDLE in (raw := bytes(piece))]
 
 
-def _keep_first(line: _Line, other: _Line) -> None:
-    """The earlier time of two, with its session."""
-    if other.timestamp is not None and (line.timestamp is None or other.timestamp <= line.timestamp):
-        line.timestamp = other.timestamp
-        line.session_id, line.request_session_id, line.forked_from = (
-            other.session_id,
-            other.request_session_id,
-            other.forked_from,
-        )
+def _pieces(block: Block) -> list[memoryview]:
+    """A block's lines, where they stand."""
+    find, view, end = block.buffer.find, memoryview(block.buffer), block.end
+    pieces, start = list[memoryview](), block.start
+    add = pieces.append
+    while (stop := find(b"\n", start, end)) >= 0:
+        add(view[start:stop])
+        start = stop + 1
+    if start < end:
+        add(view[start:end])
+    return pieces
 
 
-def _keep_echo(echo: _Line, line: _Line, kept: dict[str, _Line]) -> None:
+@dataclass(slots=True)
+class _Kept:
+    """What a block's lines say about one message: the fullest of them, and the first."""
+
+    fullest: Line
+    usage: _Usage  # of the fullest
+    output: int  # of the fullest
+    first: Line
+
+
+def _merged(lines: Iterable[Line]) -> dict[str, _Kept]:
+    """Each message of some lines; most are about that of the line before, which is compared before it is looked up."""
+    every: dict[str, _Kept] = {}
+    id_, request, model, kept = None, None, None, None  # of the line before
+    for line in lines:
+        message = line.message
+        if message is None or message.usage is None:
+            if line.data is None:
+                continue
+            line = _echo(line)  # noqa: PLW2901  (the line inside this one)
+            message = line.message
+        if message is None or (usage := message.usage) is None or _is_no_bill(message.model, usage):
+            continue
+        if kept is None or message.id != id_ or line.request_id != request or message.model != model or not id_:
+            id_, request, model = message.id, line.request_id, message.model
+            key = key_of(id_, line)
+            kept = every.get(key)
+            if kept is None:
+                kept = every[key] = _Kept(line, usage, usage.output_tokens or 0, line)
+                continue
+        output = usage.output_tokens or 0
+        if output > kept.output or (output == kept.output and _is_fuller(line, usage, kept)):
+            kept.fullest, kept.usage, kept.output = line, usage, output
+        when, first = line.timestamp, kept.first.timestamp
+        if when is not None and (first is None or when < first):
+            kept.first = line
+    return every
+
+
+def _is_no_bill(model: str | None, usage: _Usage) -> bool:
+    """An answer that the agent made up itself, or a usage that says nothing of what went in."""
+    if model is None or model == SYNTHETIC:
+        return True
+    return usage.input_tokens is usage.cache_read_input_tokens is usage.cache_creation_input_tokens is None
+
+
+def _is_fuller(line: Line, usage: _Usage, kept: _Kept) -> bool:
+    """Of two with as much output, as `core.transcripts.better` has it."""
+    return usage != kept.usage and _went_in(usage, line) > _went_in(kept.usage, kept.fullest)
+
+
+def _went_in(usage: _Usage, line: Line) -> tuple[int, int, int, int]:
+    return usage.input_tokens or 0, usage.cache_read_input_tokens or 0, *_writes(usage, line)
+
+
+def _echo(line: Line) -> Line:
     """A subagent's message, told again one level deeper by a progress line, whose session and folder are its own."""
-    if echo.message is None:
-        return
+    echo = line.data.message if line.data is not None else None
+    if echo is None:
+        return line
     echo.session_id = echo.session_id or line.session_id
     echo.cwd = echo.cwd or line.cwd
     echo.timestamp = echo.timestamp or line.timestamp
     echo.is_sidechain = True
-    echo.data = None
-    _keep(echo, kept)
+    return echo
 
 
-def _tell(key: str, line: _Line, state: State, into: Sink) -> None:
-    """What a line comes to."""
+def _tell(key: str, kept: _Kept, state: State, into: Sink) -> None:
+    """What a message comes to."""
+    line, usage, output = kept.fullest, kept.usage, kept.output
     message = line.message
-    usage = message.usage if message is not None else None
-    if message is None or usage is None:
-        return
     write_5m, write_1h = _writes(usage, line)
-    used, details = usage.server_tool_use, usage.output_tokens_details
-    output = usage.output_tokens or 0
-    geo = usage.inference_geo
+    used, details, geo = usage.server_tool_use, usage.output_tokens_details, usage.inference_geo
     into.add(
         Told(
             key,
-            _ms(line, state, into),
-            _session(line),
+            ms_of(kept.first, state, into),
+            session_of(kept.first),
             line.cwd or "",
             PROVIDER,
-            message.model or "",
+            (message.model or "") if message is not None else "",
             usage.input_tokens or 0,
             usage.cache_read_input_tokens or 0,
             write_5m,
@@ -225,28 +274,30 @@ def _tell(key: str, line: _Line, state: State, into: Sink) -> None:
     )
 
 
-def _key(id_: str | None, line: _Line) -> str:
+def key_of(id_: str | None, line: Line) -> str:
     """An answer without an id is known by its line."""
     return f"claude:{id_}:{line.request_id or ''}" if id_ else f"claude:line:{line.uuid or line.timestamp}"
 
 
-def _session(line: _Line) -> str:
+def session_of(line: Line) -> str:
+    """The session that asked."""
     if line.request_session_id:
         return line.request_session_id
     fork = line.forked_from
     return (fork.session_id if fork is not None else None) or line.session_id or ""
 
 
-def _ms(line: _Line, state: State, into: Sink) -> int:
+def ms_of(line: Line, state: State, into: Sink) -> int:
     """A line without a time has that of its file."""
     when = line.timestamp
     if when is None:
         into.problems["without a time: the file's was taken"] += 1
         return int(state["mtime_ms"])
-    return round((when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp() * 1_000)
+    since = when - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1_000 + (since.microseconds + 500) // 1_000
 
 
-def _writes(usage: _Usage, line: _Line) -> tuple[int, int]:
+def _writes(usage: _Usage, line: Line) -> tuple[int, int]:
     """Cache writes by lifetime; those that are not split are of the lifetime asked for, five minutes by default."""
     split, written = usage.cache_creation, usage.cache_creation_input_tokens or 0
     if split is None:
@@ -254,94 +305,3 @@ def _writes(usage: _Usage, line: _Line) -> tuple[int, int]:
     short, long = split.ephemeral_5m_input_tokens or 0, split.ephemeral_1h_input_tokens or 0
     untold = max(0, written - short - long)
     return (short, long + untold) if line.prompt_cache_requested == "1h" else (short + untold, long)
-
-
-# --- the long way
-
-
-def _take_odd(raw: bytes, state: State, into: Sink) -> None:
-    """A line that is not written as usual: torn, or with a bill that a meter has to read."""
-    said = lenient.parsed(raw)
-    if not isinstance(said, dict):
-        into.problems["torn: no JSON"] += 1
-        return
-    data = said.get("data")
-    inner = data.get("message") if isinstance(data, dict) else None
-    if isinstance(inner, dict) and not _is_bill(said.get("message")):
-        said = {**said, **inner, "isSidechain": True}
-    message = said.get("message")
-    if _is_bill(message) and message.get("model") != SYNTHETIC:
-        _take_bill(said, message, state, into)
-
-
-def _is_bill(message: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(message, dict) and isinstance(message.get("usage"), dict)
-
-
-def _take_bill(said: dict[str, Any], message: dict[str, Any], state: State, into: Sink) -> None:
-    line = _line(said)
-    meter = WholeMeter("1h" if line.prompt_cache_requested == "1h" else "5m")
-    meter.feed(json.dumps({**_countable(message), "type": "message"}).encode())  # which keeps a NaN as it is
-    reading = meter.close()
-    if reading.usage is None or not reading.model:
-        into.problems["no bill: neither a model nor a usage"] += 1
-        return
-    if reading.doubt:
-        into.problems["in doubt: what it says at least was counted"] += 1
-    usage, modifiers = reading.usage, reading.modifiers
-    parts = reading.samplings or ((reading.model, usage),)
-    whole = {kind: sum(getattr(part, kind) for _, part in parts) for kind in _KINDS}
-    others = {name: count for name, count in usage.pieces.items() if name != "web_search"}
-    is_plain = not reading.samplings and not others
-    told = Told(
-        key=_key(lenient.word(message.get("id")) or None, line),
-        at=_ms(line, state, into),
-        session=_session(line),
-        folder=line.cwd or "",
-        provider=PROVIDER,
-        model=reading.model,
-        searches=usage.pieces.get("web_search", 0),
-        speed=modifiers.speed,
-        geo=modifiers.geo,
-        tier=modifiers.tier,
-        is_sub=bool(line.is_sidechain),
-        parts="" if is_plain else _told_parts(parts, others),
-    )
-    into.add(told._replace(**whole))
-
-
-_KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
-
-
-def _told_parts(parts: tuple[tuple[str, Usage], ...], pieces: Mapping[str, int]) -> str:
-    """Each sampling's own model and tokens, as `pricing` reads them."""
-    tokens = [[model, *(getattr(usage, kind) for kind in _KINDS)] for model, usage in parts]
-    return msgspec.json.encode({"parts": tokens, "pieces": dict(pieces)}).decode()
-
-
-def _countable(message: dict[str, Any]) -> dict[str, Any]:
-    """What a meter needs of it."""
-    return {key: message.get(key) for key in ("id", "model", "usage")}
-
-
-def _line(said: dict[str, Any]) -> _Line:
-    """The fields around a bill, each as far as it is one."""
-    fork = said.get("forkedFrom")
-    return _Line(
-        timestamp=_moment(said.get("timestamp")),
-        request_id=lenient.word(said.get("requestId")) or None,
-        session_id=lenient.word(said.get("sessionId")) or None,
-        request_session_id=lenient.word(said.get("requestSessionId")) or None,
-        forked_from=_Fork(lenient.word(fork.get("sessionId")) or None) if isinstance(fork, dict) else None,
-        cwd=lenient.word(said.get("cwd")) or None,
-        is_sidechain=said.get("isSidechain") is True,
-        uuid=lenient.word(said.get("uuid")) or None,
-        prompt_cache_requested=lenient.word(said.get("promptCacheRequested")) or None,
-    )
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
