@@ -111,6 +111,8 @@ def test_a_place_that_is_none_is_refused(written: object) -> None:
         read_endpoint(written)
 
 
+LOCAL = '[providers.anthropic]\nbase_url = "http://127.0.0.1:9099"\nprices = "anthropic"\n'
+OWN = '[providers.anthropic]\nbase_url = "https://llm.acme.example"\nprices = "anthropic"\n'
 _REGISTRY = """
 [repos."acme/shop"]
 url = "/srv/shop"
@@ -150,6 +152,17 @@ def test_a_registry_is_shown_as_it_can_be_written_and_its_address_as_a_loosening
         ('[registries."10.0.0.7"]\ntoken = { env = "X" }', "not a host's name"),
         ('[registries."a.acme.example"]\nca = "ca.pem"', "not a whole path"),
         ('[registries."a.acme.example"]\naddress = "nexus"', "is not an address"),
+        ('[registries."a.acme.example"]\naddress = "api.anthropic.com"', "the host of a model provider"),
+        (f'{LOCAL}[registries."a.acme.example"]\naddress = "127.0.0.1:9099"', "the address of a model provider"),
+        (f'{LOCAL}[registries."a.acme.example"]\naddress = "[::1]:9099"', "the address of a model provider"),
+        (f'{LOCAL}[registries."a.acme.example"]\naddress = "127.9.9.9:9099"', "the address of a model provider"),
+        (f'{OWN}[registries."a.acme.example"]\naddress = "llm.acme.example:8443"', "the host of a model provider"),
+        (f'{OWN}[registries."llm.acme.example"]\ntoken = {{ env = "X" }}', "the host of a model provider"),
+        ('[registries."a.acme.example"]\naddress = "127.0.0.1:8787"', "where crewcap's own gateway listens"),
+        (
+            '[serve]\nlisten = "10.0.0.7:99"\n[registries."a.acme.example"]\naddress = "10.0.0.7:99"',
+            "where crewcap's own gateway listens (10.0.0.7:99)",
+        ),
         ('[registries."a.acme.example"]\ntoken = "fake-pasted"', "a secret may not stand in a settings file"),
         ('[registries."a.acme.example"]\ntoken = { env = "X" }\nrepos = ["nope"]', 'there is no repository "nope"'),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from crewcap.agents import AGENTS
 from crewcap.core.budget import ALL, WINDOWS, Scope
@@ -96,7 +96,7 @@ def resolve(
         gateway=GatewaySettings(**dict(written.gateway)),
         price_overrides=written.prices.overrides or "",
         store_url=written.store.url or "",
-        registries=_registries(written),
+        registries=_registries(written, providers),
         git=written.git,
         schedules=written.schedules,
         serve=written.serve,
@@ -281,11 +281,13 @@ def check_repo(repo: RepoSettings, providers: Mapping[str, ProviderSettings], *,
             hint = f'did you mean "{near}"?' if near else f"there is {', '.join(PORTS)}; others come in with `ports`"
             raise Misplaced((*here, "services"), f"there is no service {quoted(service)}", hint)
     try:
-        refuse_providers(
-            repo.hosts, more=[urlsplit(provider.base_url).hostname or "" for provider in providers.values()]
-        )
+        refuse_providers(repo.hosts, more=_hosts_of(providers))
     except Wrong as error:
         raise Misplaced((*here, "hosts"), error.message, error.help) from None
+
+
+def _hosts_of(providers: Mapping[str, ProviderSettings]) -> list[str]:
+    return [urlsplit(provider.base_url).hostname or "" for provider in providers.values()]
 
 
 def _check_secrets(repo: RepoSettings, providers: Mapping[str, ProviderSettings], here: Place) -> None:
@@ -312,29 +314,38 @@ def _check_secrets(repo: RepoSettings, providers: Mapping[str, ProviderSettings]
 def _check_ports(repo: RepoSettings, providers: Mapping[str, ProviderSettings], here: Place) -> None:
     """A port inside must be free there, and may not lead to a provider."""
     taken = {**_TAKEN_INSIDE, **{PORTS[service]: service for service in repo.services if service in PORTS}}
-    theirs = [urlsplit(provider.base_url) for provider in providers.values()]
     for inside, address in repo.ports.items():
         path = (*here, "ports", str(inside))
-        host, _, port = address.rpartition(":")
         if inside < _FIRST_FREE_PORT or inside in taken:
             whose = taken.get(inside, "the system")
             raise Misplaced(path, f"port {inside} inside belongs to {whose}", "give it another number")
-        try:
-            refuse_providers(
-                [host], more=[each.hostname or "" for each in theirs if not is_loopback(each.hostname or "")]
-            )
-        except Wrong as error:
-            raise Misplaced(path, error.message, error.help) from None
-        if any(is_loopback(each.hostname or "") and is_loopback(host) and each.port == int(port) for each in theirs):
-            raise Misplaced(path, "this is the address of a model provider", "agents reach models through the gateway")
+        _refuse_metered(address, providers, path)
 
 
-def _registries(written: SettingsFile) -> Mapping[str, RegistryFile]:
-    """Package hosts by name, each with at most one credential, and a whole one."""
+def _refuse_metered(address: str, providers: Mapping[str, ProviderSettings], path: Place) -> None:
+    """No way of a project's may lead to where models are reached: by a host's name, on this machine by its port."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    theirs = [urlsplit(provider.base_url) for provider in providers.values()]
+    try:
+        refuse_providers([host], more=[each.hostname or "" for each in theirs if not is_loopback(each.hostname or "")])
+    except Wrong as error:
+        raise Misplaced(path, error.message, error.help) from None
+    here = {_port_of(each) for each in theirs if is_loopback(each.hostname or "")}
+    if is_loopback(host) and int(port) in here:
+        raise Misplaced(path, "this is the address of a model provider", "agents reach models through the gateway")
+
+
+def _port_of(address: SplitResult) -> int:
+    return address.port or (443 if address.scheme == "https" else 80)
+
+
+def _registries(written: SettingsFile, providers: Mapping[str, ProviderSettings]) -> Mapping[str, RegistryFile]:
+    """Package hosts by name, each with at most one credential, and a whole one; none of them is a provider's."""
     for host, registry in written.registries.items():
         here = ("registries", host)
         try:
-            refuse_providers([read_host(host)])
+            refuse_providers([read_host(host)], more=_hosts_of(providers))
         except Wrong as error:
             raise Misplaced(here, error.message, error.help) from None
         if not is_name(host):
@@ -342,9 +353,20 @@ def _registries(written: SettingsFile) -> Mapping[str, RegistryFile]:
                 here, "a registry is one host, in lower case", 'write it as [registries."npm.acme.example"]'
             )
         _check_registry(registry, here)
+        if registry.address is not None:
+            _refuse_metered(registry.address, providers, (*here, "address"))
+            _refuse_gateway(registry.address, written.serve.listen, (*here, "address"))
         for index, repo in enumerate(registry.repos):
             known(repo, written.repos, (*here, "repos", index), "repository")
     return written.registries
+
+
+def _refuse_gateway(address: str, listen: str, path: Place) -> None:
+    """What answers there is `crewcap serve`, whatever name of this machine it is called by."""
+    (host, _, port), (ours, _, our_port) = address.rpartition(":"), listen.rpartition(":")
+    is_here = is_loopback(host.strip("[]")) or host == ours
+    if is_here and port == our_port:
+        raise Misplaced(path, f"this is where crewcap's own gateway listens ({listen})", "name the registry's own port")
 
 
 def _check_registry(registry: RegistryFile, here: Place) -> None:
