@@ -93,6 +93,32 @@ def test_books_from_before_corrections_keep_every_movement_and_balance(tmp_path:
     old.close()
 
 
+def test_a_hold_of_an_earlier_version_ends_in_the_same_balances(tmp_path: Path) -> None:
+    """Triggers were written anew: what was open before they were is closed by them."""
+    db = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    migrate(db, known()[:10])
+    for statement in _LIFE:
+        db.execute(statement)
+    migrate(db)
+    assert list(wrong_schema(db)) == []
+    assert db.execute("SELECT spent, uncertain, held FROM budget").fetchall() == [(30, 0, 40)]
+    moves = ("'shrunk', -10, 0, 0", "'uncertain', -30, 25, 5", "'reconciled', 0, -25, 20")
+    found = []
+    for move in moves:
+        db.execute(
+            "INSERT INTO movement (hold, kind, held_delta, uncertain_delta, spent_delta, at, wall)"
+            f" VALUES (2, {move}, 9, 9)"
+        )
+        open_now = db.execute("SELECT held, uncertain, shrunk, closed FROM open_hold").fetchall()
+        found.append((open_now, *db.execute("SELECT spent, uncertain, held FROM budget").fetchall()))
+    assert found == [
+        ([(30, 0, 1, 0)], (30, 0, 30)),
+        ([(0, 25, 1, 1)], (35, 25, 0)),
+        ([], (55, 0, 0)),
+    ]
+    db.close()
+
+
 def test_books_with_a_live_run_of_an_earlier_version_go_on(tmp_path: Path) -> None:
     """What that version did not know of a run is as it was for all runs then."""
     home = Home(tmp_path)

@@ -22,23 +22,17 @@ from crewcap.stores.sqlite.windows import Now, balances_of_key
 
 
 def reserve(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Decision:
-    """Grant, refuse or deny one request."""
-    made = db.execute(q.HOLD_MADE, {"hold": order.hold}).fetchone()
-    if made is not None:
-        return _granted_before(order, made)
-    denied = _deny(db, order, now)
-    if denied is not None:
-        return denied
-    beside = room.look(db, order, now) if now.is_limited else room.Beside()
-    if beside.denied is not None:
-        return beside.denied
-    refused = admit(order.amount, balances_of_key(db, order.key, now, write=True), keep=order.keep)
-    if refused is not None:
-        return refused
-    if beside.busy is not None:
-        return beside.busy
-    hold = db.execute(q.ADD_HOLD, _hold_row(order, now)).lastrowid
-    db.execute(q.SEND, {"hold": hold, "amount": order.amount.nano, "at": now.at, "wall": now.wall})
+    """Grant, refuse or deny one request: what is plain is seen in one look, everything else is asked one by one."""
+    if order.amount < ZERO:
+        raise InternalError(f"hold {order.hold} asks for a negative amount")
+    row = _hold_row(order, now)
+    added = None if now.is_limited else db.execute(q.ADD_PLAIN_HOLD, row)
+    if added is None or not added.rowcount:
+        decision = _decide(db, order, now)
+        if decision is not None:
+            return decision
+        added = db.execute(q.ADD_HOLD, row)
+    db.execute(q.SEND, {"hold": added.lastrowid, "amount": order.amount.nano, "at": now.at, "wall": now.wall})
     return Granted(hold=order.hold, amount=order.amount)
 
 
@@ -92,6 +86,21 @@ def correct(db: sqlite3.Connection, it: Correction, now: Now) -> bool:
     return True
 
 
+def _decide(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Decision | None:
+    """Why an order may not be granted, or that it was before; None where it may. Rows of new windows are made."""
+    made = db.execute(q.HOLD_MADE, {"hold": order.hold}).fetchone()
+    if made is not None:
+        return _granted_before(order, made)
+    denied = _deny(db, order, now)
+    if denied is not None:
+        return denied
+    beside = room.look(db, order, now) if now.is_limited else room.Beside()
+    if beside.denied is not None:
+        return beside.denied
+    refused = admit(order.amount, balances_of_key(db, order.key, now, write=True), keep=order.keep)
+    return refused if refused is not None else beside.busy
+
+
 def _granted_before(order: HoldOrder, made: tuple[str, int, str]) -> Decision:
     """The same order again, after an answer that was lost: it is granted already, once."""
     if made != (order.key, order.amount.nano, order.boot):
@@ -101,8 +110,6 @@ def _granted_before(order: HoldOrder, made: tuple[str, int, str]) -> Decision:
 
 def _deny(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Denied | None:
     """Whether the key may be used at all."""
-    if order.amount < ZERO:
-        raise InternalError(f"hold {order.hold} asks for a negative amount")
     row = db.execute(q.KEY_TO_RESERVE, {"key": order.key, "boot": order.boot}).fetchone()
     if row is None:
         return Denied(code="key_unknown", message="the key is not known here")
@@ -147,6 +154,10 @@ def _hold_row(order: HoldOrder, now: Now) -> dict[str, str | int]:
         "agent": order.agent,
         "parent_agent": order.parent_agent,
         "notes": json.dumps(order.notes) if order.notes else "[]",
+        "keep": order.keep.nano,
+        "day": now.spans["day"].label,
+        "week": now.spans["week"].label,
+        "month": now.spans["month"].label,
     }
 
 

@@ -19,7 +19,7 @@ TIME = """
 SELECT l.zone, l.clock_doubt, l.clock_accepts, coalesce(m.id, 0), coalesce(m.at, 0), coalesce(m.wall, 0),
     EXISTS (SELECT 1 FROM beside_in_force)
 FROM ledger AS l
-LEFT JOIN (SELECT id, at, wall FROM movement ORDER BY id DESC LIMIT 1) AS m ON TRUE
+LEFT JOIN movement AS m ON m.id = (SELECT max(id) FROM movement)
 """
 
 # The newest movement's number, 0 for books without one.
@@ -226,6 +226,35 @@ INSERT INTO hold (id, boot, key, booked_at, amount, provider, model, book, promp
     agent, parent_agent, notes)
 VALUES (:id, :boot, :key, :booked_at, :amount, :provider, :model, :book, :prompt_bound, :output_limit, :asked_output,
     :agent, :parent_agent, :notes)
+"""
+
+# The same where nothing stands in its way: a key that may be used and has turns left, a boot that lives, room in every
+# budget, and a row of today's for each limit. No row = something may; it has to be asked what.
+ADD_PLAIN_HOLD = """
+INSERT INTO hold (id, boot, key, booked_at, amount, provider, model, book, prompt_bound, output_limit, asked_output,
+    agent, parent_agent, notes)
+SELECT :id, :boot, :key, :booked_at, :amount, :provider, :model, :book, :prompt_bound, :output_limit, :asked_output,
+    :agent, :parent_agent, :notes
+FROM virtual_key AS k
+WHERE k.id = :key AND k.revoked_at IS NULL AND (k.expires_at > :booked_at) IS NOT FALSE
+    AND (k.models = '[]' OR EXISTS (SELECT 1 FROM json_each(k.models) AS m WHERE m.value = :model))
+    AND (k.max_turns IS NULL OR (SELECT count(*) FROM hold AS h WHERE h.key = k.id) < k.max_turns)
+    AND EXISTS (SELECT 1 FROM boot AS b WHERE b.id = :boot AND b.ended_at IS NULL)
+    AND NOT EXISTS (
+        SELECT 1 FROM key_scope AS s CROSS JOIN limit_in_force AS l ON l.scope = s.scope
+        WHERE s.key = k.id AND NOT EXISTS (
+            SELECT 1 FROM budget AS b WHERE b.scope = l.scope AND b.window = l.window AND b.label = CASE l.window
+                WHEN 'day' THEN :day WHEN 'week' THEN :week WHEN 'month' THEN :month ELSE l.window
+            END
+        )
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM key_scope AS s CROSS JOIN budget AS b ON b.scope = s.scope
+        WHERE s.key = k.id AND b.ends_at > :booked_at AND b.starts_at <= :booked_at
+            AND :amount + CASE WHEN b.window = 'total' AND b.scope LIKE 'run:%' THEN :keep ELSE 0 END
+                > max(0, b.limit_nano - b.spent - b.uncertain - b.held)
+    )
+ON CONFLICT (id) DO NOTHING
 """
 
 # Money is held for it: from here on the request may be sent.
