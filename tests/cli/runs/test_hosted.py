@@ -116,10 +116,16 @@ def test_a_run_whose_worker_was_killed_is_gone_on_with_and_its_story_says_so(
 
 FOLLOW = """
 import sys
+from crewcap.cli.complaints import complaint
 from crewcap.cli.context import make_call
 from crewcap.cli.runs.hosted import follow_hosted
+from crewcap.errors import CrewcapError
 call = make_call({"home": sys.argv[1], "config": sys.argv[2]})
-sys.exit(follow_hosted(call, call.app.runs.find("")[0]))
+try:
+    sys.exit(follow_hosted(call, call.app.runs.find("")[0]))
+except CrewcapError as error:
+    complaint(error).say(as_json=False)
+    sys.exit(error.exit_status)
 """
 
 
@@ -207,6 +213,19 @@ def test_a_worker_that_was_ended_is_said_and_so_is_a_serve_that_is_gone(home: Ru
             end(home, run)
             assert "done" in process.communicate(timeout=60)[0]
     assert process.returncode == 0
+
+
+def test_nobody_waits_for_ever_on_a_worker_that_outlives_its_serve(home: RunHome) -> None:
+    """It stands still, or goes on with nobody who watches it: that is said, with the way to follow and to go on."""
+    home.add(state=RunState.RUNNING, hosted=True, worker="local", **driven())
+    with following(home) as process:
+        assert f"it has ended; its worker (process {os.getpid()}) has this run" in read_to(process, "serve ")
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, "still working" in out) == (4, False)
+    assert err.splitlines() == [
+        f"error: crewcap serve has ended, and its worker (process {os.getpid()}) has fix-login.1 still",
+        "help: crewcap logs -f fix-login.1 follows it; crewcap serve ends that worker and goes on with the run",
+    ]
 
 
 def test_what_was_told_before_a_run_was_resumed_is_not_told_again(home: RunHome) -> None:

@@ -142,6 +142,19 @@ def test_a_run_that_was_cut_short_is_followed_when_it_is_taken_up_again(home: Ru
         assert process.wait(timeout=30) == 1
 
 
+def test_a_worker_that_outlives_its_serve_is_said_once_and_followed(home: RunHome) -> None:
+    run = home.add(state=RunState.RUNNING, hosted=True, worker="local", **driven())
+    with following(home) as process:
+        assert process.stderr is not None
+        has_it = f"crewcap serve has ended; its worker (process {os.getpid()}) has this run still"
+        assert process.stderr.readline() == f"fix-login.1: {has_it} (following on)\n"
+        home.runs.log(run.id, "step", "again")
+        assert next_line(process).endswith("again")
+        end(home, run, RunState.DONE, verdict=Verdict.FINISHED)
+        assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
+
+
 def test_what_a_queued_run_waits_for_is_said_as_it_changes(home: RunHome) -> None:
     run = home.add(state=RunState.QUEUED, hosted=True, queued_for="repo shop has 2 of 2 slots", position=2)
     with following(home) as process:

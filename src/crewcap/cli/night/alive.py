@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crewcap.cli.context import Call
 from crewcap.cli.runs.view import is_cut_short
-from crewcap.core.runs import Run
+from crewcap.core.runs import AT_WORK, Run
+from crewcap.runner.ownership import LOCAL, is_driven
 from crewcap.runner.worker.presence import serving
 
 
@@ -32,6 +33,15 @@ def workers_elsewhere(call: Call) -> int:
 
     found = living(call.app.runs, dead_after_s=TIMES.dead_after_s)
     return sum(version != LEFT for version in found.values())
+
+
+def outliving(call: Call, run: Run) -> int:
+    """The process of a worker that has a run still, though the `crewcap serve` that started it has ended; 0 = none.
+
+    It ends by itself within seconds, but where it stands still. Of a worker on another machine nobody here can tell.
+    """
+    is_here = run.hosted and run.worker == LOCAL and run.state in AT_WORK and is_driven(run)
+    return run.owner_pid if is_here and not is_served(call) else 0
 
 
 def is_stranded(call: Call, run: Run) -> bool:

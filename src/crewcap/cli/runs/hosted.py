@@ -18,14 +18,14 @@ from crewcap.cli.live.opening import Opening, walls
 from crewcap.cli.live.retold import Retold, told_before
 from crewcap.cli.live.run_screen import RunScreen
 from crewcap.cli.money.past import zone_of
-from crewcap.cli.night.alive import is_served
+from crewcap.cli.night.alive import is_served, outliving
 from crewcap.cli.runs.run import exit_status
 from crewcap.cli.runs.stop import stop_one
 from crewcap.cli.runs.view import is_cut_short, standing
 from crewcap.cli.screen.pause import pause
 from crewcap.core.questions import Question
 from crewcap.core.runs import AT_WORK, Run, RunEvent, RunState, Verdict, move
-from crewcap.errors import CrewcapError
+from crewcap.errors import CrewcapError, UnsafeEnvironment
 from crewcap.runner import entry, jobs
 from crewcap.runner.jobs import Job
 from crewcap.runner.moments import Counted, Stepped
@@ -39,6 +39,7 @@ __all__ = ["follow_hosted", "hand_over", "is_served"]
 _LOOK_S = 0.3
 _WORDS = 2  # that Ctrl-C says to a run: pause, stop
 _GONE_S = 3.0  # nobody serves for so long: it is not only between two of its starts
+_ALONE_S = 12.0  # a worker without its serve has ended by then, or stands still
 _HINT = "Ctrl-C pauses and keeps everything; twice stops"
 
 
@@ -110,6 +111,7 @@ class _Follower:
                     self.screen.leave()
                     return 128 + signal.SIGINT
                 self._say_why_it_stands()
+                self._refuse_to_wait_for_ever()
                 pause(self.call, _LOOK_S)
         return 0
 
@@ -137,21 +139,37 @@ class _Follower:
 
     def _why(self) -> tuple[str, str] | None:
         run = self.run
-        is_dead = run.state in AT_WORK and is_cut_short(run)
-        if run.state != RunState.QUEUED and not is_dead:
-            self._gone_s, self._said = 0.0, ""
-            return None
-        if not is_served(self.call):
+        if run.state == RunState.WAITING or is_served(self.call):
+            self._gone_s = 0.0
+        else:
             self._gone_s += _LOOK_S
-            if self._gone_s < _GONE_S:
-                return None
-            here = f", or here: crewcap resume {run.name}" if is_dead else ""
-            return "serve", f"it has ended, and the run stands still; go on with: crewcap serve{here}"
-        self._gone_s = 0.0
-        if is_dead:
+        if self._gone_s:
+            return self._unserved(is_dead=run.state in AT_WORK and is_cut_short(run))
+        if run.state in AT_WORK and is_cut_short(run):
             return "worker", "its worker was ended; serve starts another one"
-        words = standing(run, zone_of(self.call))
+        words = standing(run, zone_of(self.call)) if run.state == RunState.QUEUED else ""
+        if not words:
+            self._said = ""
         return ("queued", words) if words else None
+
+    def _unserved(self, *, is_dead: bool) -> tuple[str, str] | None:
+        """Nobody serves any more; where that lasts, it is said, with what is left of it."""
+        if self._gone_s < _GONE_S:
+            return None
+        if pid := outliving(self.call, self.run):
+            return "serve", f"it has ended; its worker (process {pid}) has this run still"
+        here = f", or here: crewcap resume {self.run.name}" if is_dead else ""
+        return "serve", f"it has ended, and the run stands still; go on with: crewcap serve{here}"
+
+    def _refuse_to_wait_for_ever(self) -> None:
+        """A worker that outlives its serve for so long is at something that it does not leave, or stands still."""
+        if self._gone_s < _ALONE_S or not (pid := outliving(self.call, self.run)):
+            return
+        self.screen.leave()
+        raise UnsafeEnvironment(
+            f"crewcap serve has ended, and its worker (process {pid}) has {self.run.name} still",
+            help=f"crewcap logs -f {self.run.name} follows it; crewcap serve ends that worker and goes on with the run",
+        )
 
     # what is said to the run
 

@@ -10,7 +10,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.money.past import zone_of
-from crewcap.cli.night.alive import is_stranded
+from crewcap.cli.night.alive import is_stranded, outliving
 from crewcap.cli.runs.view import find_one, is_cut_short, standing
 from crewcap.cli.screen.figures import NARROW, Screen, wrap
 from crewcap.cli.screen.pause import pause
@@ -84,6 +84,8 @@ def _say_why_it_stands(call: Call, run: Run, told: str) -> str:
         why = f"{run.name} waits: {standing(run, zone_of(call))}; {resume_command(run)}, or crewcap stop {run.name}"
     elif run.state == RunState.QUEUED and (waits_for := standing(run, zone_of(call))):
         why = f"{run.name} is queued: {waits_for}"
+    elif pid := outliving(call, run):
+        why = f"{run.name}: crewcap serve has ended; its worker (process {pid}) has this run still"
     else:
         return ""
     if why != told:
