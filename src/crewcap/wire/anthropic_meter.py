@@ -37,14 +37,17 @@ class StreamMeter(EventMeter):
         self._bill = _Bill(write)
 
     def feed(self, chunk: bytes) -> Reading:
-        """Nearly all chunks are whole events of which none tells anything: those are not even cut."""
+        """Nearly all chunks are whole events of which few tell anything: the others are not even cut."""
         is_whole = self._events.is_between and chunk.endswith(b"\n\n") and b"\r" not in chunk
-        if is_whole and self._reading.has_started and not _may_tell(chunk):
-            return self._reading
-        return super().feed(chunk)
+        if not is_whole:
+            return super().feed(chunk)
+        self._begin()
+        for block in _telling(chunk):
+            self._take(block)
+        return self._reading
 
     def _take(self, block: bytes, *, cut: bool = False) -> None:
-        if _may_tell(block):
+        if any(sign in block for sign in _SIGNS):
             event = lenient.parsed(sse.read(block).data)
             if isinstance(event, dict):
                 self._reading = self._bill.after(event, self._reading)
@@ -52,9 +55,20 @@ class StreamMeter(EventMeter):
                 self._reading = self._bill.unreadable(self._reading)
 
 
-def _may_tell(data: bytes) -> bool:
-    """Whether there is anything in it that a bill is made of."""
-    return b'"usage"' in data or b'"message_stop"' in data or b'"error"' in data
+_SIGNS = (b'"usage"', b'"message_stop"', b'"error"')
+"""Without any of these an event tells nothing that a bill is made of."""
+
+
+def _telling(events: bytes) -> list[bytes]:
+    """Of whole events those that may tell something, in order."""
+    found: dict[int, int] = {}
+    for sign in _SIGNS:
+        at = events.find(sign)
+        while at >= 0:
+            before, end = events.rfind(b"\n\n", 0, at), events.index(b"\n\n", at)
+            found[before + 2 if before >= 0 else 0] = end
+            at = events.find(sign, end)
+    return [events[start:end] for start, end in sorted(found.items())]
 
 
 class WholeMeter(BodyMeter):
@@ -82,15 +96,23 @@ class _Figures:
     thinking: int | None = None
 
     @property
+    def told(self) -> int:
+        """Writes whose lifetime was told."""
+        return (self.written_5m or 0) + (self.written_1h or 0)
+
+    @property
+    def prompt(self) -> int:
+        """All that was sent."""
+        return (self.input or 0) + (self.cache_read or 0) + max(self.written or 0, self.told)
+
+    @property
     def is_split(self) -> bool:
         """Every input kind was told, writes by lifetime."""
-        told = (self.written_5m or 0) + (self.written_1h or 0)
-        return None not in (self.input, self.cache_read, self.written) and told == self.written
+        return None not in (self.input, self.cache_read, self.written) and self.told == self.written
 
     def usage(self, write: Write) -> Usage:
         """As disjoint kinds; a write of untold lifetime is the dearest that the request asked for."""
-        told = (self.written_5m or 0) + (self.written_1h or 0)
-        untold = max(0, (self.written or 0) - told)
+        untold = max(0, (self.written or 0) - self.told)
         output = self.output or 0
         return Usage(
             input=self.input or 0,
@@ -122,7 +144,7 @@ class _Bill:
             case "message_start":
                 return self._start(event.get("message"), reading)
             case "message":
-                return replace(self._message(event, reading, is_last=True), is_complete=True)
+                return self._message(event, reading, is_last=True)
             case "message_stop":
                 return replace(reading, is_complete=True)
             case "error":
@@ -148,28 +170,31 @@ class _Bill:
         model, reason = lenient.word(message.get("model")), lenient.word(message.get("stop_reason"))
         if not model:
             self._doubt("the answer does not name its model")
-        reading = replace(
-            reading,
-            model=model or reading.model,
-            stop_reason=reason or reading.stop_reason,
-            is_edited=reading.is_edited or _is_edited(message),
-            request_id=lenient.word(message.get("id")) or reading.request_id,
-        )
-        return self._with_usage(message.get("usage"), reading, is_last=is_last)
+        said = {
+            "model": model or reading.model,
+            "stop_reason": reason or reading.stop_reason,
+            "is_edited": reading.is_edited or _is_edited(message),
+            "request_id": lenient.word(message.get("id")) or reading.request_id,
+            "is_complete": reading.is_complete or is_last,
+        }
+        return self._with_usage(message.get("usage"), reading, said, is_last=is_last)
 
     def _delta(self, event: dict[str, Any], reading: Reading) -> Reading:
         delta = event.get("delta")
         reason = lenient.word(delta.get("stop_reason")) if isinstance(delta, dict) else ""
-        if reason:
-            reading = replace(reading, stop_reason=reason)
-        if _is_edited(event):
-            reading = replace(reading, is_edited=True)
-        return self._with_usage(event["usage"], reading, is_last=True) if "usage" in event else reading
+        said: dict[str, Any] = {
+            "stop_reason": reason or reading.stop_reason,
+            "is_edited": reading.is_edited or _is_edited(event),
+        }
+        if "usage" in event:
+            return self._with_usage(event["usage"], reading, said, is_last=True)
+        return replace(reading, **said)
 
-    def _with_usage(self, usage: Any, reading: Reading, *, is_last: bool) -> Reading:
+    def _with_usage(self, usage: Any, reading: Reading, said: dict[str, Any], *, is_last: bool) -> Reading:
+        """The reading after what one event said, its usage among it."""
         if not isinstance(usage, dict):
             self._doubt("the answer's usage is not an object")
-            return replace(reading, doubt="; ".join(self.doubts))
+            return replace(reading, **said, doubt="; ".join(self.doubts))
         self.figures = self._not_below(self.figures, self._overlay(self.figures, usage))
         self._take_pieces(usage.get("server_tool_use"))
         self._take_iterations(usage.get("iterations"))
@@ -179,11 +204,12 @@ class _Bill:
         whole = self.figures.usage(self.write)
         return replace(
             reading,
+            **said,
             usage=replace(whole, pieces=dict(self.pieces)) if self.pieces else whole,
             usage_is_whole=self.figures.input is not None and self.output_is_final,
             prompt_is_exact=self.figures.is_split and not self.doubts,
             modifiers=self.modifiers,
-            samplings=self._samplings(reading.model, whole),
+            samplings=self._samplings(said.get("model", reading.model), whole),
             raw_usage=lenient.shown(self.raw),
             doubt="; ".join(self.doubts),
         )
@@ -202,20 +228,19 @@ class _Bill:
             "output": usage.get("output_tokens"),
             "thinking": details.get("thinking_tokens"),
         }
-        counts = {name: self._count(value, name) for name, value in said.items() if value is not None}
-        return replace(old, **{name: count for name, count in counts.items() if count is not None})
+        told = ((name, self._count(value, name)) for name, value in said.items() if value is not None)
+        return replace(old, **{name: count for name, count in told if count is not None})
 
     def _not_below(self, old: _Figures, new: _Figures) -> _Figures:
         """Neither prompt nor output may shrink; writes may not be less than their parts."""
-        was, now = old.usage(self.write), new.usage(self.write)
-        if now.prompt < was.prompt:
+        if new.prompt < old.prompt:
             self._doubt("a later snapshot makes the prompt smaller")
             kept = ("input", "cache_read", "written", "written_5m", "written_1h")
             new = replace(new, **{name: getattr(old, name) for name in kept})
-        if now.output < was.output:
+        if (new.output or 0) < (old.output or 0):
             self._doubt("a later snapshot makes the output smaller")
             new = replace(new, output=old.output)
-        if new.written is not None and (new.written_5m or 0) + (new.written_1h or 0) > new.written:
+        if new.written is not None and new.told > new.written:
             self._doubt("the cache writes are less than their parts")
         return new
 

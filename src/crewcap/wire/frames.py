@@ -18,8 +18,8 @@ class EventMeter(ABC):
 
     def feed(self, chunk: bytes) -> Reading:
         """Take the next bytes; return what is known now."""
-        if chunk and not self._reading.has_started:
-            self._reading = replace(self._reading, has_started=True)
+        if chunk:
+            self._begin()
         for block in self._events.feed(chunk):
             self._take(block)
         return self._reading
@@ -29,6 +29,11 @@ class EventMeter(ABC):
         for block in self._events.close():
             self._take(block, cut=True)
         return self._reading
+
+    def _begin(self) -> None:
+        """Something came."""
+        if not self._reading.has_started:
+            self._reading = replace(self._reading, has_started=True)
 
     @abstractmethod
     def _take(self, block: bytes, *, cut: bool = False) -> None:

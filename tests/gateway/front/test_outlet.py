@@ -10,7 +10,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from crewcap.gateway.front.outlet import Outlet, has_left
+from crewcap.gateway.front.outlet import Outlet, Stream, has_left
 from crewcap.gateway.front.protocol import Server
 
 Run = Callable[[Coroutine[object, object, None]], None]
@@ -31,7 +31,7 @@ async def asked(
     """A client of plain sockets, whose request is answered by `play`."""
 
     async def handle(http: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        response = Stream(headers={"content-type": "text/event-stream"})
         await play(Outlet(http, response), http)
         return response
 
@@ -55,10 +55,10 @@ def test_chunks_are_framed_where_the_client_can_read_that(run: Run, version: str
     async def main() -> None:
         async def play(outlet: Outlet, http: web.BaseRequest) -> None:
             del http
-            await outlet.open()
+            await outlet.open(b"")
             outlet.write(b"one")
             outlet.write(b"x" * 31)
-            await outlet.close()
+            await outlet.close(b"")
 
         async with asked(play, version=version) as (reader, _):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -70,20 +70,50 @@ def test_chunks_are_framed_where_the_client_can_read_that(run: Run, version: str
     run(main())
 
 
+@pytest.mark.parametrize(("version", "body"), [("1.1", b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"), ("1.0", b"onetwo")])
+def test_head_and_first_chunk_are_one_write_and_so_are_last_chunk_and_end(run: Run, version: str, body: bytes) -> None:
+    async def main() -> None:
+        async def play(outlet: Outlet, http: web.BaseRequest) -> None:
+            del http
+            assert await outlet.open(b"one")
+            await outlet.close(b"two")
+
+        async with asked(play, version=version) as (reader, _):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.")
+            assert await reader.readexactly(len(body)) == body
+
+    run(main())
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_an_answer_that_is_whole_already_is_sent_with_its_head(run: Run, version: str) -> None:
+    async def main() -> None:
+        async def play(outlet: Outlet, http: web.BaseRequest) -> None:
+            del http
+            await outlet.close(b"all of it")
+
+        async with asked(play, version=version) as (reader, _):
+            await reader.readuntil(b"\r\n\r\n")
+            body = b"9\r\nall of it\r\n0\r\n\r\n" if version == "1.1" else b"all of it"
+            assert await reader.readexactly(len(body)) == body
+
+    run(main())
+
+
 def test_a_client_that_takes_nothing_is_seen_and_so_is_that_it_takes_again(run: Run) -> None:
     async def main() -> None:
         full, roomy = asyncio.Event(), asyncio.Event()
 
         async def play(outlet: Outlet, http: web.BaseRequest) -> None:
             del http
-            await outlet.open()
+            await outlet.open(b"")
             while outlet.write(b"x" * 2**16):
                 pass
             outlet.when_roomy(roomy.set)
             full.set()
             await roomy.wait()
             assert outlet.write(b"x")
-            await outlet.close()
+            await outlet.close(b"")
 
         async with asked(play) as (reader, _):
             await full.wait()
@@ -102,7 +132,7 @@ def test_a_client_that_leaves_is_an_error_at_the_next_chunk(run: Run) -> None:
         opened, over, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def play(outlet: Outlet, http: web.BaseRequest) -> None:
-            await outlet.open()
+            await outlet.open(b"")
             outlet.when_roomy(told.set)
             opened.set()
             await told.wait()

@@ -191,9 +191,30 @@ def test_an_error_of_who_takes_the_chunks_is_raised_where_the_end_is_waited_for(
         def take(data: bytes) -> bool:
             raise LookupError(data)
 
-        async with site(CHUNKED, 0.01, chunk(b"one"), b"0\r\n\r\n") as s, await s.ask() as answer:
+        async with site(CHUNKED, 0.01, chunk(b"one"), 0.02, b"0\r\n\r\n") as s, await s.ask() as answer:
             with pytest.raises(LookupError):
                 await answer.flow(take)
+
+    run(main())
+
+
+@pytest.mark.parametrize("pause", [(), (0.02,)], ids=["at once", "later"])
+def test_what_comes_with_the_end_is_handed_over_at_the_end(run: Run, pause: tuple[float, ...]) -> None:
+    """So that whoever sends it on can send it with an end of their own."""
+
+    async def main() -> None:
+        seen: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            seen.append(data)
+            return True
+
+        async with site(CHUNKED + chunk(b"one"), *pause, chunk(b"two") + b"0\r\n\r\n") as s:
+            async with await s.ask() as answer:
+                last = await answer.flow(take)
+                assert answer.is_over
+            assert b"".join([*seen, last]) == b"onetwo"
+            assert last.endswith(b"two")
 
     run(main())
 

@@ -29,7 +29,7 @@ from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import UnknownPrice
 from crewcap.errors import InternalError
 from crewcap.gateway.front import headers
-from crewcap.gateway.front.outlet import Outlet, has_left
+from crewcap.gateway.front.outlet import Outlet, Stream, has_left
 from crewcap.gateway.money import plan
 from crewcap.gateway.money.admission import Admission, Prices, Request
 from crewcap.gateway.money.ends import End, Sent, after_first_event, end_of_stream, settlement
@@ -209,7 +209,7 @@ class Exchange:
         dialect = self._request.dialect
         first = await self._first_event(answer, judge)
         passed = {**headers.to_client(answer.headers), **self._extra}
-        response = web.StreamResponse(status=answer.status, headers=passed)
+        response = Stream(status=answer.status, headers=passed)
         meter = self._new_meter(stream=True)
         relay = Relay(
             Outlet(self._http, response),
@@ -218,7 +218,6 @@ class Exchange:
             watch=self._watch(),
             priced=self._shrink,
         )
-        await relay.open()
         is_broken = await relay.run(answer, first, ping=dialect.ping)
         self._reading = meter.close()
         end = end_of_stream(self._sent.dialect, self._reading, is_broken=is_broken)
@@ -226,6 +225,7 @@ class Exchange:
         if end == "complete" and not relay.is_gone:
             await relay.close()
         else:
+            await relay.break_off()
             self._drop_client()
         return response
 

@@ -60,11 +60,12 @@ class Chunked:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those of the body."""
-        if not (self._left or self._rest or self._ends_line or self._in_trailers):
-            found = _SIZE.match(data)
-            if found is not None and data.endswith(b"\r\n") and 0 < int(found[1], 16) == len(data) - found.end() - 2:
-                return data[found.end() : -2]
-        return self._read(data)
+        if self._left or self._rest or self._ends_line or self._in_trailers or self.is_over:
+            return self._read(data)
+        parts, at = _whole_chunks(data)
+        if at < len(data):
+            parts.append(self._read(data[at:]))
+        return b"".join(parts)
 
     def close(self) -> bytes:
         """A body that has no end was cut."""
@@ -113,6 +114,18 @@ class Chunked:
         if len(rest) > LONGEST_LINE or (self._ends_line and rest != b"\r"):
             raise BadFraming("a chunk is longer than its size, or a line has no end")
         self._rest = rest
+
+
+def _whole_chunks(data: bytes) -> tuple[list[bytes], int]:
+    """The chunks that data begins with, as far as they are whole and as they nearly always are; and what they take."""
+    parts, at = list[bytes](), 0
+    while (found := _SIZE.match(data, at)) is not None:
+        end = found.end() + int(found[1], 16)
+        if end == found.end() or data[end : end + 2] != b"\r\n":
+            break
+        parts.append(data[found.end() : end])
+        at = end + 2
+    return parts, at
 
 
 class Sized:

@@ -45,6 +45,7 @@ class Line(asyncio.Protocol):
         self._head: bytes | None = None  # of the answer that is waited for, as far as it is there
         self._waiting: asyncio.Future[Answer] | None = None
         self._answer: Answer | None = None
+        self._read = _heads(self._loop)
         self._unsent = _NOTHING
         self._is_full = False
         self._is_paused = False
@@ -139,7 +140,7 @@ class Line(asyncio.Protocol):
         while (end := _HEAD_END.search(self._head or b"")) is not None:
             head, rest = end.string[: end.end()], end.string[end.end() :]
             try:
-                message = _parsed(head, self)
+                message = _parsed(self._read(head))
                 if message.code >= HTTPStatus.OK:
                     self._head = None
                     self._begin(message, rest)
@@ -148,7 +149,7 @@ class Line(asyncio.Protocol):
                 self._fail(error if isinstance(error, BadFraming) else BadFraming("what came is not HTTP"))
                 self.close()
                 return
-            self._head = rest
+            self._head, self._read = rest, _heads(self._loop)
         if len(self._head or b"") > LARGEST_HEAD:
             self._fail(BadFraming("the head of the answer has no end"))
             self.close()
@@ -201,10 +202,14 @@ class Answer:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
+    def is_over(self) -> bool:
+        """Its last byte has come, and nothing was wrong with it."""
+        return self._framing.is_over and self._error is None
+
+    @property
     def may_be_followed(self) -> bool:
         """Whether what comes next on the line belongs to the next answer."""
-        is_read = self._framing.is_over and self._error is None
-        return is_read and not (self._is_last or self._is_behind or self._framing.has_overrun)
+        return self.is_over and not (self._is_last or self._is_behind or self._framing.has_overrun)
 
     async def readany(self) -> bytes:
         """What has come meanwhile, or comes next; nothing at the end."""
@@ -222,10 +227,12 @@ class Answer:
             raise self._error
         return self._taken()
 
-    async def flow(self, take: Take) -> None:
-        """Hand on what there is and each piece as it comes, until the end, or until nothing more is wanted."""
+    async def flow(self, take: Take) -> bytes:
+        """Hand on what there is and each piece as it comes, while more is wanted; return what came with the end."""
+        if self.is_over:
+            return self._taken()
         if (kept := self._taken()) and not take(kept):
-            return
+            return b""
         self._take, self._is_enough = take, False
         try:
             while not (self._is_enough or self._error or self._framing.is_over):
@@ -234,6 +241,7 @@ class Answer:
             self._take = None
         if self._error is not None:
             raise self._error
+        return self._taken()
 
     def pause(self) -> None:
         """Let nothing come for now."""
@@ -270,7 +278,7 @@ class Answer:
             body = self._framing.feed(data)
             if not body:
                 pass
-            elif self._take is None:
+            elif self._take is None or self._framing.is_over:
                 self._kept.append(body)
                 self._ring()
             elif not (self._is_enough or self._take(body)):
@@ -325,11 +333,15 @@ def request_head(target: str, host: str, headers: Mapping[str, str], size_bytes:
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def _parsed(head: bytes, line: Line) -> RawResponseMessage:
-    """One head, by aiohttp's parser, which is told that no body follows: that one is ours."""
-    loop = asyncio.get_running_loop()
-    parser = HttpResponseParser(cast("Any", line), loop, LARGEST_HEAD, response_with_body=False)
-    messages, _, _ = parser.feed_data(head)
+def _heads(loop: asyncio.AbstractEventLoop) -> Callable[[bytes], Any]:
+    """Reads the heads of answers, by aiohttp's parser, which is told that no body follows: that one is ours."""
+    nobody = cast("Any", asyncio.Protocol())  # would be asked to pause while a body is read
+    return HttpResponseParser(nobody, loop, LARGEST_HEAD, response_with_body=False).feed_data
+
+
+def _parsed(found: Any) -> RawResponseMessage:
+    """What the parser made of one head."""
+    messages, _, _ = found
     if len(messages) != 1 or messages[0][0].code == HTTPStatus.SWITCHING_PROTOCOLS:
         raise BadFraming("what came is not the head of one answer")
     message: RawResponseMessage = messages[0][0]

@@ -40,38 +40,40 @@ class Relay:
         self._watch = watch
         self._priced = priced  # told once, when the prompt's exact price is known
         self._is_priced = False
+        self._wants_more = True
+        self._last = b""  # what came with the end of the provider's answer
         self._answer: Answer | None = None  # while it is read on
         self._now = asyncio.get_running_loop().time
 
-    async def open(self) -> None:
-        """Send the head."""
-        try:
-            await self._outlet.open()
-        except OSError:  # aiohttp raises here when the client left before the first byte
-            self.leave()
-
     async def run(self, answer: Answer, first: bytes, *, ping: bytes) -> bool:
-        """Everything from the first event to the end; whether the provider broke off."""
+        """Everything from the first event to the last piece, which waits for `close`; whether it broke off."""
         if ping:
             self._watch.ping = lambda: self._ping(ping)
         try:
-            if self._take(first):
-                self._answer = answer
-                await answer.flow(self._take)
+            if answer.is_over:
+                self._last = self._read(first)
+            elif await self._begin(answer, first):
+                self._last = self._read(await answer.flow(self._take))
         except BROKEN:
             return True
         finally:
             self._answer = self._watch.ping = None
-            if self._sieve is not None and (rest := self._sieve.close()):
-                self._write(rest)
+            if self._sieve is not None:
+                self._last += self._sieve.close()
         return False
 
     async def close(self) -> None:
-        """The proper end of the answer."""
+        """The last piece, and with it the proper end of the answer."""
         try:
-            await self._outlet.close()
+            await self._outlet.close(self._last)
         except OSError:
             self.leave()
+
+    async def break_off(self) -> None:
+        """The last piece, and no end."""
+        if not self.is_gone:
+            with suppress(OSError):
+                await self._outlet.open(self._last)
 
     def leave(self) -> None:
         """The client is gone; go on for the books."""
@@ -79,20 +81,37 @@ class Relay:
             self.is_gone = True
             self._watch.drain()
 
+    async def _begin(self, answer: Answer, first: bytes) -> bool:
+        """The head with the first piece; whether more is wanted."""
+        self._answer = answer
+        self._watch.tail = passed = self._read(first)
+        try:
+            has_room = await self._outlet.open(passed)
+        except OSError:  # aiohttp raises here when the client left before the first byte
+            self.leave()
+        else:
+            if not has_room:
+                self._hold_back(answer)
+        return self._wants_more
+
     def _take(self, chunk: bytes) -> bool:
-        """One chunk; nothing more is wanted of an answer that is complete and has no client."""
+        """One chunk; whether more is wanted."""
         watch = self._watch
         watch.last = self._now()
+        if passed := self._read(chunk):
+            self._write(passed)
+            watch.tail = passed
+        return self._wants_more
+
+    def _read(self, chunk: bytes) -> bytes:
+        """Meter it; what of it goes on to the client. Nothing more is wanted of a whole answer that has no client."""
         reading = self._feed(chunk)
         if not self._is_priced and reading.prompt_is_exact:
             self._is_priced = True
-            self._priced(reading)
-        if self.is_gone:
-            return not reading.is_complete
-        if self._sieve is None or (chunk := self._sieve.feed(chunk)):
-            self._write(chunk)
-            watch.tail = chunk
-        return True
+            if not reading.is_complete:  # or it is settled at once
+                self._priced(reading)
+        self._wants_more = not (self.is_gone and reading.is_complete)
+        return chunk if self._sieve is None else self._sieve.feed(chunk)
 
     def _write(self, chunk: bytes) -> None:
         if self.is_gone:
