@@ -185,7 +185,7 @@ class Bench:
     def _rescan(self) -> float:
         """The same without the command around it: walk, compare with the index, read nothing."""
         index = UsageIndex(self.folder / "home" / "usage.db")
-        importer = Importer(index=index, readers=[reader(name) for name in READERS], cost_of=lambda _: None)
+        importer = Importer(index=index, readers=[reader(name) for name in READERS], nano_of=lambda _: None)
         importer.run([self.folder / "home"])
         seconds = min(each for _ in range(self.times) for each in self._timed(lambda: importer.run([self.tree])))
         index.close()

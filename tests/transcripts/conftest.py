@@ -41,7 +41,7 @@ class Desk:
 
     def importer(self, agents: Collection[str] = tuple(READERS)) -> Importer:
         readers = [reader(name) for name in agents]
-        return Importer(index=self.index, readers=readers, cost_of=self.pricing.cost)
+        return Importer(index=self.index, readers=readers, nano_of=self.pricing.nano)
 
     def sums(self) -> tuple[Sum, ...]:
         return self.index.sums()

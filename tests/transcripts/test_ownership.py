@@ -79,7 +79,7 @@ def mistake(desk: Desk, name: str, agent: str, *told: Told) -> None:
     path = desk.folder / name
     about = path.stat()
     mark = Mark(str(path), agent, about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_size, 7)
-    desk.index.put([(mark, told)], repo_of=str, cost_of=lambda _: Money.usd("3"))
+    desk.index.put([(mark, told)], repo_of=str, nano_of=lambda _: 3_000_000_000)
 
 
 @pytest.mark.parametrize("agent", AGENTS)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from operator import add, attrgetter
 from typing import Literal, get_args
 
 from crewcap.core.budget import span_of
 from crewcap.core.money import ZERO, Money
 from crewcap.core.pricing import Usage
-from crewcap.core.report import NONE, add_up
+from crewcap.core.report import NONE
 from crewcap.core.transcripts import Sum
+
+_COUNTS = attrgetter("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
 
 Grouping = Literal["day", "week", "month", "model", "repo", "session", "agent"]
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
@@ -45,15 +49,37 @@ def rows(sums: Iterable[Sum], *, by: Grouping, zone: tzinfo = UTC) -> tuple[Usag
 
 def whole(sums: Iterable[Sum], *, key: str = "total") -> UsageRow:
     """All of them as one row."""
-    members = tuple(sums)
+    messages = unpriced = nano = 0
+    tokens = [0] * 6
+    pieces: Counter[str] = Counter()
+    first, last = [], []
+    for each in sums:
+        messages += each.messages
+        unpriced += each.unpriced
+        nano += each.cost.nano
+        tokens = [*map(add, tokens, _COUNTS(each.usage))]
+        if each.usage.pieces:
+            pieces.update(each.usage.pieces)
+        first.append(each.first_ms)
+        last.append(each.last_ms)
+    fresh, read, short, long, output, thinking = tokens
+    usage = Usage(
+        input=fresh,
+        cache_read=read,
+        write_5m=short,
+        write_1h=long,
+        output=output,
+        thinking=thinking,
+        pieces=dict(pieces),
+    )
     return UsageRow(
         key=key,
-        messages=sum(each.messages for each in members),
-        unpriced=sum(each.unpriced for each in members),
-        cost=Money(sum(each.cost.nano for each in members)),
-        usage=add_up(each.usage for each in members),
-        first_ms=min((each.first_ms for each in members), default=0),
-        last_ms=max((each.last_ms for each in members), default=0),
+        messages=messages,
+        unpriced=unpriced,
+        cost=Money(nano),
+        usage=usage,
+        first_ms=min(first, default=0),
+        last_ms=max(last, default=0),
     )
 
 

@@ -19,7 +19,6 @@ from typing import Protocol
 
 import msgspec
 
-from crewcap.core.money import Money
 from crewcap.core.transcripts import Mark, Told
 from crewcap.transcripts import Block, Reader, Sink, State
 from crewcap.transcripts.repositories import Repositories
@@ -46,7 +45,7 @@ class Index(Protocol):
         read: Iterable[tuple[Mark, Iterable[Told]]],
         *,
         repo_of: Callable[[str], str],
-        cost_of: Callable[[Told], Money | None],
+        nano_of: Callable[[Told], int | None],
     ) -> tuple[int, ...]:
         """Remember files and what each of them told, together or not at all; the files' numbers."""
         ...
@@ -92,7 +91,7 @@ class Importer:
 
     index: Index
     readers: Sequence[Reader]
-    cost_of: Callable[[Told], Money | None]
+    nano_of: Callable[[Told], int | None]
     repositories: Repositories = field(default_factory=Repositories)
     show: Callable[[Progress], None] = lambda _: None
     _buffer: Buffer = field(default_factory=Buffer)
@@ -148,7 +147,7 @@ class Importer:
 
     def _write(self, batch: _Batch, outcome: Outcome) -> None:
         if batch.read:
-            ids = self.index.put(batch.by_file(), repo_of=self.repositories.of, cost_of=self.cost_of)
+            ids = self.index.put(batch.by_file(), repo_of=self.repositories.of, nano_of=self.nano_of)
             for id_, (mark, _) in zip(ids, batch.read, strict=True):
                 outcome.marks[mark.path] = mark._replace(id=id_)
 
@@ -277,7 +276,7 @@ def _signed(number: int) -> int:
 def read_here(readers: Sequence[Reader], roots: Iterable[Path]) -> tuple[Told, ...]:
     """Everything that is told below some folders, each message once, without an index."""
     memory = _Memory()
-    Importer(index=memory, readers=readers, cost_of=lambda _: None).run(roots)
+    Importer(index=memory, readers=readers, nano_of=lambda _: None).run(roots)
     return tuple(memory.sink.told.values())
 
 
@@ -297,10 +296,10 @@ class _Memory:
         read: Iterable[tuple[Mark, Iterable[Told]]],
         *,
         repo_of: Callable[[str], str],
-        cost_of: Callable[[Told], Money | None],
+        nano_of: Callable[[Told], int | None],
     ) -> tuple[int, ...]:
         """Only the messages."""
-        del repo_of, cost_of
+        del repo_of, nano_of
         files = 0
         for _, messages in read:
             files += 1

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from crewcap.core.money import Money
+from crewcap.core.money import PICO_PER_NANO, Money
 from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice, Usage
 from crewcap.core.transcripts import Told
 
@@ -41,13 +41,19 @@ class Pricing:
 
     def cost(self, told: Told) -> Money | None:
         """None where a model, a modifier or a piece has no price: never zero."""
+        nano = self.nano(told)
+        return None if nano is None else Money(nano)
+
+    def nano(self, told: Told) -> int | None:
+        """The same as a bare number, for hundreds of thousands of them."""
         _, at, _, _, provider, model, fresh, read, short, long, output, _, searches, speed, geo, tier, _, parts = told
         where = (provider, model, speed, geo, tier, at // _DAY_MS)
         flat = self._flat.get(where) or self._flatten(where)
         if flat[0] < 0 or parts or (searches and flat[5] < 0):
-            return self._of_parts(told) if parts else self._by_card(told)
+            cost = self._of_parts(told) if parts else self._by_card(told)
+            return None if cost is None else cost.nano
         pico = fresh * flat[0] + read * flat[1] + short * flat[2] + long * flat[3] + output * flat[4]
-        return Money.from_pico(pico + searches * flat[5] if searches else pico)
+        return -(-(pico + searches * flat[5] if searches else pico) // PICO_PER_NANO)  # `Money.from_pico`
 
     def _flatten(self, where: tuple[str, str, str, str, str, int]) -> _Flat:
         """The rates of a day, where every prompt meets the same ones all day long."""

@@ -37,11 +37,11 @@ def told(key: str = "k", at: int = 1_000, session: str = "one", **more: Any) -> 
 
 
 def put(index: UsageIndex, *messages: Told, path: str = "/a.jsonl") -> None:
-    index.put([(mark(path), messages)], repo_of=lambda folder: f"repo of {folder}", cost_of=_cost)
+    index.put([(mark(path), messages)], repo_of=lambda folder: f"repo of {folder}", nano_of=_nano)
 
 
-def _cost(message: Told) -> Money | None:
-    return Money(message.output) if message.output < 3_000 else None
+def _nano(message: Told) -> int | None:
+    return message.output if message.output < 3_000 else None
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -82,7 +82,7 @@ def test_what_nobody_priced_is_counted_apart(index: UsageIndex) -> None:
 
 def test_history_is_priced_again_when_prices_change(index: UsageIndex) -> None:
     put(index, *(told(str(number), output=number) for number in range(10)))
-    index.price_again("new", lambda message: Money(message.output * 2))
+    index.price_again("new", lambda message: message.output * 2)
     assert (index.prices, index.sums()[0].cost) == ("new", Money(90))
 
 
@@ -95,11 +95,11 @@ def test_an_answer_is_remembered_until_something_changes(index: UsageIndex) -> N
 
 
 def test_a_put_that_fails_is_no_put(index: UsageIndex) -> None:
-    def fail(_: Told) -> Money | None:
+    def fail(_: Told) -> int | None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        index.put([(mark(), [told()])], repo_of=str, cost_of=fail)
+        index.put([(mark(), [told()])], repo_of=str, nano_of=fail)
     put(index, told(output=2))
     assert (len(index.marks()), index.sums()[0].messages) == (1, 1)
 

@@ -88,17 +88,17 @@ class Desk:
         from crewcap.transcripts.importing import Importer  # noqa: PLC0415
 
         readers = [reader(name) for name in READERS if not agents or name in agents]
-        return Importer(index=self.index, readers=readers, cost_of=self.cost_of, show=show)
+        return Importer(index=self.index, readers=readers, nano_of=self.nano_of, show=show)
 
-    def cost_of(self, told: Told) -> Money | None:
-        """What a message cost."""
-        return self._pricing.cost(told)
+    def nano_of(self, told: Told) -> int | None:
+        """What a message cost, in nano-dollars."""
+        return self._pricing.nano(told)
 
     def price_again(self) -> None:
         """Bring what was imported earlier to today's prices, if they have changed."""
         prices = _fingerprint(self._call.app.price_overrides)
         if self.index.prices != prices:
-            self.index.price_again(prices, self.cost_of)
+            self.index.price_again(prices, self.nano_of)
 
     def sums(
         self,

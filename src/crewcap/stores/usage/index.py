@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
+from itertools import starmap
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +76,16 @@ class UsageIndex:
         read: Iterable[tuple[Mark, Iterable[Told]]],
         *,
         repo_of: Callable[[str], str],
-        cost_of: Callable[[Told], Money | None],
+        nano_of: Callable[[Told], int | None],
     ) -> tuple[int, ...]:
         """Remember files and what each of them told, together or not at all; the files' numbers."""
         files = []
         try:
             with self._writing():
-                rows: list[tuple[object, ...]] = []
                 for mark, messages in read:
                     files.append(self._put_mark(mark))
-                    rows += self._rows_of(files[-1], mark.agent, messages, repo_of, cost_of)
-                self._db.executemany(q.PUT_MESSAGE, rows)
+                    rows = self._rows_of(files[-1], mark.agent, messages, repo_of, nano_of)
+                    self._db.executemany(q.PUT_MESSAGE, rows)
                 self._join_copies()
                 self._db.execute(q.DROP_ANSWERS)
         except sqlite3.Error as error:
@@ -121,14 +122,14 @@ class UsageIndex:
         """Which prices the costs are by; empty = none yet."""
         return self._fact("prices")
 
-    def price_again(self, prices: str, cost_of: Callable[[Told], Money | None]) -> None:
+    def price_again(self, prices: str, nano_of: Callable[[Told], int | None]) -> None:
         """Bring every message's cost to these prices."""
         try:
             with self._writing():
                 after = ""
                 while rows := self._db.execute(q.TO_PRICE, (after, _AT_ONCE)).fetchall():
                     told = [Told._make(row) for row in rows]
-                    self._db.executemany(q.REPRICE, [(_nano(cost_of(each)), each.key) for each in told])
+                    self._db.executemany(q.REPRICE, [(nano_of(each), each.key) for each in told])
                     after = told[-1].key
                 self._db.execute(q.DROP_ANSWERS)
                 self._db.execute(q.PUT_FACT, ("prices", prices))
@@ -142,19 +143,36 @@ class UsageIndex:
         files: Sequence[int] | None = None,
     ) -> tuple[Sum, ...]:  # fmt: skip
         """Everything that was told, added up; of these files alone where they are named."""
-        statement = q.SUMS.format(
-            name="s.name" if by_session else "''",
-            session="m.session" if by_session else "0",
-            bucket=q.BUCKET if by_time else "0",
-        )
         try:
-            self._db.execute(q.CHOOSE)
-            self._db.execute(q.CLEAR_CHOSEN)
-            self._db.executemany(q.ADD_CHOSEN, [(file,) for file in files or ()])
-            asked = {"since": -(2**62) if since_ms is None else since_ms, "all_files": files is None}
-            return tuple(_sum(row) for row in self._db.execute(statement, asked))
+            statement = q.SUMS.format(
+                session="m.session" if by_session else "0",
+                bucket=q.BUCKET if by_time else "0",
+                chosen=q.IN_CHOSEN if files is not None and self._choose(files) else "",
+            )
+            asked = {"since": -(2**62) if since_ms is None else since_ms}
+            found = self._db.execute(statement, asked).fetchall()
+            return tuple(starmap(_sum, self._named(found, by_session=by_session).items()))
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
+
+    def _choose(self, files: Iterable[int]) -> bool:
+        """Name some files; False where these are all that there are."""
+        self._db.execute(q.CHOOSE)
+        self._db.execute(q.CLEAR_CHOSEN)
+        self._db.executemany(q.ADD_CHOSEN, [(file,) for file in files])
+        return self._db.execute(q.IS_CHOICE).fetchone() is not None
+
+    def _named(self, found: Iterable[tuple[int, ...]], *, by_session: bool) -> dict[_About, Sequence[int]]:
+        """Sums by name; folders that are of one repository come together."""
+        kinds = {id_: tuple(names) for *names, id_ in self._db.execute(q.KINDS)}
+        repos = {id_: repo for _, id_, repo in self._db.execute(q.PLACES)}
+        sessions = {id_: name for _, name, id_ in self._db.execute(q.SESSIONS)} if by_session else {0: ""}
+        named: dict[_About, Sequence[int]] = {}
+        for kind, place, session, bucket, is_sub, *numbers in found:
+            about = (kinds[kind], repos[place], sessions[session], bucket, is_sub)
+            before = named.get(about)
+            named[about] = numbers if before is None else _added(before, numbers)
+        return named
 
     def answer(self, name: str) -> str:
         """What `remember_answer` was told, if nothing has changed since; else empty."""
@@ -188,26 +206,20 @@ class UsageIndex:
         agent: str,
         messages: Iterable[Told],
         repo_of: Callable[[str], str],
-        cost_of: Callable[[Told], Money | None],
+        nano_of: Callable[[Told], int | None],
     ) -> Iterator[tuple[object, ...]]:
         """A row for each message; most of them are of the same session, folder and kind as the one before."""
         sessions, places, kinds = self._sessions, self._places, self._kinds
+        session, folder, session_id, place_id = None, None, 0, 0
         for told in messages:
-            key, at, session, folder, provider, model, *counts, speed, geo, tier, is_sub, parts = told
-            kind = (agent, provider, model, speed, geo, tier)
-            cost = cost_of(told)
-            yield (
-                key,
-                file,
-                at,
-                sessions.get((agent, session)) or self._add_session(agent, session),
-                places.get(folder) or self._add_place(folder, repo_of(folder)),
-                kinds.get(kind) or self._add_kind(kind),
-                *counts,
-                is_sub,
-                parts,
-                None if cost is None else cost.nano,
-            )
+            if told[2] != session or told[3] != folder:
+                session, folder = told[2], told[3]
+                session_id = sessions.get((agent, session)) or self._add_session(agent, session)
+                place_id = places.get(folder) or self._add_place(folder, repo_of(folder))
+            kind = (agent, told[4], told[5], told[13], told[14], told[15])
+            kind_id = kinds.get(kind) or self._add_kind(kind)
+            counts, (is_sub, parts) = told[6:13], told[16:]
+            yield (told[0], file, told[1], session_id, place_id, kind_id, *counts, is_sub, parts, nano_of(told))
 
     def _add_session(self, agent: str, name: str) -> int:
         added = self._sessions[agent, name] = self._new(q.PUT_SESSION, agent, _clean(name))
@@ -279,13 +291,21 @@ class UsageIndex:
 
 
 _EMPTY: Mapping[str, int] = {}
+_About = tuple[tuple[str, ...], str, str, int, int]  # kind, repository, session, quarter of an hour, subagent or not
 
 
 _modifiers = lru_cache(1_024)(Modifiers)  # of thousands of sums, only a few differ
 
 
-def _sum(row: Sequence[Any]) -> Sum:
-    agent, model, provider, speed, geo, tier, repo, session, bucket, is_sub, *numbers = row
+def _added(one: Sequence[int], other: Sequence[int]) -> Sequence[int]:
+    """Two rows of numbers as one; the last two are the first and the last time."""
+    *sums, first, last = one
+    *more, other_first, other_last = other
+    return [*map(add, sums, more), min(first, other_first), max(last, other_last)]
+
+
+def _sum(about: _About, numbers: Sequence[int]) -> Sum:
+    (agent, provider, model, speed, geo, tier), repo, session, bucket, is_sub = about
     messages, unpriced, nano, fresh, read, write_5m, write_1h, output, thinking, searches, first, last = numbers
     return Sum(
         agent=agent,
@@ -311,10 +331,6 @@ def _sum(row: Sequence[Any]) -> Sum:
         first_ms=first,
         last_ms=last,
     )
-
-
-def _nano(cost: Money | None) -> int | None:
-    return None if cost is None else cost.nano
 
 
 def _signed(number: int) -> int:

@@ -78,31 +78,22 @@ WHERE m.key > ? ORDER BY m.key LIMIT ?
 """
 REPRICE = "UPDATE message SET nano = ? WHERE key = ?"
 
-# Sums by everything that reports ask for; by numbers first, names are looked up for the sums. Quarters of an hour are
-# whole in every time zone.
+# Sums by everything that reports ask for, by numbers: what they are called is looked up for the sums. Quarters of an
+# hour are whole in every time zone.
 SUMS = """
-SELECT k.agent, k.model, k.provider, k.speed, k.geo, k.tier, p.repo, {name}, bucket, is_sub,
-    sum(messages), sum(unpriced), sum(cost), sum(input), sum(cache_read), sum(write_5m), sum(write_1h), sum(output),
-    sum(thinking), sum(searches), min(first), max(last)
-FROM (
-    SELECT m.kind, m.place, {session} AS session, {bucket} AS bucket, m.is_sub,
-        count(*) AS messages, sum(m.nano IS NULL) AS unpriced, sum(coalesce(m.nano, 0)) AS cost, sum(m.input) AS input,
-        sum(m.cache_read) AS cache_read, sum(m.write_5m) AS write_5m, sum(m.write_1h) AS write_1h,
-        sum(m.output) AS output, sum(m.thinking) AS thinking, sum(m.searches) AS searches,
-        min(m.at) AS first, max(m.at) AS last
-    FROM message AS m
-    WHERE m.at >= :since AND (:all_files OR m.file IN (SELECT id FROM chosen))
-    GROUP BY 1, 2, 3, 4, 5
-) AS t
-JOIN kind AS k ON k.id = t.kind
-JOIN place AS p ON p.id = t.place
-LEFT JOIN session AS s ON s.id = t.session
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+SELECT m.kind, m.place, {session} AS session, {bucket} AS bucket, m.is_sub,
+    count(*), count(*) - count(m.nano), coalesce(sum(m.nano), 0), sum(m.input), sum(m.cache_read), sum(m.write_5m),
+    sum(m.write_1h), sum(m.output), sum(m.thinking), sum(m.searches), min(m.at), max(m.at)
+FROM message AS m
+WHERE m.at >= :since{chosen}
+GROUP BY 1, 2, 3, 4, 5
 """
 QUARTER_HOUR_MS = 900_000
 BUCKET = f"m.at / {QUARTER_HOUR_MS}"
 
-# Files that a question is about.
+# Files that a question is about; where these are all of them, nobody need be asked about each message's.
 CHOOSE = "CREATE TEMP TABLE IF NOT EXISTS chosen (id INTEGER PRIMARY KEY)"
 CLEAR_CHOSEN = "DELETE FROM chosen"
 ADD_CHOSEN = "INSERT OR IGNORE INTO chosen (id) VALUES (?)"
+IN_CHOSEN = " AND m.file IN (SELECT id FROM chosen)"
+IS_CHOICE = "SELECT 1 FROM file WHERE id NOT IN (SELECT id FROM chosen) LIMIT 1"
