@@ -87,6 +87,17 @@ class _Watching:
         self.fate.at("settle.after")
         return done
 
+    def settle_and_reserve(
+        self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        self.fate.at("settle.before")
+        self.fate.at("reserve.before")
+        both: tuple[tuple[bool, ...], tuple[Decision, ...]]
+        both = super().settle_and_reserve(settlements, orders)  # type: ignore[misc]  # a ledger's
+        self.fate.at("settle.after")
+        self.fate.at("reserve.after")
+        return both
+
     def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
         self.fate.at("refusal")
         super().note_refusal(key, model=model, needed=needed, message=message)  # type: ignore[misc]  # a ledger's

@@ -112,6 +112,7 @@ CALLS: Mapping[str, Callable[[Filled], object]] = {
     "settle": lambda f: f.ledger.settle(_end("open")),
     "settle as uncertain": lambda f: f.ledger.settle(_end("open", kind="uncertain", uncertain=Money.usd("0.01"))),
     "settle_many": lambda f: f.ledger.settle_many((_end("open"), _end("open"))),
+    "settle_and_reserve": lambda f: f.ledger.settle_and_reserve((_end("open"),), (order(f, "new-1"),)),
     "set_rate": lambda f: f.ledger.set_rate(RateLimit(scope=ALL, kind="rpm", value=9, source="command")),
     "set_count": lambda f: f.ledger.set_count(
         CountLimit(scope=ALL, kind="runs", window="day", value=9, source="command")

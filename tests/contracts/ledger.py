@@ -92,6 +92,28 @@ class LedgerContract(LimitsContract, IncidentsContract, BatchesContract, Correct
         assert desk.amounts(Scope("key:k1")) == (usd("0.20"), ZERO, ZERO)
         assert desk.ledger.settle_many(()) == ()
 
+    def test_what_has_ended_makes_room_for_what_is_asked_with_it(self, desk: Desk) -> None:
+        desk.key(cap="1.00")
+        hold = desk.granted("0.90")
+        end = Settlement(hold=hold, kind="settled", spent=usd("0.10"), uncertain=ZERO, usage=Usage())
+        orders = [order(f"next-{it}", boot=desk.boot, key="k1", amount=usd(it)) for it in ("0.80", "0.20")]
+        closed, (first, second) = desk.ledger.settle_and_reserve([end, end], orders)
+        assert closed == (True, False)
+        assert isinstance(first, Granted)
+        assert isinstance(second, Refused)
+        assert desk.amounts(Scope("key:k1")) == (usd("0.10"), ZERO, usd("0.80"))
+        assert desk.ledger.settle_and_reserve([], []) == ((), ())
+
+    def test_an_order_that_is_a_defect_undoes_the_ends_that_came_with_it(self, desk: Desk) -> None:
+        """All of it or nothing: who asked says it again, in parts."""
+        desk.key(cap="1.00")
+        hold = desk.granted("0.50")
+        end = Settlement(hold=hold, kind="settled", spent=usd("0.10"), uncertain=ZERO, usage=Usage())
+        orders = [order(name, boot=desk.boot, key="k1", amount=usd("0.20")) for name in ("next", hold)]
+        with pytest.raises(InternalError):
+            desk.ledger.settle_and_reserve([end], orders)
+        assert desk.amounts(Scope("key:k1")) == (ZERO, ZERO, usd("0.50"))
+
     def test_what_a_dead_gateway_lost_cannot_be_settled_after_all(self, desk: Desk) -> None:
         """Two tell of one end, and the second is told that it came too late: no money moves, and nothing is raised."""
         desk.key(cap="1.00")

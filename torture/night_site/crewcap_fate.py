@@ -43,7 +43,11 @@ def _event(_record: object, event: str, **_changes: object) -> str:
 
 CALLS: dict[str, dict[str, str | Namer]] = {
     "crewcap.stores.sqlite.runs": {"SqliteRuns.admit": "admit"},
-    "crewcap.stores.sqlite.ledger": {"SqliteLedger.reserve_many": "reserve", "SqliteLedger.settle_many": "settle"},
+    "crewcap.stores.sqlite.ledger": {
+        "SqliteLedger.reserve_many": "reserve",
+        "SqliteLedger.settle_and_reserve": "reserve",
+        "SqliteLedger.settle_many": "settle",
+    },
     "crewcap.runner.worker.engine": {"Engine.enqueue": "enqueue", "Engine.start": "engine"},
     "crewcap.runner.worker.dispatch": {"Dispatcher.mend": "mend"},
     "crewcap.runner.worker.worker": {"end_orphans": "orphans"},

@@ -234,6 +234,12 @@ class Ledger(Protocol):
         """The same for several, one after the other in one transaction."""
         ...
 
+    def settle_and_reserve(
+        self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        """`settle_many`, then `reserve_many`, in one transaction: what came back is there for what is asked."""
+        ...
+
     def note_refusal(self, key: KeyId, *, model: str, needed: Money, message: str) -> None:
         """Remember that a request was refused, for the report; `needed` must have been free for it."""
         ...

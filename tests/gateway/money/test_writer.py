@@ -58,20 +58,29 @@ class Books:
             raise ValueError("bad")
         return tuple(True for _ in ends)
 
+    def settle_and_reserve(
+        self, ends: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        names = [*(each.hold for each in ends), *(each.hold for each in orders)]
+        self.told.append("together " + "+".join(names))
+        if "bad" in names:
+            raise ValueError("bad")
+        return tuple(True for _ in ends), tuple(Granted(hold=each.hold, amount=each.amount) for each in orders)
+
 
 def test_what_queued_up_is_done_in_one_round() -> None:
     """Settlements before holds, whatever came first: they can only give money back."""
 
     async def main() -> None:
         books = Books()
-        writer = Writer(books.reserve_many, books.settle_many)
+        writer = Writer(books)
         writer.do(books.wait)
         first = writer.reserve(order("a"))
         settled = writer.settle(end("z"), quietly=True)
         second = writer.reserve(order("b"))
         books.free.set()
         assert [(await each).__class__ for each in (first, second)] == [Granted, Granted]
-        assert books.told == ["ended z", "a+b"]
+        assert books.told == ["together z+a+b"]
         assert settled.done()
         await writer.stop()
 
@@ -83,7 +92,7 @@ def test_ends_that_come_together_are_told_together_and_stay_in_their_place() -> 
 
     async def main() -> None:
         books = Books()
-        writer = Writer(books.reserve_many, books.settle_many)
+        writer = Writer(books)
         writer.do(books.wait)
         ends = [writer.settle(end(name)) for name in ("a", "b")]
         writer.do(books.told.append, "a note")
@@ -99,7 +108,7 @@ def test_ends_that_come_together_are_told_together_and_stay_in_their_place() -> 
 def test_one_end_cannot_spoil_the_others() -> None:
     async def main() -> None:
         books = Books()
-        writer = Writer(books.reserve_many, books.settle_many)
+        writer = Writer(books)
         writer.do(books.wait)
         futures = [writer.settle(end(name)) for name in ("a", "bad", "c")]
         books.free.set()
@@ -114,7 +123,7 @@ def test_one_end_cannot_spoil_the_others() -> None:
 def test_one_order_cannot_spoil_the_others() -> None:
     async def main() -> None:
         books = Books()
-        writer = Writer(books.reserve_many, books.settle_many)
+        writer = Writer(books)
         writer.do(books.wait)
         futures = [writer.reserve(order(name)) for name in ("a", "bad", "c")]
         books.free.set()
@@ -126,10 +135,43 @@ def test_one_order_cannot_spoil_the_others() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("ended", "asked"), [("bad", "a"), ("z", "bad")])
+def test_an_end_and_an_order_that_came_together_cannot_spoil_each_other(ended: str, asked: str) -> None:
+    async def main() -> None:
+        books = Books()
+        writer = Writer(books)
+        writer.do(books.wait)
+        futures = (writer.settle(end(ended)), writer.reserve(order(asked)))
+        books.free.set()
+        found = await asyncio.gather(*futures, return_exceptions=True)
+        assert [isinstance(each, ValueError) for each in found] == [ended == "bad", asked == "bad"]
+        assert books.told == [f"together {ended}+{asked}", f"ended {ended}", asked]
+        await writer.stop()
+
+    asyncio.run(main())
+
+
+def test_only_the_ends_that_nothing_stands_behind_go_with_the_new_holds() -> None:
+    async def main() -> None:
+        books = Books()
+        writer = Writer(books)
+        writer.do(books.wait)
+        writer.settle(end("y"))
+        writer.do(books.told.append, "a note")
+        writer.settle(end("z"))
+        granted = writer.reserve(order("a"))
+        books.free.set()
+        await granted
+        assert books.told == ["ended y", "a note", "together z+a"]
+        await writer.stop()
+
+    asyncio.run(main())
+
+
 def test_a_failure_is_raised_where_the_job_was_handed_in_and_ends_nothing() -> None:
     async def main() -> None:
         books = Books()
-        writer = Writer(books.reserve_many, books.settle_many)
+        writer = Writer(books)
         with pytest.raises(ZeroDivisionError):
             await writer.do(lambda: 1 // 0)
         assert await writer.do(lambda: 7) == 7
@@ -146,14 +188,14 @@ def test_a_settlement_that_nobody_waits_for_goes_with_the_next_thing_that_is() -
 
     async def main() -> None:
         books = Books()
-        writer = Writer(books.reserve_many, books.settle_many, linger_s=60)
+        writer = Writer(books, linger_s=60)
         settled = [writer.settle(end(name), quietly=True) for name in "yz"]
         await writer.reserve(order("a"))
-        assert books.told == ["ended y+z", "a"]
+        assert books.told == ["together y+z+a"]
         assert all(each.done() for each in settled)
         last = writer.settle(end("x"), quietly=True)
         await writer.stop()
-        assert books.told[2:] == ["ended x"]
+        assert books.told[1:] == ["ended x"]
         assert await last
 
     asyncio.run(main())
@@ -162,7 +204,7 @@ def test_a_settlement_that_nobody_waits_for_goes_with_the_next_thing_that_is() -
 def test_a_settlement_does_not_wait_for_company_for_long() -> None:
     async def main() -> None:
         books = Books()
-        writer = Writer(books.reserve_many, books.settle_many, linger_s=0.01)
+        writer = Writer(books, linger_s=0.01)
         writer.settle(end("z"), quietly=True)
         async with asyncio.timeout(10):
             while not books.told:  # noqa: ASYNC110  (its own thread is told)

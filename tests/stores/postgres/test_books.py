@@ -56,7 +56,7 @@ def test_a_database_without_books_is_made_by_word_alone(postgres: Server, tmp_pa
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
     made = bring_up_to_date(desk.url, desk.home, zone="Europe/Berlin")
-    assert [name[:4] for name in made] == [f"{number:04d}" for number in range(1, 11)]
+    assert [name[:4] for name in made] == [f"{number:04d}" for number in range(1, 12)]
     assert bring_up_to_date(desk.url, desk.home, zone="UTC") == []
     ledger, _ = desk.filled()
     assert any(it.label.endswith("@Europe/Berlin") for it in ledger.all_balances())
@@ -139,12 +139,14 @@ def test_a_newer_schema_and_an_edited_one_are_refused(desk: Shelf) -> None:
 
 def test_an_older_schema_is_brought_up_to_date_by_word_alone(postgres: Server, tmp_path: Path) -> None:
     desk = Shelf(postgres, tmp_path)
-    desk.sql("DROP TABLE crewcap.follow_up")
-    desk.sql("DELETE FROM crewcap.migration WHERE number = 10")
-    with pytest.raises(LedgerError, match="has schema 9, this crewcap needs 10") as caught:
+    desk.sql("DROP FUNCTION crewcap.settle_each")
+    desk.sql("DROP PROCEDURE crewcap.settle_and_reserve")
+    desk.sql("CREATE PROCEDURE crewcap.reserve_many(jsonb, jsonb, INOUT text) LANGUAGE sql AS 'SELECT $3'")
+    desk.sql("DELETE FROM crewcap.migration WHERE number = 11")
+    with pytest.raises(LedgerError, match="has schema 10, this crewcap needs 11") as caught:
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
-    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0010_follow_ups.sql"]
+    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0011_pace.sql"]
     assert desk.open().verify().problems == ()
     desk.end()
 

@@ -70,7 +70,7 @@ class Purse:
         self._release_s = release_s
         self._releases: dict[HoldId, Money] = {}  # early ones that are not written yet
         self._release_timer: asyncio.TimerHandle | None = None
-        self._writer = Writer(ledger.reserve_many, ledger.settle_many)
+        self._writer = Writer(ledger)
         self._line = Line()
         self._latches = Latches()
         self._bells: dict[int, asyncio.Event] = {}

@@ -1,10 +1,10 @@
 """One thread that talks to the ledger, so that the event loop never waits for a disk.
 
 Everything that queued up while the disk was busy is done in one round: first what tells of the past, in the order
-in which it came (settlements give money back, so this can only help; those that come together are one transaction),
-then all new holds in one transaction, so that the disk is flushed once for all of them. A hold is still on the disk
-before anybody is told that it is granted. The results of a round go back to the event loop together; those that nobody
-waits for do not wake it by themselves.
+in which it came (settlements give money back, so this can only help), then all new holds. Settlements that come
+together are one transaction, and the last of them are one with the new holds: most rounds open one, and flush the disk
+once for everybody. A hold is still on the disk before anybody is told that it is granted. The results of a round go
+back to the event loop together; those that nobody waits for do not wake it by themselves.
 
 A settlement that nobody waits for is handed in with the next thing that is, before it, or alone after a moment: most
 of what a round costs is waking the thread and opening a transaction, whatever is in it. Until then its hold stays
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from crewcap.core.budget import Decision
 from crewcap.stores import HoldOrder, Settlement
@@ -29,6 +29,24 @@ from crewcap.stores import HoldOrder, Settlement
 T = TypeVar("T")
 
 LINGER_S = 0.1  # the longest that a settlement waits for company
+
+
+class Books(Protocol):
+    """What of a ledger is called for many at once."""
+
+    def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
+        """All of these holds in one transaction."""
+        ...
+
+    def settle_many(self, settlements: Sequence[Settlement]) -> tuple[bool, ...]:
+        """All of these ends in one transaction."""
+        ...
+
+    def settle_and_reserve(
+        self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        """Both, one after the other, in one transaction."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +71,8 @@ class _Done:
 class Writer:
     """A thread with a queue; `do` and `reserve` hand in a job and return a future of this event loop."""
 
-    def __init__(
-        self,
-        reserve_many: Callable[[Sequence[HoldOrder]], tuple[Decision, ...]],
-        settle_many: Callable[[Sequence[Settlement]], tuple[bool, ...]],
-        *,
-        linger_s: float = LINGER_S,
-    ) -> None:
-        self._reserve_many = reserve_many
-        self._settle_many = settle_many
+    def __init__(self, books: Books, *, linger_s: float = LINGER_S) -> None:
+        self._books = books
         self.took: Callable[[float], None] = lambda _seconds: None  # told on the thread how long each round was
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._linger_s = linger_s
@@ -118,12 +129,7 @@ class Writer:
         while not is_over:
             jobs = self._queued()
             is_over, began = jobs[-1] is None, time.perf_counter()
-            round_ = [job for job in jobs if job is not None]
-            past = [job for job in round_ if job.order is None]
-            for is_end, alike in groupby(past, key=lambda job: job.end is not None):
-                together = list(alike)
-                done += self._settled(together) if is_end else [_run(job) for job in together]
-            done += self._reserved([job for job in round_ if job.order is not None])
+            done += self._round([job for job in jobs if job is not None])
             self.took(time.perf_counter() - began)
             if is_over or not all(each.is_quiet for each in done):
                 self._loop.call_soon_threadsafe(_tell, done)
@@ -139,27 +145,56 @@ class Writer:
                 break
         return jobs
 
+    def _round(self, jobs: list[_Job]) -> list[_Done]:
+        """The past in its order, then all new holds; ends that nothing stands behind go with these."""
+        past, orders = [job for job in jobs if job.order is None], [job for job in jobs if job.order is not None]
+        done, ends = list[_Done](), list[_Job]()
+        for is_end, alike in groupby(past, key=lambda job: job.end is not None):
+            done += self._settled(ends)
+            ends = list(alike)
+            if not is_end:
+                done, ends = [*done, *map(_run, ends)], []
+        return done + self._booked(ends, orders)
+
+    def _booked(self, ends: list[_Job], orders: list[_Job]) -> list[_Done]:
+        """Ends and new holds in one transaction; apart where that failed."""
+        if ends and orders:
+            try:
+                closed, decisions = self._books.settle_and_reserve(_ends(ends), _orders(orders))
+            except BaseException:  # noqa: BLE001, S110  (whose fault it was shows when they are tried apart)
+                pass
+            else:
+                return [*_told(ends, closed), *_told(orders, decisions)]
+        return self._settled(ends) + self._reserved(orders)
+
     def _settled(self, jobs: list[_Job]) -> list[_Done]:
         """Ends that came together in one transaction; one by one where that failed."""
-        try:
-            closed = self._settle_many([job.end for job in jobs if job.end is not None])
-        except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
-            if len(jobs) == 1:
-                return [_Done(jobs[0].future, error=error)]
-            return [done for job in jobs for done in self._settled([job])]
-        return [_Done(job.future, job.is_quiet, result) for job, result in zip(jobs, closed, strict=True)]
+        return _together(jobs, lambda some: self._books.settle_many(_ends(some)))
 
     def _reserved(self, jobs: list[_Job]) -> list[_Done]:
         """All new holds in one transaction; one by one where that failed, so that one order cannot spoil others."""
-        if not jobs:
-            return []
-        try:
-            decisions = self._reserve_many([job.order for job in jobs if job.order is not None])
-        except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
-            if len(jobs) == 1:
-                return [_Done(jobs[0].future, error=error)]
-            return [done for job in jobs for done in self._reserved([job])]
-        return [_Done(job.future, result=decision) for job, decision in zip(jobs, decisions, strict=True)]
+        return _together(jobs, lambda some: self._books.reserve_many(_orders(some)))
+
+
+def _together(jobs: list[_Job], call: Callable[[list[_Job]], Sequence[Any]]) -> list[_Done]:
+    try:
+        return _told(jobs, call(jobs)) if jobs else []
+    except BaseException as error:  # noqa: BLE001  (it is raised again where the job was handed in)
+        if len(jobs) == 1:
+            return [_Done(jobs[0].future, error=error)]
+        return [done for job in jobs for done in _together([job], call)]
+
+
+def _told(jobs: list[_Job], results: Sequence[Any]) -> list[_Done]:
+    return [_Done(job.future, job.is_quiet, result) for job, result in zip(jobs, results, strict=True)]
+
+
+def _ends(jobs: list[_Job]) -> list[Settlement]:
+    return [job.end for job in jobs if job.end is not None]
+
+
+def _orders(jobs: list[_Job]) -> list[HoldOrder]:
+    return [job.order for job in jobs if job.order is not None]
 
 
 def _run(job: _Job) -> _Done:

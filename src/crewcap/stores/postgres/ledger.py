@@ -147,18 +147,13 @@ class PostgresLedger:
 
     def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
         """Several orders, decided one after the other, on the disk together: one flush for all that queue."""
-        if not orders:
-            return ()
-        rows = v.as_json([v.order_row(order) for order in orders])
-        now, said = self._call(self._writer, "CALL crewcap.reserve_many($1, $2, NULL)", (rows,), again=True)
-        if self._writer.opened != self._opened:  # the server was gone: so were our boots' locks
-            self._opened = self._writer.opened
-            self._boots.keep()
-        doubt = now["known"] or now["doubt"]
-        if doubt:
-            denied = Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}")
-            return tuple(denied for _ in orders)
-        return tuple(v.decision(order, each) for order, each in zip(orders, said, strict=True))
+        return self._book((), orders)[1] if orders else ()
+
+    def settle_and_reserve(
+        self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        """What has ended and what is asked for, in one round trip."""
+        return self._book(settlements, orders) if orders else (self.settle_many(settlements), ())
 
     def reserve_batch(self, orders: Sequence[HoldOrder], *, share: int) -> tuple[Decision, ...]:
         """Several orders of one batch, within what batches may hold."""
@@ -391,6 +386,21 @@ class PostgresLedger:
         """One of the database's functions by name; the time goes with it and comes back."""
         places = ", ".join(f"${number}" for number in range(1, len(values) + 2))
         return self._call(session, f"SELECT crewcap.{name}({places})", values, again=again)[1]
+
+    def _book(
+        self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        """Ends, and then orders, which are on the disk when they are granted."""
+        rows = [v.as_json([v.end_row(each) for each in settlements]), v.as_json([v.order_row(each) for each in orders])]
+        now, said = self._call(self._writer, "CALL crewcap.settle_and_reserve($1, $2, $3, NULL)", rows, again=True)
+        if self._writer.opened != self._opened:  # the server was gone: so were our boots' locks
+            self._opened = self._writer.opened
+            self._boots.keep()
+        closed, decisions = said
+        if doubt := now["known"] or now["doubt"]:
+            denied = Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}")
+            return tuple(closed), tuple(denied for _ in orders)
+        return tuple(closed), tuple(v.decision(order, each) for order, each in zip(orders, decisions, strict=True))
 
     def _call(self, session: Session, sql: str, values: Sequence[Any], *, again: bool) -> tuple[dict[str, Any], Any]:
         """A call, once more where the calendar that went with it was yesterday's: then nothing was done."""

@@ -37,6 +37,7 @@ from crewcap.stores.sqlite import limits as sqlite_limits
 from crewcap.stores.sqlite import queries as q
 from crewcap.stores.sqlite import verify as sqlite_verify
 from crewcap.stores.sqlite.books import Books
+from crewcap.stores.sqlite.file_limits import Words, is_said
 from crewcap.stores.sqlite.windows import Now, all_balances, balances_of_key
 
 _CLOCK_HELP = "if the clock is right: crewcap ledger accept-clock"
@@ -118,12 +119,13 @@ class SqliteLedger:
 
     def reserve_many(self, orders: Sequence[HoldOrder]) -> tuple[Decision, ...]:
         """Several orders, decided one after the other, on the disk together: one flush for all that queue."""
-        with self._books.writing(durable=True) as db:
-            now, doubt = self._time_to_write(db)
-            if doubt:
-                denied = Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}")
-                return tuple(denied for _ in orders)
-            return tuple(holds.reserve(db, order, now) for order in orders)
+        return self._book((), orders)[1]
+
+    def settle_and_reserve(
+        self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        """What has ended and what is asked for, in one transaction and one flush."""
+        return self._book(settlements, orders)
 
     def reserve_batch(self, orders: Sequence[HoldOrder], *, share: int) -> tuple[Decision, ...]:
         """Several orders of one batch, within what batches may hold."""
@@ -244,13 +246,12 @@ class SqliteLedger:
     ) -> None:
         """Make the settings file's (and the defaults') limits, and its time zone, those of this ledger."""
         find_zone(zone)
-        with self._writing(durable=True) as (db, now):
-            if not has_file and (sqlite_limits.says_file(db) or beside.says_file(db)):
+        words = Words(limits=tuple(limits), others=(*rates, *counts), zone=zone, has_file=has_file)
+        with self._reading() as (db, now):
+            if is_said(words.say, db, now):
                 return
-            if db.execute(q.TIME).fetchone()[0] != zone:
-                sqlite_limits.change_zone(db, zone, now)
-            sqlite_limits.sync_file(db, limits, now)
-            beside.sync_file(db, (*rates, *counts), now)
+        with self._writing(durable=True) as (db, now):
+            words.say(db, now)
 
     def rates(self, scopes: Iterable[Scope] | None = None) -> tuple[RateBalance, ...]:
         """Every rate in force, and what is free of it."""
@@ -338,6 +339,18 @@ class SqliteLedger:
         with suppress(LedgerError):  # an older marker is a true one, too
             self.beat()
         self._books.close()
+
+    def _book(
+        self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]
+    ) -> tuple[tuple[bool, ...], tuple[Decision, ...]]:
+        """Ends, whatever the clock says, and then orders, where it may be trusted."""
+        with self._books.writing(durable=True) as db:
+            now, doubt = self._time_to_write(db)
+            closed = tuple(holds.settle(db, settlement, now) for settlement in settlements)
+            if doubt:
+                denied = Denied(code="clock", message=f"{doubt}; {_CLOCK_HELP}")
+                return closed, tuple(denied for _ in orders)
+            return closed, tuple(holds.reserve(db, order, now) for order in orders)
 
     # time, transactions
 
