@@ -23,6 +23,7 @@ from crewcap.home import Home
 from crewcap.stores import marker, migrations
 from crewcap.stores.clock import instant, micros
 from crewcap.stores.sqlite import queries as q
+from crewcap.stores.sqlite.holders import holders
 
 APPLICATION_ID = 0x43436170  # "CCap"
 _HEADER, _HEADER_SIZE = b"SQLite format 3\x00", 100
@@ -121,6 +122,8 @@ def translated(path: Path) -> Iterator[None]:
 def explain(error: sqlite3.Error, path: Path) -> LedgerError | InternalError:
     """The error that users read."""
     name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return _locked(path)
     for prefix, message, help_ in _EXPLAINED:
         if name.startswith(prefix):
             return LedgerError(f"the ledger {path} {message} ({error})", help=help_)
@@ -131,14 +134,19 @@ def explain(error: sqlite3.Error, path: Path) -> LedgerError | InternalError:
     return LedgerError(f"the ledger {path} cannot be used ({error})", help="crewcap ledger verify says more")
 
 
+def _locked(path: Path) -> LedgerError:
+    """Somebody else writes, or wants the file alone, for longer than we wait."""
+    who = holders(path)
+    return LedgerError(
+        f"the ledger {path} is locked by another program{f': {who}' if who else ''}",
+        help="close it, or let it finish, and try again"
+        if who
+        else "close what holds it open, such as an sqlite3 shell, and try again",
+    )
+
+
 _RESTORE = "put a backup in its place (crewcap ledger backup makes them), then: crewcap ledger reconcile --restored"
 _EXPLAINED = (
-    (
-        "SQLITE_BUSY",
-        "is locked by another program",
-        "close what holds it open, such as an sqlite3 shell, and try again",
-    ),
-    ("SQLITE_LOCKED", "is locked by another program", "close what holds it open, and try again"),
     ("SQLITE_FULL", "has no room left on its disk", "make room; what is held stays charged, and nothing needs repair"),
     ("SQLITE_READONLY", "cannot be written", "make the file and its folder writable for the user who runs crewcap"),
     ("SQLITE_PERM", "cannot be opened", "make the file and its folder readable for the user who runs crewcap"),
