@@ -251,27 +251,27 @@ def _tell(key: str, kept: _Kept, state: State, into: Sink) -> None:
     message = line.message
     write_5m, write_1h = _writes(usage, line)
     used, details, geo = usage.server_tool_use, usage.output_tokens_details, usage.inference_geo
-    into.add(
-        Told(
-            key,
-            ms_of(kept.first, state, into),
-            session_of(kept.first),
-            line.cwd or "",
-            PROVIDER,
-            (message.model or "") if message is not None else "",
-            usage.input_tokens or 0,
-            usage.cache_read_input_tokens or 0,
-            write_5m,
-            write_1h,
-            output,
-            min(details.thinking_tokens or 0, output) if details is not None else 0,
-            (used.web_search_requests or 0) if used is not None else 0,
-            usage.speed or _STANDARD,
-            _GEOS.get(geo, geo) if geo else _GLOBAL,
-            usage.service_tier or _STANDARD,
-            bool(line.is_sidechain),
-        )
+    told = (
+        key,
+        ms_of(kept.first, state, into),
+        session_of(kept.first),
+        line.cwd or "",
+        PROVIDER,
+        (message.model or "") if message is not None else "",
+        usage.input_tokens or 0,
+        usage.cache_read_input_tokens or 0,
+        write_5m,
+        write_1h,
+        output,
+        min(details.thinking_tokens or 0, output) if details is not None else 0,
+        (used.web_search_requests or 0) if used is not None else 0,
+        usage.speed or _STANDARD,
+        _GEOS.get(geo, geo) if geo else _GLOBAL,
+        usage.service_tier or _STANDARD,
+        bool(line.is_sidechain),
+        "",
     )
+    into.add(tuple.__new__(Told, told))  # its own way of being made takes three times as long
 
 
 def key_of(id_: str | None, line: Line) -> str:

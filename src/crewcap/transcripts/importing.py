@@ -29,6 +29,7 @@ _MOST_MESSAGES = 40_000  # held before they are written
 _MOST_FILES = 5_000
 _LINE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{|\Z)")  # a byte order mark is no one's fault
 _NOTHING = Block(bytearray(), 0, 0)
+_BEGIN = Place()
 TORN_END = "torn at its end: a last line that is not counted before it is whole"
 NO_LINES = "no lines of JSON: a file that is called like a transcript and is none"
 
@@ -162,23 +163,22 @@ class Importer:
 
     def _read_file(self, found: Found, before: Mark | None, batch: _Batch, outcome: Outcome) -> Mark:
         manner = found.reader.manner(found.path)
-        goes_on = before is not None and _is_of(before, found) and manner != "whole"
-        start = before if before is not None and goes_on else _fresh(found)
-        sink = Sink(problems=Counter({why: number for why, number in start.problems.items() if why != TORN_END}))
-        state: State = {**start.state, "path": found.path, "mtime_ms": found.mtime_ns // 1_000_000}
-        place = Place()
+        start = before if before is not None and _is_of(before, found) and manner != "whole" else None
+        sink, state = Sink(), _state_of(found, start)
+        if start is not None and start.problems:
+            sink.problems.update({why: number for why, number in start.problems.items() if why != TORN_END})
+        place = _BEGIN
         if manner == "itself":
             found.reader.read(_NOTHING, state, sink)
         else:
-            tail = Tail(found.path, self._buffer, Place(start.offset, start.check))
+            tail = Tail(found.path, self._buffer, Place(start.offset, start.check) if start is not None else _BEGIN)
             try:
                 state = self._take(tail, found, state, sink)
                 place = tail.place() if manner == "lines" else place
             finally:
                 tail.close()
-            outcome.bytes_read += max(0, tail.size - start.offset)
-        told = {name: value for name, value in state.items() if name not in {"path", "mtime_ms"}}
-        mark = _fresh(found)._replace(offset=place.offset, check=place.check, state=told, problems=dict(sink.problems))
+            outcome.bytes_read += max(0, tail.size - (start.offset if start is not None else 0))
+        mark = _mark_of(found, place, state, sink)
         batch.add(mark, sink)
         return mark
 
@@ -248,15 +248,16 @@ class _Batch:
         return ((mark, sink.told.values()) for mark, sink in self.read)
 
 
-def _fresh(found: Found) -> Mark:
-    return Mark(
-        path=found.path,
-        agent=found.reader.agent,
-        device=found.device,
-        inode=found.inode,
-        size=found.size,
-        mtime_ns=found.mtime_ns,
-    )
+def _state_of(found: Found, before: Mark | None) -> State:
+    """What a reader left with a file, and what it may ask about the file itself."""
+    about: State = {"path": found.path, "mtime_ms": found.mtime_ns // 1_000_000}
+    return {**before.state, **about} if before is not None else about
+
+
+def _mark_of(found: Found, place: Place, state: State, sink: Sink) -> Mark:
+    told = {name: value for name, value in state.items() if name not in {"path", "mtime_ms"}}
+    about = (found.path, found.reader.agent, found.device, found.inode, found.size, found.mtime_ns)
+    return Mark(*about, place.offset, place.check, told, dict(sink.problems))
 
 
 def _is_same(mark: Mark, found: Found) -> bool:

@@ -68,10 +68,9 @@ class Tail:
     def blocks(self) -> Iterator[Block]:
         """Whole lines from the place on, then what is left without an end; nothing that is written meanwhile."""
         kept, left = 0, self.size - self._offset
-        os.lseek(self._fd, self._offset, os.SEEK_SET)
         while left > 0:
             data = self._buffer.data
-            count = os.readv(self._fd, [memoryview(data)[kept : kept + left]])
+            count = os.preadv(self._fd, [memoryview(data)[kept : kept + left]], self.size - left)
             if not count:
                 break  # it became shorter
             end = data.rfind(b"\n", kept, kept + count) + 1
