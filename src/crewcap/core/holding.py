@@ -42,7 +42,7 @@ def hold_for(ask: Ask, cards: Sequence[RateCard], output_limit: int, *, prompt_t
     """The most that the request can cost with this output limit; `UnknownPrice` where nobody can tell."""
     if not cards:  # holding nothing would be a way past every budget
         raise UnknownPrice(ask.model)
-    return max(_most(ask, card, output_limit, prompt_tokens) for card in cards)
+    return max([_most(ask, card, output_limit, prompt_tokens) for card in cards], key=_nano)
 
 
 def least_output(ask: Ask, asked: int) -> int:
@@ -82,7 +82,13 @@ def _most(ask: Ask, card: RateCard, output_limit: int, prompt_tokens: int | None
         output_tokens=most_output(ask, card, output_limit),
         apart=ask.apart,
     )
+    if ask.samplings == 1 and not ask.pieces:
+        return one_run
     return Money(ask.samplings * one_run.nano) + _fees(ask, card)
+
+
+def _nano(amount: Money) -> int:
+    return amount.nano
 
 
 def _output_that_fits(ask: Ask, card: RateCard, room: Money, prompt_tokens: int | None) -> int:

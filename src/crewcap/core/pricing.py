@@ -126,10 +126,9 @@ class RateCard:
         self, *, prompt_tokens: int, write: Write, output_tokens: int, apart: frozenset[str] = frozenset()
     ) -> Money:
         """The most that a prompt of at most this size and an answer of at most this size can cost on this card."""
-        return max(
-            Money.from_pico(prompt_tokens * self._dearest(rates, write, apart) + output_tokens * rates.output)
-            for rates in self._reachable(prompt_tokens, write)
-        )
+        reachable = self._reachable(prompt_tokens, write)
+        pico = [prompt_tokens * self._dearest(each, write, apart) + output_tokens * each.output for each in reachable]
+        return Money.from_pico(max(pico))
 
     def output_that_fits(
         self, money: Money, *, prompt_tokens: int, write: Write, apart: frozenset[str] = frozenset()
@@ -155,6 +154,8 @@ class RateCard:
         """Every table of rates that a prompt of at most this size may meet."""
         if self.unpriced:
             self._refuse(self.unpriced & {f"write_{write}"})
+        if not self.tiers:
+            return (self.rates,)
         return (self.rates, *(tier.rates for tier in self.tiers if prompt_tokens > tier.above))
 
     def _fees(self, pieces: Mapping[str, int]) -> int:

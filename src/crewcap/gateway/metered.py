@@ -145,8 +145,9 @@ class Metered:
             self.shares.heard(key, request.model, headers, now=self.now())
 
     def ended(self, ended: Ended) -> None:
-        """An attempt is over: those who watch are told."""
-        tell_ended((self.prefixes, self.slices, *self._watchers), ended)
+        """An attempt is over: those who watch are told, once its answer is on its way and before the next request."""
+        watchers: tuple[Watcher, ...] = (self.prefixes, self.slices, *self._watchers)
+        asyncio.get_running_loop().call_soon(tell_ended, watchers, ended)
 
     # --- one request
 

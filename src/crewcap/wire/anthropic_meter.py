@@ -41,13 +41,15 @@ class StreamMeter(EventMeter):
         is_whole = self._events.is_between and chunk.endswith(b"\n\n") and b"\r" not in chunk
         if not is_whole:
             return super().feed(chunk)
-        self._begin()
-        for block in _telling(chunk):
-            self._take(block)
+        if not self._reading.has_started:
+            self._begin()
+        if _may_tell(chunk):
+            for block in _telling(chunk):
+                self._take(block)
         return self._reading
 
     def _take(self, block: bytes, *, cut: bool = False) -> None:
-        if any(sign in block for sign in _SIGNS):
+        if _may_tell(block):
             event = lenient.parsed(sse.read(block).data)
             if isinstance(event, dict):
                 self._reading = self._bill.after(event, self._reading)
@@ -55,14 +57,18 @@ class StreamMeter(EventMeter):
                 self._reading = self._bill.unreadable(self._reading)
 
 
-_SIGNS = (b'"usage"', b'"message_stop"', b'"error"')
+_USAGE, _STOP, _ERROR = b'"usage"', b'"message_stop"', b'"error"'
 """Without any of these an event tells nothing that a bill is made of."""
+
+
+def _may_tell(data: bytes) -> bool:
+    return _USAGE in data or _STOP in data or _ERROR in data
 
 
 def _telling(events: bytes) -> list[bytes]:
     """Of whole events those that may tell something, in order."""
     found: dict[int, int] = {}
-    for sign in _SIGNS:
+    for sign in (_USAGE, _STOP, _ERROR):
         at = events.find(sign)
         while at >= 0:
             before, end = events.rfind(b"\n\n", 0, at), events.index(b"\n\n", at)

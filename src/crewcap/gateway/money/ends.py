@@ -15,9 +15,10 @@ end. Where an answer breaks what its hold rested on, that is an incident: it is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from crewcap.core.budget import HoldId
@@ -64,6 +65,12 @@ class Sent:
     sent_at: datetime
 
 
+NO_USAGE = Usage()
+Booked = Callable[..., Settlement]
+"""A settlement whose kind and money are still to be said."""
+
+
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Price:
     """What some usage costs on the answer's own cards."""
@@ -101,12 +108,11 @@ def settlement(
     sent: Sent, end: End, reading: Reading, *, book: PriceBook, at: datetime, status: int, reason: str = ""
 ) -> Settlement:
     """How this end is booked."""
-    unproven = Settlement(
+    usage = reading.usage
+    book_as = partial(
+        Settlement,
         hold=sent.hold,
-        kind="uncertain",
-        spent=ZERO,
-        uncertain=sent.held,
-        usage=reading.usage or Usage(),
+        usage=usage or NO_USAGE,
         model=reading.model,
         request_id=reading.request_id,
         status=status,
@@ -115,26 +121,24 @@ def settlement(
     )
     booking = KNOWN_ENDS[sent.dialect][end]
     if booking == "release":
-        return replace(unproven, kind="released", uncertain=ZERO, usage=Usage())
-    if booking == "exact" and (reading.usage is None or not (reading.usage_is_whole or reading.doubt)):
-        booking, unproven = "prompt", replace(unproven, reason=reason or "the answer does not tell its usage")
-    if booking == "exact" and reading.usage is not None:
-        return _exact(unproven, sent, reading, book=book, at=at)
+        return book_as(kind="released", spent=ZERO, uncertain=ZERO, usage=NO_USAGE)
+    if booking == "exact" and (usage is None or not (reading.usage_is_whole or reading.doubt)):
+        booking, book_as = "prompt", partial(book_as, reason=reason or "the answer does not tell its usage")
+    if usage is None:
+        return book_as(kind="uncertain", spent=ZERO, uncertain=sent.held)
+    if booking == "exact":
+        return _exact(book_as, sent, reading, usage, book=book, at=at)
     if booking == "prompt" and reading.prompt_is_exact and _runs(sent, reading) == 1:
-        return _prompt_only(unproven, sent, replace(reading, samplings=()), book=book, at=at)
-    if reading.usage is not None:
-        return _at_least(unproven, sent, reading, book=book, at=at)
-    return unproven
+        return _prompt_only(book_as, sent, replace(reading, samplings=()), usage, book=book, at=at)
+    return _at_least(book_as, sent, reading, usage, book=book, at=at)
 
 
-def _exact(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Settlement:
+def _exact(book_as: Booked, sent: Sent, reading: Reading, usage: Usage, *, book: PriceBook, at: datetime) -> Settlement:
     """A whole answer; where its price or its usage is in doubt, the rest of the hold stays charged beside it."""
-    usage = unproven.usage
     price = _price(sent, reading, usage, book=book, at=at)
     is_known = bool(price.cards) and not reading.doubt
     rest = ZERO if is_known else Money(max(0, sent.held.nano - price.cost.nano))
-    return replace(
-        unproven,
+    return book_as(
         kind="uncertain" if rest else "settled",
         spent=price.cost,
         uncertain=rest,
@@ -143,15 +147,17 @@ def _exact(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBoo
     )
 
 
-def _prompt_only(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Settlement:
+def _prompt_only(
+    book_as: Booked, sent: Sent, reading: Reading, told: Usage, *, book: PriceBook, at: datetime
+) -> Settlement:
     """An answer that was cut: what was read is known, what was written may be anything up to the limit."""
-    usage = replace(unproven.usage, output=0, thinking=0)
+    usage = replace(told, output=0, thinking=0)
     prompt = _price(sent, reading, usage, book=book, at=at)
-    written = max(sent.output_limit, unproven.usage.output)
+    written = max(sent.output_limit, told.output)
     whole = _price(sent, reading, replace(usage, output=written), book=book, at=at)
     most = whole.cost if whole.cards else max(whole.cost, sent.held)
-    return replace(
-        unproven,
+    return book_as(
+        kind="uncertain",
         spent=prompt.cost,
         uncertain=most - prompt.cost,
         usage=usage,
@@ -160,11 +166,14 @@ def _prompt_only(unproven: Settlement, sent: Sent, reading: Reading, *, book: Pr
     )
 
 
-def _at_least(unproven: Settlement, sent: Sent, reading: Reading, *, book: PriceBook, at: datetime) -> Settlement:
+def _at_least(
+    book_as: Booked, sent: Sent, reading: Reading, usage: Usage, *, book: PriceBook, at: datetime
+) -> Settlement:
     """An answer that was cut before its prompt was exact: the whole hold, and more where it told of more."""
-    told = _price(sent, reading, unproven.usage, book=book, at=at)
-    return replace(
-        unproven,
+    told = _price(sent, reading, usage, book=book, at=at)
+    return book_as(
+        kind="uncertain",
+        spent=ZERO,
         uncertain=max(sent.held, told.cost),
         incident=reading.doubt or told.incident or _broken(sent, reading, told),
     )
@@ -208,7 +217,7 @@ def _broken(sent: Sent, reading: Reading, price: _Price) -> str:
         return f"the answer cost {price.cost.exact()} and {sent.held.exact()} was held"
     if sent.samplings > 1:
         return ""
-    told = [reading.usage or Usage(), *(part for _, part in reading.samplings)]
+    told = [reading.usage or NO_USAGE, *(part for _, part in reading.samplings)]
     prompt, output = max(part.prompt for part in told), max(part.output for part in told)
     if prompt > sent.prompt_bound:
         return f"the answer was billed {prompt} prompt tokens and its bound was {sent.prompt_bound}"
@@ -222,11 +231,13 @@ def _broken(sent: Sent, reading: Reading, price: _Price) -> str:
 
 def _is_dearer(sent: Sent, card: RateCard) -> bool:
     """Whether the same request could have cost more on this card than on any that was held."""
+    if card in sent.cards:
+        return False
 
     def most(cards: tuple[RateCard, ...]) -> Money:
         return worst_case(cards, prompt_tokens=sent.prompt_bound, write=sent.write, output_tokens=sent.output_limit)
 
     try:
-        return card not in sent.cards and most((card,)) > most(sent.cards)
+        return most((card,)) > most(sent.cards)
     except UnknownPrice:  # it sells, at a price that nobody told, what the request asked for
         return True

@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from crewcap.core import holding
 from crewcap.core.pricing import Usage
@@ -36,8 +37,7 @@ Owner = str
 Model = tuple[str, str]  # provider, full id
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(NamedTuple):
     """Which conversation a request belongs to."""
 
     owner: Owner

@@ -4,8 +4,8 @@ r"""Where the body of an HTTP answer ends, and what of the bytes is the body (RF
     sized     so many bytes as the head says
     open      whatever comes until the connection ends
 
-Sans-I/O, and fed in any pieces. Events of a stream come as one whole chunk each, nearly always, so that form is read at
-once. What is not framed as it should be raises `BadFraming`: nobody knows where such an answer ends.
+Sans-I/O, and fed in any pieces. Events of a stream come as whole chunks, nearly always one at a time, so those forms are
+read at once. What is not framed as it should be raises `BadFraming`: nobody knows where such an answer ends.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ class Chunked:
         """Take the next bytes; return those of the body."""
         if self._left or self._rest or self._ends_line or self._in_trailers or self.is_over:
             return self._read(data)
+        found = _SIZE.match(data)
+        if found is not None and data.endswith(b"\r\n") and 0 < int(found[1], 16) == len(data) - found.end() - 2:
+            return data[found.end() : -2]
         parts, at = _whole_chunks(data)
         if at < len(data):
             parts.append(self._read(data[at:]))
@@ -119,7 +122,7 @@ class Chunked:
 def _whole_chunks(data: bytes) -> tuple[list[bytes], int]:
     """The chunks that data begins with, as far as they are whole and as they nearly always are; and what they take."""
     parts, at = list[bytes](), 0
-    while (found := _SIZE.match(data, at)) is not None:
+    while at < len(data) and (found := _SIZE.match(data, at)) is not None:
         end = found.end() + int(found[1], 16)
         if end == found.end() or data[end : end + 2] != b"\r\n":
             break

@@ -43,7 +43,8 @@ class Provider:
 
     def url(self, path: str, *, query: Mapping[str, str] | None = None) -> URL:
         """An address below the provider's base; nothing of it comes from a client."""
-        return URL(self.base_url.rstrip("/") + path).with_query(query or None)
+        url = URL(self.base_url.rstrip("/") + path)  # the library remembers those that it has read
+        return url.with_query(query) if query else url
 
 
 def anthropic_key(key: str) -> Mapping[str, str]:
