@@ -112,7 +112,7 @@ class Importer:
                 outcome.marks[found.path] = mark
             elif changed_since_ms is None or found.mtime_ns // 1_000_000 >= changed_since_ms:
                 news.append(found)
-        with _without_gc():
+        with without_gc():
             self._read_all(news, known, outcome, most_bytes)
         outcome.problems += walk.problems
         return outcome
@@ -212,7 +212,7 @@ def _is_whole(block: Block) -> bool:
 
 
 @contextmanager
-def _without_gc() -> Iterator[None]:
+def without_gc() -> Iterator[None]:
     """Among hundreds of thousands of tuples of text and numbers, looking for cycles is time wasted."""
     was = gc.isenabled()
     gc.disable()

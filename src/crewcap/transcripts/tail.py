@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from crewcap.transcripts import Block
 
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 18  # what is read is still in the processor's own memory when it is decoded
 LONGEST_LINE = 1 << 28  # 256 MB; what is longer is no line of any agent
 _CHECKED = 1_024  # bytes before the place where reading goes on
 

@@ -51,7 +51,13 @@ def import_(call: Call, *, folders: tuple[str, ...], since: str | None, agents: 
     can be said as often as you like. With DIR the sums are of what is told there, else of everything that was ever
     imported. Nothing is written to the ledger.
     """
-    start = start_of(call, since)
+    from crewcap.transcripts.importing import without_gc  # noqa: PLC0415  (not for --help)
+
+    with without_gc():  # the prices alone are tens of thousands of objects that stay
+        _import(call, folders=folders, start=start_of(call, since), agents=agents)
+
+
+def _import(call: Call, *, folders: tuple[str, ...], start: datetime | None, agents: tuple[str, ...]) -> None:
     desk = Desk(call)
     roots = _roots(call, folders, agents)
     importer = desk.importer(agents, show=_progress(call))
