@@ -122,6 +122,31 @@ def test_the_story_is_told_as_it_happens() -> None:
     assert "\x1b" not in paper.text
 
 
+def test_the_times_of_a_story_go_one_way_whatever_was_begun_when() -> None:
+    """A call whose worker was killed is over when the next one goes on; two at once end in any order."""
+    paper, watch = Paper(), Watch()
+    shown = view(paper, watch)
+    shown.begin()
+    for at, moment in (
+        (5, heard(Acted(verb="run", what="pytest", call="1"))),
+        (7, Stepped(name="worker", text="its worker was ended; serve starts another one")),
+        (9, heard(Answered(call="1"))),
+        (10, heard(Acted(verb="run", what="make", call="2"))),
+        (11, heard(Acted(verb="edit", what="a.py", call="3"))),
+        (12, heard(Answered(call="3"))),
+        (13, heard(Answered(call="2"))),
+    ):
+        watch.now = 1_000.0 + at
+        shown.feed(moment)
+    told = [line.split()[:4] for line in paper.text.splitlines() if line[:6].strip()[:1].isdigit()]
+    assert [(words[0], words[1] if words[1] == "worker" else words[3]) for words in told] == [
+        ("0:07", "worker"),
+        ("0:07", "run"),
+        ("0:11", "edit"),
+        ("0:11", "run"),
+    ]
+
+
 def test_a_terminal_keeps_the_same_text_as_a_pipe() -> None:
     """What is redrawn is gone at the end; what stays is what a pipe got."""
     piped, drawn, watch = Paper(), Paper(), Watch()

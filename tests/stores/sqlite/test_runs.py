@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,21 @@ class TestSqliteRuns(RunsContract):
             pytest.raises(sqlite3.IntegrityError, match="append"),
         ):
             other.execute("UPDATE run_event SET text = 'it was otherwise'")
+
+    def test_a_line_has_its_time_when_it_has_its_turn(self, runs: SqliteRuns, tmp_path: Path) -> None:
+        """Of two processes that write, the one that waits for the other is the later one."""
+        run, other = runs.create(a_run()), sqlite3.connect(tmp_path / "home" / "ledger.db", timeout=0)
+
+        def clock() -> datetime:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+            return NOW
+
+        writer = SqliteRuns(Home(tmp_path / "home"), clock=clock)
+        writer.log(run.id, "note", "a line of its story")
+        assert [event.at for event in runs.story(run.id)] == [NOW]
+        writer.close()
+        other.close()
 
     def test_whoever_looks_on_sees_that_another_wrote_without_reading_again(
         self, runs: SqliteRuns, tmp_path: Path

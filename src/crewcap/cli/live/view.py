@@ -211,6 +211,7 @@ class LiveView:
     _deeds: Deeds = field(init=False, default_factory=Deeds)
     _began: float = field(init=False, default=0.0)
     _spoke: float = field(init=False, default=0.0)
+    _told_s: float = field(init=False, default=0.0)  # the time of the newest line of the story
     _drawn: list[str] = field(init=False, default_factory=list)  # lines below the story
     _pace: Pace | None = field(init=False, default=None)  # since its first request
     _charged: Money = field(init=False, default=ZERO)  # to deeds, so far
@@ -304,11 +305,14 @@ class LiveView:
         return max(ZERO, self._now.spent - before)
 
     def _tell(self, deeds: Iterable[Deed]) -> None:
+        """Each with the time at which it began, but for one that began before what was told meanwhile."""
         for deed in deeds:
-            self._say(deed_lines(deed, self.screen.columns))
+            self._told_s = max(self._told_s, deed.began_s)
+            self._say(deed_lines(replace(deed, began_s=self._told_s), self.screen.columns))
 
     def _step(self, name: str, text: str) -> None:
-        self._say(step_lines(self._now.elapsed_s, name, text, self.screen.columns))
+        self._told_s = self._now.elapsed_s
+        self._say(step_lines(self._told_s, name, text, self.screen.columns))
 
     def _draw(self) -> None:
         """The lines below the story; a pipe gets one when it is quiet for long."""
@@ -322,6 +326,7 @@ class LiveView:
             self._put(erasure + "".join(f"{line}\n" for line in lines))
         elif self.monotonic() - self._spoke >= QUIET_S:
             self._tell(self._deeds.flush())
+            self._told_s = self._now.elapsed_s
             self._say([quiet_line(self._now)])
 
     def _say(self, lines: Iterable[str]) -> None:

@@ -126,9 +126,9 @@ class SqliteRuns:
 
     def log(self, run: RunId, kind: str, text: str, **data: str | float | bool) -> None:
         """Append one line to the story; control characters never reach it."""
-        line = (run, self._clock().isoformat(), kind, one_line(text), msgspec.json.encode(data).decode())
-        with self._using() as db:
-            db.execute(_LOG, line)
+        words = (kind, one_line(text), msgspec.json.encode(data).decode())
+        with self._transaction() as db:  # it has its time when it has its turn, so a story's times go one way
+            db.execute(_LOG, (run, self._clock().isoformat(), *words))
 
     def story(self, run: RunId, *, after: int = 0) -> Sequence[LoggedEvent]:
         """The story after a sequence number, oldest first."""
