@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
@@ -68,7 +68,7 @@ def members(body: bytes) -> Iterator[Member]:
 def splice(body: bytes, values: Mapping[str, bytes]) -> bytes:
     """The same bytes with these top-level members replaced, or added at the end; all else as received."""
     parts, at, missing = [], 0, dict(values)
-    for member in members(body):
+    for member in members(body) if _may_have(body, values) else ():
         if member.name in missing:
             parts += [body[at : member.start], missing.pop(member.name)]
             at = member.end
@@ -84,6 +84,11 @@ def pick(body: bytes, names: frozenset[str]) -> bytes:
     """A body with only these top-level members, each value as received."""
     kept = (member for member in members(body) if member.name in names)
     return b"{" + b",".join(json.dumps(m.name).encode() + b":" + body[m.start : m.end] for m in kept) + b"}"
+
+
+def _may_have(body: bytes, names: Iterable[str]) -> bool:
+    """Whether one of these may be a member of it: a name stands there as it is, or by its letters' numbers."""
+    return b"\\u" in body or any(b'"%b"' % name.encode() in body for name in names)
 
 
 _RAW = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -106,9 +106,8 @@ class Callers:
     async def _body(self, http: web.BaseRequest) -> bytes:
         """The whole body, if it is not too large."""
         limit = self._parts.policy.body_bytes
-        too_large = Refusal("too_large", f"the body is larger than {limit // 2**20} MB")
         if (http.content_length or 0) > limit:
-            raise too_large
+            raise _too_large(limit)
         if http.headers.get("expect", "").lower() == "100-continue":
             await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = http.content
@@ -117,7 +116,7 @@ class Callers:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Refusal("malformed", "the body ended too early") from error
         if len(body) > limit:
-            raise too_large
+            raise _too_large(limit)
         return body
 
     async def _arriving(self, content: aiohttp.StreamReader, limit: int) -> bytes:
@@ -127,3 +126,7 @@ class Callers:
             while len(body) <= limit and (chunk := await content.readany()):
                 body += chunk
         return bytes(body)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal("too_large", f"the body is larger than {limit // 2**20} MB")

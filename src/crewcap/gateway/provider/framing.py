@@ -4,8 +4,8 @@ r"""Where the body of an HTTP answer ends, and what of the bytes is the body (RF
     sized     so many bytes as the head says
     open      whatever comes until the connection ends
 
-Sans-I/O, and fed in any pieces. Events of a stream come as whole chunks, nearly always one at a time, so those forms are
-read at once. What is not framed as it should be raises `BadFraming`: nobody knows where such an answer ends.
+Sans-I/O, and fed in any pieces. Events of a stream come as whole chunks, nearly always one at a time, so those forms
+are read at once. What is not framed as it should be raises `BadFraming`: nobody knows where such an answer ends.
 """
 
 from __future__ import annotations
