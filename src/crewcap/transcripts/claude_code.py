@@ -199,9 +199,12 @@ def _merged(lines: Iterable[Line]) -> dict[str, _Kept]:
                 continue
             line = _echo(line)  # noqa: PLW2901  (the line inside this one)
             message = line.message
-        if message is None or (usage := message.usage) is None or _is_no_bill(message.model, usage):
+        if message is None or (usage := message.usage) is None:
             continue
-        if kept is None or message.id != id_ or line.request_id != request or message.model != model or not id_:
+        is_next = message.id == id_ and line.request_id == request and message.model == model
+        if kept is None or not is_next or not id_ or usage.input_tokens is None:
+            if _is_no_bill(message.model, usage):
+                continue
             id_, request, model = message.id, line.request_id, message.model
             key = key_of(id_, line)
             kept = every.get(key)
