@@ -162,6 +162,16 @@ class App:
 
         return shown(self.served.store_url)
 
+    @property
+    def copied(self) -> str:
+        """That these books are a copy of those that this home knows; empty = nothing speaks for it."""
+        if not self.served.store_url:
+            return ""
+        from crewcap.stores.postgres.books import COPIED  # noqa: PLC0415
+        from crewcap.stores.postgres.ledger import PostgresLedger  # noqa: PLC0415
+
+        return COPIED if isinstance(self.ledger, PostgresLedger) and self.ledger.is_copy else ""
+
     def migrate(self) -> Sequence[str]:
         """Bring the books' schema up to date; what was run. A file does so whenever it is opened."""
         self.home.make()

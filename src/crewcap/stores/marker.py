@@ -24,6 +24,7 @@ class Marker:
     uuid: str
     movement: int  # id of the newest one, 0 = none
     at: datetime  # the newest trusted instant
+    place: str = ""  # the server and the database in it, where there is one; empty = nobody can tell
 
 
 def read(path: Path) -> Marker | None:
@@ -37,8 +38,9 @@ def read(path: Path) -> Marker | None:
     try:
         found = json.loads(text)
         at = datetime.fromisoformat(found["at"])
-        marker = Marker(uuid=str(found["uuid"]), movement=int(found["movement"]), at=at)
-    except (ValueError, TypeError, KeyError) as error:
+        place = str(found.get("place", ""))
+        marker = Marker(uuid=str(found["uuid"]), movement=int(found["movement"]), at=at, place=place)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _unreadable(path) from error
     if at.tzinfo is None:
         raise _unreadable(path)
@@ -48,7 +50,8 @@ def read(path: Path) -> Marker | None:
 def write(path: Path, marker: Marker) -> None:
     """Replace the marker in one step that survives a power cut."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    text = json.dumps({"uuid": marker.uuid, "movement": marker.movement, "at": marker.at.isoformat()})
+    said = {"uuid": marker.uuid, "movement": marker.movement, "at": marker.at.isoformat()}
+    text = json.dumps(said | ({"place": marker.place} if marker.place else {}))
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
             file.write(text)

@@ -18,6 +18,7 @@ from crewcap.core.money import ZERO
 from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
 from crewcap.stores import marker
+from crewcap.stores.postgres.books import is_elsewhere
 from crewcap.stores.postgres.ledger import PostgresLedger
 from crewcap.stores.postgres.setup import accept, bring_up_to_date
 from crewcap.stores.sqlite.ledger import SqliteLedger
@@ -61,6 +62,53 @@ def test_a_database_without_books_is_made_by_word_alone(postgres: Server, tmp_pa
     ledger, _ = desk.filled()
     assert any(it.label.endswith("@Europe/Berlin") for it in ledger.all_balances())
     desk.end()
+
+
+@pytest.fixture
+def copied(desk: Shelf) -> Shelf:
+    """A home whose settings name a copy that is as new as what it has seen: its movements look whole."""
+    desk.filled()
+    desk.end()
+    desk.opened.clear()
+    name, copy = (url.partition("@/")[2].partition("?")[0] for url in (desk.url, desk.server.empty()))
+    desk.server.sql("postgres", f"DROP DATABASE {copy}")
+    desk.server.sql("postgres", f"CREATE DATABASE {copy} TEMPLATE {name}")
+    desk.url = desk.url.replace(name, copy)
+    return desk
+
+
+def test_a_copy_is_told_by_a_home_that_knows_the_books_from_another_database(copied: Shelf) -> None:
+    """It may be younger than what the home saw last, so its movements prove nothing; it is told until somebody acts."""
+    for _ in range(2):
+        ledger = copied.open()
+        ledger.stop_boot(ledger.start_boot())
+        assert ledger.is_copy
+    other = Home(copied.home.root.with_name("other"))
+    assert not copied.open(home=other).is_copy  # who never saw the first one cannot know
+    copied.end()
+    copied.opened.clear()
+    copied.home.marker.unlink()
+    assert not copied.open().is_copy
+    copied.end()
+
+
+def test_a_copy_that_lacks_nothing_that_was_seen_can_be_accepted_as_restored(copied: Shelf) -> None:
+    _accept(copied)
+    ledger = copied.open()
+    assert (ledger.is_copy, ledger.totals(ALL).spent) == (False, usd("0.50"))
+    copied.end()
+
+
+def test_the_same_database_is_no_copy_and_neither_is_one_that_cannot_be_told(desk: Shelf) -> None:
+    ledger, _ = desk.filled()
+    assert not ledger.is_copy
+    seen = marker.read(desk.home.marker)
+    assert seen is not None
+    assert not is_elsewhere(seen.place, seen)
+    assert is_elsewhere("1/2", seen)
+    assert not is_elsewhere("", seen)
+    assert not is_elsewhere("1/2", replace(seen, place=""))
+    assert not is_elsewhere("1/2", None)
 
 
 def test_books_that_are_gone_are_not_begun_again(desk: Shelf, postgres: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 import time
@@ -21,6 +22,8 @@ from crewcap.serve.pulse import Pulse
 
 if TYPE_CHECKING:
     from crewcap.transcripts.importing import Outcome
+
+log = logging.getLogger(__name__)
 
 _LEAVE_S = 4.0  # of the drain, for agents to end and what they left to be written down
 _SEAT_S, _SEAT_LOOK_S = 30.0, 0.05
@@ -49,6 +52,8 @@ async def _work(call: Call, *, slots: int | None, times: Times, version: str) ->
     worker = await _seated(make, told)
     if worker is None:
         return 0
+    if copied := call.app.copied:
+        log.warning("%s; crewcap doctor says what to do", copied)
     rereading = asyncio.create_task(keep_reading(call.app, at_once=at_once))
     await worker.start()
     if told.is_set():  # whoever comes next waits for our place

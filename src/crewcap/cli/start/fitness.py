@@ -218,10 +218,19 @@ def look_at_ledger(call: Call) -> Iterator[Finding]:
         yield Finding(name="ledger", level="fail", text=problem, help="crewcap ledger verify")
     if not found.problems:
         yield Finding(name="ledger", level="ok", text=f"{found.entries} entries, every balance recomputed")
+    if copied := call.app.copied:
+        yield Finding(name="ledger", level="warn", text=copied, help=_of_copies(call))
     uncertain = call.app.ledger.uncertain_holds()
     if uncertain:
         text = f"{len(uncertain)} requests whose cost nobody proved; they stay charged"
         yield Finding(name="ledger", level="warn", text=text, help="crewcap ledger reconcile")
+
+
+def _of_copies(call: Call) -> str:
+    """Three ways, because nobody but the operator knows which of them it is."""
+    used = "if that one is still in use, name it in [store]"
+    lost = "if it is lost: crewcap ledger reconcile --restored [--cost USD]"
+    return f"{used}; {lost}; if it was moved, with nothing spent there since: remove {call.home.marker}"
 
 
 def _key(call: Call, *, name: str, provider: ProviderSettings) -> Iterator[Finding]:

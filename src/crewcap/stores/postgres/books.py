@@ -13,6 +13,10 @@ from crewcap.stores.postgres.errors import shown
 from crewcap.stores.postgres.migrations import HELP, refuse_other_schema
 from crewcap.stores.postgres.wire import Connection
 
+COPIED = "this home knows these books from another database: what was spent there since the copy is not in them"
+_MAY_ASK = "SELECT has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+_PLACE = """SELECT format('%s/%s', (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+    (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))"""
 NEWEST = "SELECT coalesce(max(id), 0) FROM crewcap.movement"
 _UUID = "SELECT uuid FROM crewcap.ledger"
 _RESTORE = "restore a backup of it (pg_restore), then: crewcap ledger reconcile --restored"
@@ -39,6 +43,16 @@ async def recognise(db: Connection, url: str, home: Home, seen: marker.Marker | 
             help="restore the newest backup of it; if there is none: crewcap ledger reconcile --restored [--cost USD]",
         )
     return str(found)
+
+
+async def place_of(db: Connection) -> str:
+    """Which database of which server this is: a copy is another one, a promoted replica is not. Empty = not told."""
+    return str(await db.fetchval(_PLACE)) if await db.fetchval(_MAY_ASK) else ""
+
+
+def is_elsewhere(place: str, seen: marker.Marker | None) -> bool:
+    """Whether this home knows the same books from another database, which only a copy can explain."""
+    return bool(seen is not None and seen.place and place and place != seen.place)
 
 
 def refuse_to_begin_again(url: str, home: Home, seen: marker.Marker | None) -> None:

@@ -92,12 +92,18 @@ class PostgresLedger:
         self._opened = 1
         try:
             self._uuid = self._reader.run(lambda db: books.recognise(db, url, home, self._seen), again=True)
+            self._place = self._reader.run(books.place_of, again=True)
             self._ask(self._reader, "read_clock", again=True)
         except BaseException:
             self._close_sessions()
             raise
         if self._seen is None:
             self.beat()
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether this home knows these books from another database; until its marker is removed."""
+        return books.is_elsewhere(self._place, self._seen)
 
     # boots
 
@@ -137,7 +143,9 @@ class PostgresLedger:
         self._ask(self._reader, "read_clock", again=True)
         newest = self._reader.run(lambda db: db.fetchval(books.NEWEST), again=True)
         self._home.make()
-        marker.write(self._home.marker, marker.Marker(uuid=self._uuid, movement=newest, at=self._clock.trusted))
+        place = self._seen.place if self._seen is not None and self._seen.place else self._place  # until somebody says
+        now = self._clock.trusted
+        marker.write(self._home.marker, marker.Marker(uuid=self._uuid, movement=newest, at=now, place=place))
 
     # holds
 

@@ -14,7 +14,7 @@ from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
 from crewcap.stores import marker
 from crewcap.stores.postgres import values as v
-from crewcap.stores.postgres.books import NEWEST, refuse_to_begin_again
+from crewcap.stores.postgres.books import NEWEST, is_elsewhere, place_of, refuse_to_begin_again
 from crewcap.stores.postgres.clock import DatabaseClock
 from crewcap.stores.postgres.errors import shown
 from crewcap.stores.postgres.migrations import HELP, migrate, refuse_other_schema
@@ -69,7 +69,8 @@ async def _refuse_unfit(db: Connection, url: str, home: Home) -> None:
         raise UsageError("a gateway of this ledger is running", help="stop it first; it still writes to the ledger")
     seen = marker.read(home.marker)
     found = await db.fetchval("SELECT uuid FROM crewcap.ledger")
-    if seen is None or (found == seen.uuid and await db.fetchval(NEWEST) >= seen.movement):
+    is_copy = is_elsewhere(await place_of(db), seen)
+    if seen is None or (not is_copy and found == seen.uuid and await db.fetchval(NEWEST) >= seen.movement):
         raise UsageError(
             f"the ledger {shown(url)} was not restored, as far as this home has seen",
             help="crewcap ledger reconcile, without --restored",
