@@ -3,10 +3,12 @@
     python benchmarks/ledger.py [--pairs 2000] [--folder DIR] [--no-postgres]
 
 SQLite's floor is a table of one column: insert one row with `synchronous=FULL`, then another with NORMAL, as a reserve
-and a settlement commit. PostgreSQL's is one durable update of one row, in one session. The ledger's request has five
-scopes, all of them limited: eight balances each time. With several clients, what they ask for at once is one group, as
-the gateway's ledger thread hands it in; several gateways are threads, each with sessions and a boot of its own. All of
-it runs on this machine, server and clients, in turns: a busy machine slows them all, and ratios are what to look at.
+and a settlement commit; beside it stands one durable update of five rows. PostgreSQL's is one durable update of one
+row, in one session. The ledger's request has five scopes, all of them limited: eight balances each time. With several
+clients, what they ask for at once is one group; "in turns" is how the gateway's ledger thread hands it in, each group
+of holds together with the ends of the one before. Several gateways are threads, each with sessions and a boot of its
+own. All of it runs on this machine, server and clients, in turns: a busy machine slows them all, and ratios are what to
+look at. CPU is this thread's, user and system.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from crewcap.stores.sqlite.ledger import SqliteLedger
 
 ROUNDS = 5
 RAW_SQLITE = "raw: insert FULL + insert NORMAL"
+RAW_FIVE = "raw: update five rows FULL"
 RAW_POSTGRES = "raw: update one row, 1 session"
 SCOPES = (Scope("key:bench"), Scope("run:r1"), Scope("repo:acme/shop"), Scope("team:core"), ALL)
 CLIENTS = (16, 64)
@@ -58,9 +61,11 @@ def _sqlite(folder: Path, pairs: int) -> None:
     ledger, boot = _ledger(folder)
     steps = {
         RAW_SQLITE: _raw_sqlite(folder),
+        RAW_FIVE: _raw_five(folder),
         "SQLite: 1 client": _pair(ledger, boot),
         "SQLite: 1 client, 6 rates, 4 counts": _limited_pair(*_ledger(folder / "limited")),
         **{f"SQLite: {clients} clients": _group(ledger, boot, clients) for clients in CLIENTS},
+        **{f"SQLite: {clients} in turns": _turns(ledger, boot, clients) for clients in (1, *CLIENTS)},
     }
     _print(_measure(steps, pairs), RAW_SQLITE)
     _print_latency(ledger, boot, pairs)
@@ -85,6 +90,7 @@ def _postgres(folder: Path, parent: Path | None, pairs: int, opened: ExitStack) 
         "PostgreSQL: 1 client": _pair(alone, boot),
         "PostgreSQL: 1 client, 6 rates, 4 counts": _limited_pair(limited, _fill(limited)),
         **{f"PostgreSQL: {clients} clients": _group(alone, boot, clients) for clients in CLIENTS},
+        **{f"PostgreSQL: {clients} in turns": _turns(alone, boot, clients) for clients in (1, *CLIENTS)},
         "PostgreSQL: 2 gateways, 16 clients each": _together(gateways[1:], boots[1:], 16),
     }
     print()
@@ -95,23 +101,25 @@ def _postgres(folder: Path, parent: Path | None, pairs: int, opened: ExitStack) 
         gateway.close()
 
 
-def _measure(steps: dict[str, Step], pairs: int) -> dict[str, list[float]]:
-    """Pairs a second of each kind, round by round, the kinds taking turns."""
-    found: dict[str, list[float]] = {name: [] for name in steps}
+def _measure(steps: dict[str, Step], pairs: int) -> dict[str, list[tuple[float, float]]]:
+    """Pairs a second and CPU of a pair in microseconds, of each kind, round by round, the kinds taking turns."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     for _ in range(ROUNDS):
         for name, step in steps.items():
-            done, began = 0, time.perf_counter()
+            done, began, cpu = 0, time.perf_counter(), time.thread_time()
             while done < pairs // ROUNDS:
                 done += step()
-            found[name].append(done / (time.perf_counter() - began))
+            found[name].append((done / (time.perf_counter() - began), (time.thread_time() - cpu) / done * 1e6))
     return found
 
 
-def _print(found: dict[str, list[float]], raw: str) -> None:
-    print(f"{'':42}{'a second':>10}{'of raw':>9}   (median of {ROUNDS} rounds; ratio round by round)")
-    for name, rates in found.items():
-        ratio = statistics.median(rate / base for rate, base in zip(rates, found[raw], strict=True))
-        print(f"{name:42}{statistics.median(rates):>10,.0f}{ratio:>8.2f}x")
+def _print(found: dict[str, list[tuple[float, float]]], raw: str) -> None:
+    heads = f"{'a second':>10}{'of raw':>9}{'CPU us':>9}"
+    print(f"{'':42}{heads}   (median of {ROUNDS} rounds; ratio round by round)")
+    for name, rounds in found.items():
+        ratio = statistics.median(one / base for (one, _), (base, _) in zip(rounds, found[raw], strict=True))
+        rate, cpu = (statistics.median(column) for column in zip(*rounds, strict=True))
+        print(f"{name:42}{rate:>10,.0f}{ratio:>8.2f}x{cpu:>9.0f}")
 
 
 def _print_latency(ledger: Ledger, boot: BootId, pairs: int) -> None:
@@ -157,6 +165,23 @@ def _raw_sqlite(folder: Path) -> Step:
             db.execute("BEGIN IMMEDIATE")
             db.execute("INSERT INTO row VALUES (1)")
             db.execute("COMMIT")
+        return 1
+
+    return step
+
+
+def _raw_five(folder: Path) -> Step:
+    """The balances of one request, and nothing else."""
+    db = sqlite3.connect(folder / "five.db", isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("CREATE TABLE balance (id INTEGER PRIMARY KEY, held INTEGER NOT NULL) STRICT")
+    db.executemany("INSERT INTO balance (held) VALUES (?)", [(0,)] * 5)
+
+    def step() -> int:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("UPDATE balance SET held = held + 1")
+        db.execute("COMMIT")
         return 1
 
     return step
@@ -210,6 +235,21 @@ def _group(ledger: Ledger, boot: BootId, size: int) -> Step:
         orders = [_order(boot) for _ in range(size)]
         assert all(isinstance(decision, Granted) for decision in ledger.reserve_many(orders))
         assert all(ledger.settle_many([_end(order.hold) for order in orders]))
+        return size
+
+    return step
+
+
+def _turns(ledger: Ledger, boot: BootId, size: int) -> Step:
+    """Groups of holds, each with the ends of the group before."""
+    last: list[HoldOrder] = []
+
+    def step() -> int:
+        orders = [_order(boot) for _ in range(size)]
+        closed, decisions = ledger.settle_and_reserve([_end(order.hold) for order in last], orders)
+        assert all(closed)
+        assert all(isinstance(decision, Granted) for decision in decisions)
+        last[:] = orders
         return size
 
     return step
