@@ -142,3 +142,46 @@ def test_what_cannot_be_unpacked_or_grows_too_much_is_refused() -> None:
         Inflating(Open(), "gzip").feed(b"no gzip")
     with pytest.raises(BadFraming, match="grows"):
         Inflating(Open(), "gzip").feed(gzip.compress(bytes(2**25)))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_body_packed_in_several_parts_is_all_of_them(size: int) -> None:
+    """A server may pack each piece by itself (RFC 1952, section 2.2)."""
+    packed = gzip.compress(EVENT) + gzip.compress(b"") + gzip.compress(EVENT * 2)
+    framing = Inflating(Sized(len(packed)), "gzip")
+    assert read(framing, cut(packed, list(range(0, len(packed), size)))) == EVENT * 3
+    assert framing.is_over
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+@pytest.mark.parametrize("missing", [1, 4, 8, 12])
+def test_a_packed_body_without_its_end_was_cut(encoding: str, missing: int) -> None:
+    """Its length is that of what came, so nothing but the packing tells."""
+    packed = PACKED[encoding](EVENT * 50)[:-missing]
+    with pytest.raises(BadFraming, match="cut"):
+        Inflating(Sized(len(packed)), encoding).feed(packed)
+    until_the_end = Inflating(Open(), encoding)
+    until_the_end.feed(packed)
+    with pytest.raises(BadFraming, match="cut"):
+        until_the_end.close()
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+@pytest.mark.parametrize("behind", [b"HTTP", b"\0\0", b"\x1f\x8b\x08"])
+def test_what_follows_a_packed_body_makes_it_a_broken_one(encoding: str, behind: bytes) -> None:
+    packed = PACKED[encoding](EVENT) + behind
+    with pytest.raises(BadFraming):
+        Inflating(Sized(len(packed)), encoding).feed(packed)
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_nothing_at_all_needs_no_packing(encoding: str) -> None:
+    """An error without a body often names an encoding all the same."""
+    framing = Inflating(Chunked(), encoding)
+    assert read(framing, [b"0\r\n\r\n"]) == b""
+    assert framing.is_over
+
+
+def test_many_small_parts_grow_too_much_as_one_does() -> None:
+    with pytest.raises(BadFraming, match="grows"):
+        Inflating(Open(), "gzip").feed(gzip.compress(bytes(2**20)) * 40)

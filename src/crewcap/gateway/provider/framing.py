@@ -18,7 +18,7 @@ LONGEST_LINE = 2**14  # a size with its extensions, or all trailers
 MOST_INFLATED = 2**24  # bytes out of one piece; more than that is a bomb
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
-_WBITS = {"gzip": 31, "deflate": 47}
+_WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
 class BadFraming(ConnectionError):
@@ -173,13 +173,19 @@ class Open:
 
 
 class Inflating:
-    """A body that is compressed although nobody asked for that: read all the same, in the two usual ways."""
+    """A body that is compressed although nobody asked for that: read all the same, in the two usual ways.
+
+    A gzip body is any number of members, one after the other (RFC 1952, section 2.2). One whose last member has no end
+    was cut, whatever its length says; so was one that goes on with something else.
+    """
 
     def __init__(self, inner: Framing, encoding: str) -> None:
         if encoding not in _WBITS:
             raise BadFraming("the answer is encoded in a way that nobody asked for")
         self._inner = inner
-        self._inflate = zlib.decompressobj(_WBITS[encoding])
+        self._wbits = _WBITS[encoding]
+        self._inflate = zlib.decompressobj(self._wbits)
+        self._is_whole = True  # nothing at all is a whole body, too
 
     @property
     def is_over(self) -> bool:
@@ -194,13 +200,36 @@ class Inflating:
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those of the body."""
         try:
-            inflated = self._inflate.decompress(self._inner.feed(data), MOST_INFLATED)
+            inflated = self._unpacked(self._inner.feed(data))
         except zlib.error as error:
             raise BadFraming("the answer's encoding is broken") from error
-        if self._inflate.unconsumed_tail:
-            raise BadFraming("the answer grows too much when it is unpacked")
+        if self._inner.is_over:
+            self._check_whole()
         return inflated
 
     def close(self) -> bytes:
         """Where it ends with its connection."""
-        return self._inner.close()
+        self._inner.close()
+        self._check_whole()
+        return b""
+
+    def _unpacked(self, packed: bytes) -> bytes:
+        parts, room = list[bytes](), MOST_INFLATED
+        while packed:
+            if self._inflate.eof:
+                self._begin_member()
+            parts.append(self._inflate.decompress(packed, room))
+            room -= len(parts[-1])
+            if self._inflate.unconsumed_tail or room <= 0:
+                raise BadFraming("the answer grows too much when it is unpacked")
+            packed, self._is_whole = self._inflate.unused_data, self._inflate.eof
+        return b"".join(parts)
+
+    def _begin_member(self) -> None:
+        if self._wbits != _WBITS["gzip"]:
+            raise BadFraming("something follows the answer's end that is no part of it")
+        self._inflate = zlib.decompressobj(self._wbits)
+
+    def _check_whole(self) -> None:
+        if not self._is_whole:
+            raise BadFraming("the answer was cut: what it is packed in has no end")
