@@ -35,6 +35,7 @@ AGENT = "claude"
 PROVIDER = "anthropic"
 SYNTHETIC = "<synthetic>"
 NEEDLE = b'input_tokens"'
+WENT_IN = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 MOST_TOKENS = 1_000_000_000  # of one kind in one answer; as `wire.lenient` has it
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)] | None
@@ -224,7 +225,7 @@ def _is_no_bill(model: str | None, usage: _Usage) -> bool:
     """An answer that the agent made up itself, or a usage that says nothing of what went in."""
     if model is None or model == SYNTHETIC:
         return True
-    return usage.input_tokens is usage.cache_read_input_tokens is usage.cache_creation_input_tokens is None
+    return usage.input_tokens is None and all(getattr(usage, name) is None for name in WENT_IN)
 
 
 def _is_fuller(line: Line, usage: _Usage, kept: _Kept) -> bool:

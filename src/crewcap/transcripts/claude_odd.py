@@ -16,7 +16,7 @@ import msgspec
 from crewcap.core.pricing import Usage
 from crewcap.core.transcripts import Told
 from crewcap.transcripts import Sink, State
-from crewcap.transcripts.claude_code import PROVIDER, SYNTHETIC, Fork, Line, key_of, ms_of, session_of
+from crewcap.transcripts.claude_code import PROVIDER, SYNTHETIC, WENT_IN, Fork, Line, key_of, ms_of, session_of
 from crewcap.wire import lenient
 from crewcap.wire.anthropic_meter import WholeMeter
 
@@ -38,7 +38,7 @@ def take_odd(raw: bytes, state: State, into: Sink) -> None:
 
 def _is_bill(message: Any) -> TypeGuard[dict[str, Any]]:
     usage = message.get("usage") if isinstance(message, dict) else None
-    return isinstance(usage, dict) and any(name.endswith("input_tokens") for name in usage)
+    return isinstance(usage, dict) and any(usage.get(name) is not None for name in WENT_IN)
 
 
 def _take_bill(said: dict[str, Any], message: dict[str, Any], state: State, into: Sink) -> None:
