@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ from crewcap.core.pricing import Usage
 from crewcap.errors import LedgerError
 from crewcap.simulator.script import Script, Step, When
 from crewcap.stores import HoldOrder, Limit, Settlement
+from crewcap.stores.sqlite.ledger import SqliteLedger
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Rig, RigMaker
@@ -359,6 +363,33 @@ def test_a_rate_that_has_no_room_is_waited_for_inside(rig: RigMaker, kind: RateK
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("change", ["raised", "taken back"])
+@pytest.mark.parametrize(("kind", "value"), [("rpm", 1), ("tpm", 50)])
+def test_whoever_waits_for_a_rate_hears_that_it_was_changed(
+    rig: RigMaker, kind: RateKind, value: int, change: str
+) -> None:
+    """By another process, which tells nobody: the rate's own time is most of a minute or more."""
+
+    async def main() -> None:
+        async with rig(answers_that_cost("0.01"), wait_s=200) as r:
+            slow = RateLimit(scope=ALL, kind=kind, value=value, source="command")
+            r.ledger.set_rate(slow)
+            body = r.request("cost-0.01 please", stream=True)
+            assert (await r.post(body))[0] == 200
+            await r.settled()
+            asking = [asyncio.create_task(r.post(body)) for _ in range(3)]
+            await r.until(lambda: r.gateway.service.purse.waiting == 3)
+            with other_process(r) as elsewhere:
+                if change == "raised":
+                    elsewhere.set_rate(replace(slow, value=1_000_000))
+                else:
+                    elsewhere.unset_rate(ALL, kind, source="command")
+            async with asyncio.timeout(10):
+                assert [status for status, _, _ in await asyncio.gather(*asking)] == [200] * 3
+
+    asyncio.run(main())
+
+
 def test_a_rate_that_stays_without_room_ends_in_an_answer_that_says_when_to_come_again(rig: RigMaker) -> None:
     async def main() -> None:
         async with rig(answers_that_cost("0.01"), wait_s=0.05) as r:
@@ -388,6 +419,16 @@ def test_a_count_that_is_used_up_is_a_budget_that_says_no(rig: RigMaker) -> None
             assert r.ledger.totals(ALL).refused == 1
 
     asyncio.run(main())
+
+
+@contextmanager
+def other_process(r: Rig) -> Iterator[SqliteLedger]:
+    """The same books, opened once more."""
+    ledger = SqliteLedger(r.home, clock=lambda: datetime.now(UTC), monotonic=time.monotonic)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def drain(r: Rig, requests: int) -> None:

@@ -21,6 +21,7 @@ from crewcap.core.keys import VirtualKey
 from crewcap.core.money import Money
 from crewcap.gateway.money.choosing import GiveUp, Rest, Take, Wait, Want, choose
 from crewcap.gateway.money.latch import Latches
+from crewcap.gateway.money.standing import LOOK_S, Standing
 from crewcap.gateway.money.waiting import Line, Waiter
 from crewcap.gateway.money.writer import Writer
 from crewcap.stores import HoldOrder, Ledger, Settlement
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 POLL_S = 0.2  # other processes settle without telling us
-LOOK_S = 0.5  # whoever waits for a rate looks this often whether its client is still there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,7 @@ class Purse:
         self._writer = Writer(ledger)
         self._line = Line()
         self._latches = Latches()
+        self._standing = Standing(lambda scopes: self.do(ledger.rates, scopes))
         self._bells: dict[int, asyncio.Event] = {}
         self._changes = 0  # rises whenever money may have come back
         self._owed: dict[HoldId, Settlement] = {}
@@ -252,15 +253,20 @@ class Purse:
         return True
 
     async def _rest(self, place: Waiter, busy: Busy, deadline: float, seen: int, is_gone: Callable[[], bool]) -> float:
-        """Wait for a rate's time, or for the end of one of those that are in flight; the seconds that it took."""
+        """Wait for a rate's time, its change, or the end of one of those in flight; the seconds that it took.
+
+        Now and then whoever waits looks whether its client is still there, and the rate still what it was.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         until = min(deadline, began + busy.retry_after_s)
         if busy.kind not in {"tpm", "rpm"}:
             await self._turn(place, until, seen)
             return loop.time() - began
-        while (rest_s := until - loop.time()) > 0 and not self._withdrawn(is_gone):  # noqa: ASYNC110  (who leaves tells nobody)
+        while (rest_s := until - loop.time()) > 0 and not self._withdrawn(is_gone):
             await asyncio.sleep(min(rest_s, LOOK_S))
+            if rest_s > LOOK_S and not await self._standing.stands(busy):
+                break
         return loop.time() - began
 
     def _withdrawn(self, is_gone: Callable[[], bool]) -> str:
