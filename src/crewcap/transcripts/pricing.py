@@ -21,10 +21,11 @@ from crewcap.core.pricing import Modifiers, PriceBook, RateCard, UnknownPrice, U
 from crewcap.core.transcripts import Told
 
 _DAY_MS = 86_400_000
-_MONTH_DAYS = 32
+_MONTH_MS = 32 * _DAY_MS
 _STEP_MS = 900_000  # prices change at quarters of an hour at the earliest
 _KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
 _Named = tuple[str, str, str, str, str]  # provider, model, speed, geo, tier
+_Where = tuple[str, str, str, str, str, int]  # the same, and a month
 _Flat = tuple[int, int, int, int, int, int]  # pico-dollars a token of each kind, and a search
 
 _UNKNOWN = (-1, 0, 0, 0, 0, 0)  # no flat rates: the long way
@@ -36,7 +37,8 @@ class Pricing:
 
     book: PriceBook
     unpriced: Counter[str] = field(default_factory=Counter)  # what nobody priced, by its name
-    _flat: dict[tuple[str, str, str, str, str, int], _Flat] = field(default_factory=dict)  # by day
+    _months: dict[_Where, _Flat] = field(default_factory=dict)
+    _days: dict[tuple[_Where, int], _Flat] = field(default_factory=dict)  # of months that have several cards, or none
     _cards: dict[tuple[_Named, int, int], RateCard | None] = field(default_factory=dict)  # by length and number of time
 
     def cost(self, told: Told) -> Money | None:
@@ -47,23 +49,24 @@ class Pricing:
     def nano(self, told: Told) -> int | None:
         """The same as a bare number, for hundreds of thousands of them."""
         _, at, _, _, provider, model, fresh, read, short, long, output, _, searches, speed, geo, tier, _, parts = told
-        where = (provider, model, speed, geo, tier, at // _DAY_MS)
-        flat = self._flat.get(where) or self._flatten(where)
+        where = (provider, model, speed, geo, tier, at // _MONTH_MS)
+        flat = self._months.get(where) or self._of_month(where)
+        if flat[0] < 0:
+            flat = self._days.get((where, at // _DAY_MS)) or self._in_month(where, at // _DAY_MS)
         if flat[0] < 0 or parts or (searches and flat[5] < 0):
             cost = self._of_parts(told) if parts else self._by_card(told)
             return None if cost is None else cost.nano
         pico = fresh * flat[0] + read * flat[1] + short * flat[2] + long * flat[3] + output * flat[4]
         return -(-(pico + searches * flat[5] if searches else pico) // PICO_PER_NANO)  # `Money.from_pico`
 
-    def _flatten(self, where: tuple[str, str, str, str, str, int]) -> _Flat:
-        """The rates of a day, where every prompt meets the same ones all day long."""
-        card = self._of_day(where[:5], where[5])
-        flat = _UNKNOWN
-        if card is not None and not card.tiers and not card.unpriced:
-            rates = card.rates
-            search = card.per_piece.get("web_search", -1)
-            flat = (rates.input, rates.cache_read, rates.write_5m, rates.write_1h, rates.output, search)
-        self._flat[where] = flat
+    def _of_month(self, where: _Where) -> _Flat:
+        """The rates of a month, where every prompt meets the same ones all through."""
+        flat = self._months[where] = _flat(self._through(where[:5], where[5], _MONTH_MS))
+        return flat
+
+    def _in_month(self, where: _Where, day: int) -> _Flat:
+        """The rates of one day of a month that has several."""
+        flat = self._days[where, day] = _flat(self._through(where[:5], day, _DAY_MS))
         return flat
 
     def _by_card(self, told: Told) -> Money | None:
@@ -104,8 +107,7 @@ class Pricing:
 
     def _of_day(self, named: _Named, day: int) -> RateCard | None:
         """The only card of a day; None where it has several, or none at times."""
-        month = self._through(named, day // _MONTH_DAYS, _MONTH_DAYS * _DAY_MS)
-        return month or self._through(named, day, _DAY_MS)
+        return self._through(named, day * _DAY_MS // _MONTH_MS, _MONTH_MS) or self._through(named, day, _DAY_MS)
 
     def _through(self, named: _Named, number: int, length_ms: int) -> RateCard | None:
         """The only card of a stretch of time of this length, by its number."""
@@ -136,6 +138,15 @@ class Pricing:
             return self.book.card(provider, model, at=moment(at), modifiers=Modifiers(speed=speed, geo=geo, tier=tier))
         except UnknownPrice:
             return None
+
+
+def _flat(card: RateCard | None) -> _Flat:
+    """Five rates and the price of a search, where that is all that a card says."""
+    if card is None or card.tiers or card.unpriced:
+        return _UNKNOWN
+    rates = card.rates
+    search = card.per_piece.get("web_search", -1)
+    return rates.input, rates.cache_read, rates.write_5m, rates.write_1h, rates.output, search
 
 
 def moment(at_ms: int) -> datetime:
