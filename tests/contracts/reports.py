@@ -1,6 +1,7 @@
 """What every store's reports keep: what is added up beforehand is what the entries say, to the last unit.
 
-A subclass gives the fixture `desk`, books to fill, and `opened`: a function that opens their reports.
+A subclass gives the fixtures `ledger`, books to fill, `opened`, a function that opens their reports, and `notes`, what
+is kept of prices beside them.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from tests.contracts.clocks import Clocks
 from tests.contracts.ledger_machine import order
 
 from crewcap.core.budget import ALL, BootId, Granted, HoldId, KeyId, Scope
-from crewcap.core.bundles import Bundle, at, quarter_of
+from crewcap.core.bundles import OWN, Bundle, at, quarter_of
+from crewcap.core.cards import Kept
 from crewcap.core.history import jobs, jobs_of
 from crewcap.core.keys import VirtualKey
 from crewcap.core.makeup import Makeup, MakeupRow
 from crewcap.core.money import ZERO, Money
-from crewcap.core.pricing import Usage
+from crewcap.core.pricing import Modifiers, RateCard, Rates, Tier, Usage
 from crewcap.core.reprice import Correction
 from crewcap.stores import Entry, Ledger, Reports, Settlement
+from crewcap.stores.price_notes import PriceNotes
 
 usd = Money.usd
 Opened = Callable[..., Reports]
+_DEAR = Rates(input=2, cache_read=2, write_5m=2, write_1h=2, output=2)
 SHOP, TOOLS = Scope("repo:acme/shop"), Scope("repo:acme/tools")
 
 
@@ -183,6 +187,28 @@ class ReportsContract:
         assert sum(each.requests for each in found if "web_search" in each.pieces) == 6
         assert sum(each.notional for each in found if each.by_plan) == usd("4.20").nano
         assert not any(each.notional for each in found if not each.by_plan)
+
+    @pytest.mark.parametrize("behind", [0, 10_000])
+    def test_limits_of_a_card_are_told_apart_wherever_they_lie(
+        self, filled: Filled, opened: Opened, notes: PriceNotes, behind: int
+    ) -> None:
+        """Also for what was added up before the card was kept, which is a moment after its first request."""
+        reports = opened(behind=behind)
+        for prompt in (19_000, 20_000, 20_001, 31_000, 300_000):
+            filled.request(KeyId("k1"), "0.01", card="odd", usage=Usage(input=prompt - 9, write_5m=9))
+        before = {each.size for each in reports.bundles() if each.card == "odd"}
+        assert before == {0, 7}  # both sides of 20,000 in one
+        tiers = (Tier(above=20_000, rates=_DEAR), Tier(above=200_000, rates=_DEAR))
+        odd = RateCard(provider="anthropic", model="m", rates=_DEAR, tiers=tiers, id="odd")
+        usual = replace(odd, tiers=tiers[1:], id="c1")
+        notes.keep([Kept(card=card, modifiers=Modifiers(), book="b", at=filled.clocks.wall) for card in (usual, odd)])
+        filled.request(KeyId("k1"), "0.01", card="odd", usage=Usage(input=40_000))
+        found = reports.bundles(by_quarter=True, by_key=True)
+        assert _sums(found) == _of_entries(filled.ledger.entries())
+        told = {each.size: (each.requests, each.input) for each in found if each.card == "odd"}
+        assert told == {OWN: (2, 38_982), OWN + 1: (3, 90_983), OWN + 2: (1, 299_991)}
+        assert {each.size for each in found if each.card != "odd"} == {0, 5}
+        assert filled.ledger.verify().problems == ()
 
     def test_what_was_added_up_is_verified(self, filled: Filled, opened: Opened) -> None:
         opened(behind=0, piece=13).bundles()

@@ -13,6 +13,7 @@ from crewcap import prices
 from crewcap.core.budget import KeyId
 from crewcap.core.bundles import (
     KINDS,
+    OWN,
     SIZES,
     Bundle,
     Line,
@@ -111,8 +112,15 @@ def test_a_limit_that_sizes_do_not_tell_apart_tells_nothing() -> None:
     assert rates_of(odd, 2) == DEAR
 
 
+@pytest.mark.parametrize(("size", "rates"), [(OWN, RATES), (OWN + 1, DEAR), (OWN + 2, None)])
+def test_a_card_with_limits_of_its_own_is_told_apart_by_these(size: int, rates: Rates | None) -> None:
+    """Of a card that stands in for one that is gone, there may be too few."""
+    odd = RateCard(provider="p", model="m", rates=RATES, tiers=(Tier(above=50_000, rates=DEAR),))
+    assert rates_of(odd, size) == rates
+
+
 def test_every_limit_of_every_price_list_is_told_apart() -> None:
-    """A list that brings a new one must bring it here and into the stores' view, or reports can only estimate."""
+    """A list that brings a new one must bring it here and into the stores' view, or each of its cards has its own."""
     book = prices.load()
     known = {tier.above for compiled in book._cards.values() for tier in compiled.card.tiers}
     assert known <= set(SIZES)

@@ -119,6 +119,23 @@ def test_a_hold_of_an_earlier_version_ends_in_the_same_balances(tmp_path: Path) 
     db.close()
 
 
+def test_sums_that_could_not_tell_a_cards_limits_apart_are_made_again(tmp_path: Path) -> None:
+    """Of a card that has a limit where no list of ours has one; other books keep what was added up."""
+    for above, left in ((20_000, 0), (200_000, 1)):
+        db = sqlite3.connect(tmp_path / f"{above}.db", isolation_level=None)
+        migrate(db, known()[:11])
+        db.execute("INSERT INTO card VALUES ('c', ?, 'b', 1)", (f'{{"tiers":[{{"above":{above}}}]}}',))
+        db.execute(
+            "INSERT INTO bundle VALUES (1, 'k', 'p', 'm', 'c', 'settled', 0, 0, 0, '{}', 1, 1, 0, 0, 1, 0, 0, 0, 1, 0)"
+        )
+        db.execute("UPDATE bundled SET through = 1")
+        migrate(db)
+        assert list(wrong_schema(db)) == []
+        found = db.execute("SELECT (SELECT count(*) FROM bundle), through FROM bundled").fetchone()
+        assert found == (left, left)
+        db.close()
+
+
 def test_books_with_a_live_run_of_an_earlier_version_go_on(tmp_path: Path) -> None:
     """What that version did not know of a run is as it was for all runs then."""
     home = Home(tmp_path)

@@ -31,6 +31,8 @@ QUARTER_S = 900
 NONE = "(none)"
 SIZES = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
 """Prompts above which some price list has other prices; `Bundle.size` counts how many of these a prompt is above."""
+OWN = 100
+"""Where a card has other limits than these, `size` is this and how many of *its* limits a prompt is above."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -236,6 +238,9 @@ def costs(bundle: Bundle, card: RateCard | None) -> Costs:
 
 def rates_of(card: RateCard, size: int) -> Rates | None:
     """The rates that prompts of this size met; None where the card has a limit that sizes do not tell apart."""
+    if size >= OWN:
+        own = (card.rates, *(tier.rates for tier in card.tiers))
+        return own[size - OWN] if size - OWN < len(own) else None
     low, high = (0, *SIZES)[size], (*SIZES, None)[size]
     found = card.rates
     for tier in card.tiers:

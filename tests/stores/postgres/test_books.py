@@ -57,7 +57,7 @@ def test_a_database_without_books_is_made_by_word_alone(postgres: Server, tmp_pa
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
     made = bring_up_to_date(desk.url, desk.home, zone="Europe/Berlin")
-    assert [name[:4] for name in made] == [f"{number:04d}" for number in range(1, 12)]
+    assert [name[:4] for name in made] == [f"{number:04d}" for number in range(1, 13)]
     assert bring_up_to_date(desk.url, desk.home, zone="UTC") == []
     ledger, _ = desk.filled()
     assert any(it.label.endswith("@Europe/Berlin") for it in ledger.all_balances())
@@ -186,15 +186,21 @@ def test_a_newer_schema_and_an_edited_one_are_refused(desk: Shelf) -> None:
 
 
 def test_an_older_schema_is_brought_up_to_date_by_word_alone(postgres: Server, tmp_path: Path) -> None:
+    """What was added up and could not tell a card's limits apart is made again, as in a file."""
     desk = Shelf(postgres, tmp_path)
-    desk.sql("DROP FUNCTION crewcap.settle_each")
-    desk.sql("DROP PROCEDURE crewcap.settle_and_reserve")
-    desk.sql("CREATE PROCEDURE crewcap.reserve_many(jsonb, jsonb, INOUT text) LANGUAGE sql AS 'SELECT $3'")
-    desk.sql("DELETE FROM crewcap.migration WHERE number = 11")
-    with pytest.raises(LedgerError, match="has schema 10, this crewcap needs 11") as caught:
+    desk.sql("DROP FUNCTION crewcap.card_tells_its_tiers CASCADE")
+    desk.sql("DROP FUNCTION crewcap.odd_tiers")
+    desk.sql("DROP TABLE crewcap.card_tier CASCADE")
+    desk.sql("INSERT INTO crewcap.card VALUES ('c', '{\"tiers\":[{\"above\":20000}]}', 'b', 1)")
+    desk.sql(
+        "INSERT INTO crewcap.bundle"
+        " VALUES (1, 'k', 'p', 'm', 'c', 'settled', 0, false, false, '{}', 1, 1, 0, 0, 1, 0, 0, 0, 1, 0)"
+    )
+    desk.sql("DELETE FROM crewcap.migration WHERE number = 12")
+    with pytest.raises(LedgerError, match="has schema 11, this crewcap needs 12") as caught:
         desk.open()
     assert "crewcap ledger migrate" in caught.value.help
-    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0011_pace.sql"]
+    assert bring_up_to_date(desk.url, desk.home, zone="UTC") == ["0012_tiers.sql"]
     assert desk.open().verify().problems == ()
     desk.end()
 

@@ -10,6 +10,7 @@ from tests.contracts.reports import Opened, ReportsContract
 from tests.stores.postgres_shelf import Shelf
 
 from crewcap.stores.postgres.ledger import PostgresLedger
+from crewcap.stores.postgres.prices import PostgresPriceNotes
 from crewcap.stores.postgres.reports import PostgresReports
 
 
@@ -33,6 +34,12 @@ class TestPostgresReports(ReportsContract):
         yield open_
         for each in made:
             each.close()
+
+    @pytest.fixture
+    def notes(self, desk: Shelf) -> Iterator[PostgresPriceNotes]:
+        found = PostgresPriceNotes(desk.url)
+        yield found
+        found.close()
 
     @pytest.fixture(autouse=True)
     def _desk(self, desk: Shelf) -> None:

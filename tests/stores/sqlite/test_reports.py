@@ -13,6 +13,7 @@ from tests.contracts.reports import Filled, Opened, ReportsContract
 
 from crewcap.home import Home
 from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.prices import SqlitePriceNotes
 from crewcap.stores.sqlite.reports import SqliteReports
 
 
@@ -39,6 +40,12 @@ class TestSqliteReports(ReportsContract):
         yield open_
         for each in made:
             each.close()
+
+    @pytest.fixture
+    def notes(self, home: Home) -> Iterator[SqlitePriceNotes]:
+        found = SqlitePriceNotes(home)
+        yield found
+        found.close()
 
     @pytest.fixture(autouse=True)
     def _home(self, home: Home) -> None:
