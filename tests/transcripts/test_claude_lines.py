@@ -172,3 +172,12 @@ def test_a_usage_that_does_not_say_what_went_in_is_no_bill() -> None:
 
 def test_the_most_that_a_figure_may_be_is_what_the_meters_take() -> None:
     assert claude_code.MOST_TOKENS == lenient.MOST_TOKENS
+
+
+def test_a_tool_that_nobody_knows_is_billed_by_the_piece_and_has_no_price() -> None:
+    """An hour of it may cost anything: it is told with the message, which is then in no sum."""
+    (told,) = read(
+        line(9, usage={"server_tool_use": {"web_search_requests": 2, "oracle_requests": 3}}).encode()
+    ).told.values()
+    assert (told.searches, json.loads(told.parts)["pieces"]) == (2, {"oracle": 3})
+    assert read(line(9, usage={"server_tool_use": {"oracle_requests": 0}}).encode()).told == read(line(9).encode()).told

@@ -51,10 +51,6 @@ class _Details(msgspec.Struct, gc=False):
     thinking_tokens: _Count = None
 
 
-class _Used(msgspec.Struct, gc=False):
-    web_search_requests: _Count = None
-
-
 class _Usage(msgspec.Struct, gc=False):
     """A bill as it usually is; anything else is a validation error, and goes the long way.
 
@@ -66,7 +62,7 @@ class _Usage(msgspec.Struct, gc=False):
     cache_read_input_tokens: _Count = None
     output_tokens: _Count = None
     output_tokens_details: _Details | None = None
-    server_tool_use: _Used | None = None
+    server_tool_use: dict[str, _Count] | None = None
     service_tier: str | None = None
     cache_creation: _Writes | None = None
     inference_geo: str | None = None
@@ -109,6 +105,7 @@ class _Echo(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(Line).decode
+_USES = frozenset({"web_search_requests", "web_fetch_requests"})
 _GEOS = {"not_available": "global"}
 _GLOBAL, _STANDARD = "global", "standard"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -268,14 +265,22 @@ def _tell(key: str, kept: _Kept, state: State, into: Sink) -> None:
         write_1h,
         output,
         min(details.thinking_tokens or 0, output) if details is not None else 0,
-        (used.web_search_requests or 0) if used is not None else 0,
+        (used.get("web_search_requests") or 0) if used else 0,
         usage.speed or _STANDARD,
         _GEOS.get(geo, geo) if geo else _GLOBAL,
         usage.service_tier or _STANDARD,
         bool(line.is_sidechain),
         "",
     )
-    into.add(tuple.__new__(Told, told))  # its own way of being made takes three times as long
+    made = tuple.__new__(Told, told)  # its own way of being made takes three times as long
+    into.add(made if not used or used.keys() <= _USES else _with_pieces(made, used))
+
+
+def _with_pieces(told: Told, used: Mapping[str, int | None]) -> Told:
+    """Tools that this reader does not know may be billed by the piece."""
+    from crewcap.transcripts.claude_odd import with_pieces  # noqa: PLC0415  (mostly there are none)
+
+    return with_pieces(told, used)
 
 
 def key_of(id_: str | None, line: Line) -> str:

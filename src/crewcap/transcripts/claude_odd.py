@@ -54,7 +54,7 @@ def _take_bill(said: dict[str, Any], message: dict[str, Any], state: State, into
     usage, modifiers = reading.usage, reading.modifiers
     parts = reading.samplings or ((reading.model, usage),)
     whole = {kind: sum(getattr(part, kind) for _, part in parts) for kind in _KINDS}
-    others = {name: count for name, count in usage.pieces.items() if name != "web_search"}
+    others = {name: count for name, count in usage.pieces.items() if name != _SEARCH}
     is_plain = not reading.samplings and not others
     told = Told(
         key=key_of(lenient.word(message.get("id")) or None, line),
@@ -63,7 +63,7 @@ def _take_bill(said: dict[str, Any], message: dict[str, Any], state: State, into
         folder=line.cwd or "",
         provider=PROVIDER,
         model=reading.model,
-        searches=usage.pieces.get("web_search", 0),
+        searches=usage.pieces.get(_SEARCH, 0),
         speed=modifiers.speed,
         geo=modifiers.geo,
         tier=modifiers.tier,
@@ -73,6 +73,7 @@ def _take_bill(said: dict[str, Any], message: dict[str, Any], state: State, into
     into.add(told._replace(**whole))
 
 
+_SEARCH = "web_search"
 _KINDS = ("input", "cache_read", "write_5m", "write_1h", "output", "thinking")
 
 
@@ -80,6 +81,17 @@ def _told_parts(parts: tuple[tuple[str, Usage], ...], pieces: Mapping[str, int])
     """Each sampling's own model and tokens, as `pricing` reads them."""
     tokens = [[model, *(getattr(usage, kind) for kind in _KINDS)] for model, usage in parts]
     return msgspec.json.encode({"parts": tokens, "pieces": dict(pieces)}).decode()
+
+
+def with_pieces(told: Told, used: Mapping[str, int | None]) -> Told:
+    """A message with what was billed by the piece, as the meter names and counts it."""
+    meter = WholeMeter("5m")
+    said = {"id": "", "model": told.model, "usage": {"input_tokens": 0, "output_tokens": 0, "server_tool_use": used}}
+    meter.feed(json.dumps({**said, "type": "message"}).encode())
+    usage = meter.close().usage or Usage()
+    others = {name: count for name, count in usage.pieces.items() if name != _SEARCH}
+    plain = told._replace(searches=usage.pieces.get(_SEARCH, 0))
+    return plain._replace(parts=_told_parts(((told.model, told.usage),), others)) if others else plain
 
 
 def _countable(message: dict[str, Any]) -> dict[str, Any]:
