@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.gateway.conftest import MODEL, RigMaker
+from tests.gateway.conftest import MODEL, PROVIDER_KEY, RigMaker
 
 MESSAGE: dict[str, Any] = {
     "id": "msg_1",
@@ -69,5 +69,43 @@ def test_a_packed_answer_without_its_end_was_cut(rig: RigMaker, missing: int) ->
             await r.settled()
             entry = r.entries()[0]
             assert (entry.kind, entry.uncertain) == ("uncertain", entry.held_at_first)
+
+    asyncio.run(main())
+
+
+SAYING_THE_KEY = {
+    200: json.dumps({**MESSAGE, "content": [{"type": "text", "text": f"your key is {PROVIDER_KEY}, is it"}]}),
+    400: json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": f"bad {PROVIDER_KEY}"}}),
+    402: json.dumps({"type": "error", "error": {"type": "billing_error", "message": f"{PROVIDER_KEY} has no credit"}}),
+    404: f"<html>no such page: /v1/messages?key={PROVIDER_KEY}&key={PROVIDER_KEY}</html>",
+    422: PROVIDER_KEY,
+    500: json.dumps({"type": "error", "error": {"type": "api_error", "message": f"{PROVIDER_KEY}: internal"}}),
+}
+
+
+@pytest.mark.parametrize("status", SAYING_THE_KEY)
+def test_a_provider_that_says_its_key_back_is_passed_on_without_it(rig: RigMaker, status: int) -> None:
+    """The gateway alone has the key; neither its clients nor its books nor its log are to learn it."""
+
+    async def main() -> None:
+        said = SAYING_THE_KEY[status].encode()
+        async with saying(said, status=status) as (url, asked), rig(base_url=url, attempts=1) as r:
+            got, _, body = await r.post(r.request())
+            assert PROVIDER_KEY.encode() in asked[0]
+            assert (got, PROVIDER_KEY.encode() in body) == (status, False)
+            if status != 402:  # which is told in our own words
+                assert body == said.replace(PROVIDER_KEY.encode(), b"[secret removed]")
+            await r.settled()
+            assert PROVIDER_KEY not in repr(r.entries())
+
+    asyncio.run(main())
+
+
+def test_a_count_call_that_says_the_key_back_is_passed_on_without_it(rig: RigMaker) -> None:
+    async def main() -> None:
+        said = json.dumps({"input_tokens": 5, "by": PROVIDER_KEY}).encode()
+        async with saying(said) as (url, _), rig(base_url=url) as r:
+            status, _, body = await r.post(r.request(), path="/v1/messages/count_tokens")
+            assert (status, json.loads(body)) == (200, {"input_tokens": 5, "by": "[secret removed]"})
 
     asyncio.run(main())

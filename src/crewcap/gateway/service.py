@@ -163,7 +163,7 @@ class Service:
         try:
             answer = await self._parts.upstream.post(url, call.body, sent, limit=asyncio.timeout(PROBE_S))
             async with answer:
-                counted = await answer.read()
+                counted = self._parts.upstream.hide_key(provider, await answer.read())
         except (Unsent, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Refusal("provider", "the provider could not be reached") from error
         if answer.status >= 400 and diagnose(answer.status, counted, model="") is not None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
-from tests.gateway.batch.jobs import MODELS, Desk, in_a_loop, over, serving, until, utc_now
+from tests.gateway.batch.jobs import MODELS, PROVIDER_KEY, Desk, in_a_loop, over, serving, until, utc_now
 
 from crewcap.core.budget import Scope
 from crewcap.core.money import ZERO, Money
@@ -366,3 +366,34 @@ async def test_a_key_ends_with_its_batch(desk: Desk, simulator: Simulator, book:
     keys = desk.ledger.keys()
     (key,) = [each for each in keys if each.id == job.job().key]
     assert key.revoked_at is not None
+
+
+@each_api
+@in_a_loop
+async def test_a_batch_whose_results_say_the_key_is_kept_without_it(
+    api: str, desk: Desk, simulator: Simulator, book: Book
+) -> None:
+    """Results are printed, and stored for good."""
+    job = desk.job("job", f"say {PROVIDER_KEY} back", api=api)
+    async with serving(desk, book, simulator.url) as gateway:
+        gateway.batches.start("job")
+        await over(job)
+    (item,) = view(job, desk.ledger).items
+    assert "say [secret removed] back" in item.text
+    assert PROVIDER_KEY.encode() not in b"".join(
+        each.read_bytes() for each in job.path.iterdir() if each.is_file() and not each.name.startswith("prompts")
+    )
+
+
+@in_a_loop
+async def test_a_batch_that_is_refused_with_the_key_is_told_without_it(
+    desk: Desk, simulator: Simulator, book: Book
+) -> None:
+    simulator.trouble = replace(TROUBLES["bad_request"], message=f"not with {PROVIDER_KEY}")
+    job = desk.job("job", "hello")
+    async with serving(desk, book, simulator.url) as gateway:
+        gateway.batches.start("job")
+        await over(job)
+    (item,) = view(job, desk.ledger).items
+    assert PROVIDER_KEY not in repr(item)
+    assert "not with [secret removed]" in repr(item)

@@ -73,9 +73,9 @@ class Calls:
                 cutter = Lines()
                 while chunk := await asyncio.wait_for(answer.content.readany(), SILENT_S):
                     for line in cutter.feed(chunk):
-                        yield line
+                        yield self._hidden(line)
                 for line in cutter.close():
-                    yield line
+                    yield self._hidden(line)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unsure(f"the results broke off ({type(error).__name__})") from error
 
@@ -86,9 +86,13 @@ class Calls:
                 answer = await self.upstream.ask(self.provider, method, path, body=body, headers=headers)
                 async with answer:
                     read = await answer.content.read(MOST_BYTES) if answer.status >= 400 else await answer.read()
-                    return Said(answer.status, read, _retry_after(answer.headers.get("retry-after", "")))
+                    return Said(answer.status, self._hidden(read), _retry_after(answer.headers.get("retry-after", "")))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unsure(f"no whole answer came ({type(error).__name__})") from error
+
+    def _hidden(self, said: bytes) -> bytes:
+        """Without the provider's key: of what is said here much is kept, and printed."""
+        return self.upstream.hide_key(self.provider, said)
 
 
 class Gone(Exception):

@@ -252,7 +252,7 @@ class Exchange:
         self._settle(end, status=answer.status, reason=reason)
         if not first.is_there:
             raise judge.unsure("the provider broke off before the first event of its answer")
-        raise judge.error_event(answer, seen, reason)
+        raise judge.error_event(answer, self._hidden(seen), reason)
 
     def _new_meter(self, *, stream: bool) -> Meter:
         ask = self._request.ask
@@ -272,7 +272,7 @@ class Exchange:
         """Read an answer that is one JSON text, then send it with its cost."""
         meter = self._new_meter(stream=False)
         try:
-            body = await answer.read()
+            body = self._hidden(await answer.read())
         except BROKEN as error:
             self._settle("no_answer", status=answer.status, reason=self._why("no_answer", is_broken=True))
             raise judge.unsure("the provider broke off its answer") from error
@@ -289,12 +289,16 @@ class Exchange:
     async def _error(self, answer: Answer, judge: Judge) -> web.StreamResponse:
         """A plain error: unbilled if it is whole."""
         try:
-            body = await read_at_most(answer, ERROR_BYTES)
+            body = self._hidden(await read_at_most(answer, ERROR_BYTES))
         except BROKEN as error:
             self._settle("no_answer", status=answer.status, reason="the provider broke off an error")
             raise judge.unsure("the provider broke off its answer") from error
         self._settle("plain_error", status=answer.status, reason=f"the provider answered {answer.status}")
         return judge.plain_error(answer, body)
+
+    def _hidden(self, body: bytes) -> bytes:
+        """What the provider said, without its key, before anybody reads it."""
+        return self._around.upstream.hide_key(self._request.provider, body)
 
     # --- ends
 

@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from crewcap.errors import CrewcapError, SettingsError
+from crewcap.gateway.provider.echoes import Echoes
 from crewcap.gateway.provider.line import Answer, request_head
 from crewcap.gateway.provider.lines import Lines
 from crewcap.wire import Dialect, Malformed
@@ -108,6 +109,7 @@ class Upstream:
         self._session: aiohttp.ClientSession | None = None
         self._lines: Lines | None = None
         self._keys: dict[str, str] = {}
+        self._echoes = Echoes()
 
     def __repr__(self) -> str:
         return "Upstream(...)"
@@ -137,12 +139,17 @@ class Upstream:
         key = await asyncio.to_thread(provider.read_key)
         changed = self._keys.get(provider.name) != key
         self._keys[provider.name] = key
+        self._echoes.learn(provider.name, key)
         return changed
 
     def key_headers(self, provider: Provider) -> Mapping[str, str]:
         """The headers that carry the provider's key."""
         key = self._keys.get(provider.name)
         return provider.key_header(key) if key else {}
+
+    def hide_key(self, provider: Provider, body: bytes) -> bytes:
+        """A whole body of the provider's as others may see it: without its key, should it have said that back."""
+        return self._echoes.without(provider.name, body)
 
     async def post(self, url: URL, body: bytes, headers: Mapping[str, str], *, limit: asyncio.Timeout) -> Answer:
         """Send, and return at the answer's head. `Unsent`: no byte was written; else some may have been."""
