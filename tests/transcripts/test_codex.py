@@ -110,6 +110,51 @@ def test_a_tier_that_was_paid_for_is_priced(desk: Desk) -> None:
     assert costs["priority"] > costs["standard"] > Money(0)
 
 
+def record(tokens: dict[str, int] | None, thread: dict[str, int]) -> str:
+    told = {"usage": tokens} if tokens is not None else {}
+    more = {"turn_token_usage": thread, "thread_token_usage": thread}
+    return event("token_usage_record", {"thread_id": "a", "turn_id": "t", "response_id": "r1", **told, **more})
+
+
+def reordered(line: str, *, reverse: bool) -> str:
+    """The same line, its keys sorted at every level, or the other way round."""
+
+    def of(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: of(value[name]) for name in sorted(value, reverse=reverse)}
+
+    return json.dumps(of(json.loads(line))) + "\n"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("written", [None, 0, 50])
+def test_keys_come_in_any_order(*, reverse: bool, written: int | None) -> None:
+    """Where a line says what it is may stand behind all of its tokens."""
+    more = {"reasoning_output_tokens": 0} | ({} if written is None else {"cache_write_input_tokens": written})
+    total, last = usage(9_000, 0, 900) | more, usage(1_000, 0, 100) | more
+    head = meta("a", base_instructions="x" * 9_000) + context(user_instructions="x" * 9_000)
+    for line in (record(last, total), count(total, last)):
+        text = "".join(reordered(each, reverse=reverse) for each in (head + line).splitlines())
+        (told,), sink, _ = told_by("codex", text)
+        assert (told.session, told.model, told.folder) == ("a", "gpt-5.5", "/home/ana/shop")
+        assert (told.input, told.write_5m, told.output) == (1_000 - (written or 0), written or 0, 100)
+        assert not sink.problems
+
+
+def test_what_tells_tokens_and_is_not_understood_is_said() -> None:
+    """A record without the response's own tokens does not hide the counts beside it."""
+    text = record(None, usage(100)) + event(
+        "event_msg", {"type": "token_count", "info": {"last_token_usage": usage(9)}}
+    )
+    told, sink, _ = told_by("codex", meta("a") + context() + text + count(usage(100), usage(100)))
+    assert [each.input for each in told] == [100]
+    assert sink.problems == {
+        "a response without its tokens: not counted": 1,
+        "a count without its total: not counted": 1,
+    }
+
+
 @pytest.mark.parametrize(
     "broken", ["null", "[]", '{"type":"token_count","info":null}', '{"type":"token_count","info":{}}']
 )

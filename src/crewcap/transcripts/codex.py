@@ -30,7 +30,12 @@ from crewcap.wire.openai_known import TIER_WORDS
 AGENT = "codex"
 PROVIDER = "openai"
 _WORDS = (b'"session_meta"', b'"turn_context"', b'"thread_settings_applied"', b'"token_count"', b'"token_usage_record"')
-_HEAD = 400  # characters in which a line says what it is
+_ENDS = (
+    400  # characters at either end of a line, in which it says what it is: only its time and its payload stand beside
+)
+_SHORT = 4_096  # a line that tells tokens is no longer, in whatever order it tells them
+_OVERLAP = max(map(len, _WORDS))
+_SAID = b'"type":"response_item"'  # what people, models and tools said: most of a file
 _TIERS = {**TIER_WORDS, "fast": "priority"}
 
 
@@ -60,15 +65,26 @@ class Codex:
         return ()
 
     def read(self, block: Block, state: State, into: Sink) -> None:
-        """Look at the beginning of each line, and decode those that matter."""
+        """Look at the ends of each line, and decode those that matter."""
         buffer, at, end = block.buffer, block.start, block.end
         while at < end:
             line_end = buffer.find(b"\n", at, end)
             line_end = end if line_end < 0 else line_end
-            head = bytes(buffer[at : min(line_end, at + _HEAD)])
-            if any(word in head for word in _WORDS):
+            if _may_matter(buffer, at, line_end):
                 _take(bytes(buffer[at:line_end]), state, into)
             at = line_end + 1
+
+
+def _may_matter(buffer: bytearray, start: int, end: int) -> bool:
+    """Whether a line has one of the words where it says what it is; keys may come in any order."""
+    head = bytes(buffer[start : min(end, start + _ENDS)])
+    if any(word in head for word in _WORDS):
+        return True
+    if end - start <= _ENDS or _SAID in head:
+        return False
+    since = start + _ENDS - _OVERLAP if end - start <= _SHORT else end - _ENDS
+    rest = bytes(buffer[since:end])
+    return any(word in rest for word in _WORDS)
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -132,11 +148,15 @@ def _settle_tier(said: dict[str, Any], state: State) -> None:
 
 def _record(payload: dict[str, Any], when: str, state: State, into: Sink) -> None:
     """One response."""
+    tokens = _tokens(payload.get("usage"), into)
+    if tokens is None:
+        into.problems["a response without its tokens: not counted"] += 1
+        return
     state["has_records"] = True
     response = lenient.word(payload.get("response_id"))
     total = _tokens(payload.get("thread_token_usage"), into)
     key = f"codex:{response}" if response else f"codex:{state.get('family', '')}:{total}"
-    _add(key, _tokens(payload.get("usage"), into), when, state, into)
+    _add(key, tokens, when, state, into)
 
 
 def _count(info: Any, when: str, state: State, into: Sink) -> None:
@@ -145,6 +165,8 @@ def _count(info: Any, when: str, state: State, into: Sink) -> None:
         return
     total = _tokens(info.get("total_token_usage"), into)
     if total is None:
+        if info:
+            into.problems["a count without its total: not counted"] += 1
         return
     before, state["total"] = state.get("total"), list(total)
     if before == list(total):
@@ -179,8 +201,8 @@ def _tokens(usage: Any, into: Sink) -> _Tokens | None:
     return tuple(counts)
 
 
-def _add(key: str, tokens: _Tokens | None, when: str, state: State, into: Sink) -> None:
-    if tokens is None or not any(tokens):
+def _add(key: str, tokens: _Tokens, when: str, state: State, into: Sink) -> None:
+    if not any(tokens):
         return
     prompt, cached, written, output, reasoning = tokens
     if cached + written > prompt:
