@@ -35,7 +35,7 @@ R = TypeVar("R")
 _OPTIONS = (
     click.option("--home", metavar="DIR", help="State directory.", expose_value=True),
     click.option("--config", metavar="FILE", help="Settings file."),
-    click.option("--json", "as_json", is_flag=True, default=None, help="One JSON object a line, for machines."),
+    click.option("--json", "as_json", is_flag=True, default=None, help="JSON, for machines."),
     click.option("-q", "--quiet", is_flag=True, default=None, help="Results only."),
     click.option("-v", "--verbose", is_flag=True, default=None, help="Say more."),
 )

@@ -75,11 +75,19 @@ def test_a_narrow_terminal_gets_the_money_and_the_count(money: MoneyHome, truth:
     assert Money(truth.nano).show() in done.stdout
 
 
+@pytest.mark.parametrize("asked", [("usage",), ("usage", "show")])
+def test_for_machines_it_is_a_list_also_where_there_is_nothing(
+    money: MoneyHome, truth: Truth, asked: tuple[str, ...]
+) -> None:
+    assert json.loads(money.call(*asked, "--json").stdout) == []
+    assert money.call_here("usage", "import", str(money.folder)) == 0
+    assert sum(row["messages"] for row in json.loads(money.call(*asked, "--json").stdout)) == truth.messages
+
+
 @pytest.mark.parametrize("by", ["day", "week", "month", "model", "repo", "session", "agent"])
 def test_any_grouping_adds_up(money: MoneyHome, truth: Truth, by: str) -> None:
     assert money.call_here("usage", "import", str(money.folder)) == 0
-    done = money.call("usage", "show", "--by", by, "--json")
-    rows: list[dict[str, Any]] = [json.loads(each) for each in done.stdout.splitlines()]
+    rows: list[dict[str, Any]] = json.loads(money.call("usage", "show", "--by", by, "--json").stdout)
     assert sum(Money.usd(row["cost_usd"]).nano for row in rows) == truth.nano
     table = list(csv.DictReader(io.StringIO(money.call("usage", "show", "--by", by, "--csv").stdout)))
     assert [row[by] for row in table] == [row[by] for row in rows]

@@ -42,8 +42,7 @@ def show(call: Call, *, by: Grouping, since: str | None, agents: tuple[str, ...]
     sums = desk.sums(since=start, agents=agents, by_time=by in IN_TIME, by_session=by == "session")
     found = rows(sums, by=by, zone=zone)
     if call.as_json:
-        for row in found:
-            call.emit(row_object(row, by))
+        call.emit([row_object(row, by) for row in found])
     elif as_csv:
         call.out(_csv(found, by), end="")
     elif not found:
