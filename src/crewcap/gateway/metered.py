@@ -24,7 +24,7 @@ from crewcap.gateway.front.answers import Refusal, budget_message, retry_after_s
 from crewcap.gateway.front.callers import Call, Callers
 from crewcap.gateway.front.doors import Door, Doors
 from crewcap.gateway.front.endpoints import Endpoint
-from crewcap.gateway.front.fanout import FanOuts, speaker
+from crewcap.gateway.front.fanout import FanOuts, Speaker, speaker
 from crewcap.gateway.front.outlet import has_left
 from crewcap.gateway.money import plan
 from crewcap.gateway.money.admission import Admission, Counts, Prices, Request
@@ -154,17 +154,18 @@ class Metered:
     async def answer(self, endpoint: Endpoint, door: Door, http: web.BaseRequest) -> web.StreamResponse:
         """Read, allow, hold, forward, settle."""
         call = await self._callers.read(door, http)
+        who = speaker(call.headers)
 
         def is_gone() -> bool:
             return self.ending.is_set() or has_left(http) or not self._doors.lets_in(door, call.key.id)
 
         try:
-            async with self.fan_outs.admitted(call.key.run, speaker(call.headers), policy=self.policy, is_gone=is_gone):
-                return await self._answer(endpoint, call, http)
+            async with self.fan_outs.admitted(call.key.run, who, policy=self.policy, is_gone=is_gone):
+                return await self._answer(endpoint, call, who, http)
         except Refusal as refusal:
             raise refusal.of(call.key) from refusal.__cause__
 
-    async def _answer(self, endpoint: Endpoint, call: Call, http: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, endpoint: Endpoint, call: Call, who: Speaker, http: web.BaseRequest) -> web.StreamResponse:
         ask, is_capped = await self._allowed(endpoint, call, http.rel_url.raw_path)
 
         def is_gone() -> bool:
@@ -172,7 +173,7 @@ class Metered:
 
         async def send(attempt: int, before: str, let_out: Callable[[], object]) -> web.StreamResponse:
             await self._follow_share(endpoint.provider, call.key, ask, is_gone)
-            request = self._request(endpoint, call, ask, http.rel_url.raw_path)
+            request = self._request(endpoint, call, who, ask, http.rel_url.raw_path)
             if before:
                 request = replace(request, notes=(*request.notes, f"attempt {attempt}: {before}"))
             self.refuse_frozen(endpoint.provider, request.model, is_capped=is_capped)
@@ -268,9 +269,9 @@ class Metered:
         except Malformed as error:
             raise Refusal("malformed", str(error)) from error
 
-    def _request(self, endpoint: Endpoint, call: Call, ask: Ask, path: str) -> Request:
+    def _request(self, endpoint: Endpoint, call: Call, who: Speaker, ask: Ask, path: str) -> Request:
         """The request with its model, its cards and its limits."""
-        at, who = self._parts.clock(), speaker(call.headers)
+        at = self._parts.clock()
         model = self._admission.model(call.key, endpoint.provider, ask, at=at)
         cards = self._admission.cards(endpoint.provider, ask, at=at)
         limited = self._admission.limited(call.key, ask, cards)

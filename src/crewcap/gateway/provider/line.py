@@ -325,7 +325,7 @@ class Answer:
 def request_head(target: str, host: str, headers: Mapping[str, str], size_bytes: int) -> bytes:
     """The head of a POST; `ValueError` where a header holds what no header may."""
     lines = [f"POST {target} HTTP/1.1", f"host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
-    if any(_CONTROL.search(line) for line in lines):
+    if _CONTROL.search("".join(lines)):
         raise ValueError("a header holds a control character")
     return ("\r\n".join(lines) + f"\r\ncontent-length: {size_bytes}\r\n\r\n").encode()
 
