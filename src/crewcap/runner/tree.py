@@ -17,6 +17,7 @@ from crewcap.workspaces.removal import remove_aside, set_aside
 from crewcap.workspaces.repository.harvest import Harvest, Perform, harvest
 from crewcap.workspaces.repository.large_home import bring_large
 from crewcap.workspaces.repository.leftovers import leave_out
+from crewcap.workspaces.repository.locked import open_top
 from crewcap.workspaces.repository.mirrors import Mirrors
 from crewcap.workspaces.repository.repositories import Base, Repository
 from crewcap.workspaces.repository.review import Returned, Spurned
@@ -107,7 +108,8 @@ class Tree:
         return "" if await take_up(_inside(site), run.commit) else "git could not put it into the workspace"
 
     def is_there(self, site: Site) -> bool:
-        """Whether the run's workspace stands on this machine."""
+        """Whether the run's workspace stands on this machine; what its agent closed is opened to be seen."""
+        _open_tops(site)
         return (site.workspace / ".git").is_dir() and site.home.is_dir()
 
     async def take_over(self, site: Site) -> None:
@@ -122,6 +124,7 @@ class Tree:
     async def collect(self, run: Run, site: Site, *, without: tuple[str, ...] = ()) -> Kept:
         """Commit inside the sandbox, bring the bundle out, and take it into the mirror with every object checked."""
         perform = _inside(site)
+        await asyncio.to_thread(_open_tops, site)
         brought = await harvest(
             perform,
             base=run.base,
@@ -177,6 +180,12 @@ class Tree:
         return any(name.startswith(run.session) for name in _names_below(site.home))
 
 
+def _open_tops(site: Site) -> None:
+    """The folders around everything, which an agent may have closed to itself."""
+    for folder in (site.workspace, site.home):
+        open_top(folder)
+
+
 def _inside(site: Site) -> Perform:
     """Git in the sandbox: by us it is never run in a folder that a stranger's program could write."""
 
@@ -212,7 +221,8 @@ def _seen(brought: Harvest) -> tuple[str, ...]:
     inside = (f"what it did inside the submodule {folder} was not taken" for folder in brought.work_inside)
     planted = ", ".join(brought.planted[:_FEW]) + (", ..." if len(brought.planted) > _FEW else "")
     names = f"its repository names commands, which stayed in the sandbox: {planted}"
-    return (*inside, *((names,) if brought.planted else ()), *_stayed(brought.strays))
+    untaken = (f"not taken, because git could not read or add it: {_few(brought.untaken)}",) if brought.untaken else ()
+    return (*inside, *((names,) if brought.planted else ()), *_stayed(brought.strays), *untaken)
 
 
 def _stayed(strays: Strays) -> Iterator[str]:

@@ -288,6 +288,16 @@ def test_what_a_mirror_cannot_take_keeps_its_workspace_and_says_why(yard: Yard) 
     assert yard.stored(run).workspace_removed_at is None
 
 
+def test_a_file_that_git_will_not_add_keeps_its_workspace_too(yard: Yard) -> None:
+    run = yard.laid_out("refused")
+    (yard.workspace(run) / "git~1").write_text("work\n")
+    (yard.workspace(run) / "locked").write_text("work\n")
+    (yard.workspace(run) / "locked").chmod(0)
+    swept = yard.sweep()
+    assert (swept.removed, dict(swept.kept)) == ((), {run.name: "it holds files that git could not read or add: git~1"})
+    assert yard.mirror_git("show", f"{yard.saved(run)[0]}:locked") == "work"
+
+
 def test_what_had_to_stay_is_looked_at_again_after_a_day(yard: Yard) -> None:
     run = yard.laid_out("nested")
     nested = yard.workspace(run) / "theirs"

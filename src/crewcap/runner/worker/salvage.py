@@ -23,6 +23,7 @@ from crewcap.runner.process import Outcome, Site
 from crewcap.workspaces import SANDBOXES, Sandbox
 from crewcap.workspaces.repository.harvest import Harvest, harvest
 from crewcap.workspaces.repository.leftovers import leave_out
+from crewcap.workspaces.repository.locked import open_top
 from crewcap.workspaces.repository.repositories import Base, Repository
 from crewcap.workspaces.repository.review import Spurned
 from crewcap.workspaces.repository.supplies import Extent, Supply
@@ -88,6 +89,8 @@ def _open(house: House, run: Run, sandbox: Sandbox, uid: int) -> tuple[Repositor
     site = site_of(grounds_of(house, found.settings, sandbox), plot)
     extent = Extent(paths=found.project.paths, submodules=found.project.submodules, lfs=found.project.lfs)
     supply = house.mirrors.supply(found.repository, base=found.base, extent=extent)
+    for folder in (site.workspace, site.home):
+        open_top(folder)
     sandbox.prepare(uid=uid, owned=tuple(folder for folder in (site.workspace, site.home) if folder.is_dir()))
     return found.repository, replace(site, fittings=supply.fittings(objects_inside=site.layout.objects)), supply
 
@@ -114,6 +117,7 @@ def _left(brought: Harvest, large: list[str]) -> str:
     """What git cannot take along, in words."""
     kinds = {
         "files in repositories of their own": brought.strays.repositories,
+        "files that git could not read or add": brought.untaken,
         "work inside submodules": brought.work_inside,
         "large files whose contents did not come": tuple(large),
     }

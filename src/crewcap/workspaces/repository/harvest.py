@@ -15,6 +15,7 @@ from typing import Protocol
 
 from crewcap.workspaces.repository import large_files
 from crewcap.workspaces.repository.authorship import Authorship
+from crewcap.workspaces.repository.locked import open_locked
 from crewcap.workspaces.repository.plants import planted_hooks, planted_settings
 from crewcap.workspaces.repository.strays import Strays, find_strays
 from crewcap.workspaces.repository.supplies import NOTHING_MORE, Supply, seen_inside
@@ -42,6 +43,7 @@ _QUIET = (
     ),
 )
 _MOSTLY = (0, 1)  # 1 = nothing to commit; or a file that could not be added, which the others do not wait for
+_MOST_NAMED = 100
 _LOCKS = (".git/index.lock", ".git/HEAD.lock", ".git/config.lock", ".git/packed-refs.lock")
 
 
@@ -72,6 +74,15 @@ class Harvest:
     work_inside: tuple[str, ...] = ()  # submodules that the agent worked in; nothing of that is taken
     planted: tuple[str, ...] = ()  # settings and hooks of its repository that run commands; they stayed inside
     strays: Strays = Strays()  # noqa: RUF009  (frozen)
+    untaken: tuple[str, ...] = ()  # what git could not read or add
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What a repository gave."""
+
+    bundle: bytes
+    untaken: tuple[str, ...] = ()
 
 
 async def harvest(
@@ -97,21 +108,29 @@ async def harvest(
     async def run(*argv: str) -> Said:
         return await perform(argv, environ)
 
+    locked = await open_locked(run)
     inside = await _work_inside(run, supply)
     planted = await _planted(run)
     but = (*(module.path for module in supply.modules), *without)
-    strays = await find_strays(run, but=(*but, *(folder for _, folder in supply.placed())))
+    strays = await find_strays(run, but=(*but, *(folder for _, folder in supply.placed())), locked=locked)
     if supply.extent.paths:
         await _keep_the_rest(run, ("git", *always))
-    bundle = await _gather(run, ("git", *always), base=base, message=message, but=without)
-    if bundle is not None:
-        return Harvest(bundle, work_inside=inside, planted=planted, strays=strays)
-    git = ("git", f"--git-dir={spare}", "--work-tree=.", *always)
-    for argv in _fresh_repository(git, spare, base=base, supply=supply):
-        await run(*argv)
-    bundle = await _gather(run, git, base=base, message=message, but=but)
-    await run("rm", "-rf", spare)
-    return Harvest(bundle or b"", salvaged=True, work_inside=inside, planted=planted, strays=strays)
+    gathered = await _gather(run, ("git", *always), base=base, message=message, but=without)
+    is_broken = gathered is None
+    if gathered is None:
+        git = ("git", f"--git-dir={spare}", "--work-tree=.", *always)
+        for argv in _fresh_repository(git, spare, base=base, supply=supply):
+            await run(*argv)
+        gathered = await _gather(run, git, base=base, message=message, but=but) or _Gathered(b"")
+        await run("rm", "-rf", spare)
+    return Harvest(
+        gathered.bundle,
+        salvaged=is_broken,
+        work_inside=inside,
+        planted=planted,
+        strays=strays,
+        untaken=strays.with_locked(gathered.untaken),
+    )
 
 
 async def _planted(run: Callable[..., Awaitable[Said]]) -> tuple[str, ...]:
@@ -148,22 +167,33 @@ async def _gather(
     base: str,
     message: str,
     but: tuple[str, ...] = (),
-) -> bytes | None:
+) -> _Gathered | None:
     """The bundle, empty when there is nothing; None = this repository does not work."""
-    left_out = (f":(exclude,literal,top){folder}" for folder in but)
+    left_out = tuple(f":(exclude,literal,top){folder}" for folder in but)
     add = (*git, "add", "--all", "--sparse", "--ignore-errors", "--", ".", *left_out)
     staged = await run(*add)
     if staged.status not in _MOSTLY:
         await run("rm", "-f", *_LOCKS)
-        await run(*add)
+        staged = await run(*add)
+    untaken = await _untaken(run, git, left_out) if staged.status else ()
     committed = await run(*git, "commit", "--quiet", "--no-verify", "--message", message)
     counted = await run(*git, "rev-list", "--count", "HEAD", "--branches", f"^{base}")
     if committed.status not in _MOSTLY or counted.status != 0:
         return None
     if int(counted.stdout.strip() or b"0") == 0:
-        return b""
+        return _Gathered(b"", untaken)
     written = await run(*git, "bundle", "create", "--quiet", "-", "HEAD", "--branches", f"^{base}")
-    return written.stdout if written.status == 0 else None
+    return _Gathered(written.stdout, untaken) if written.status == 0 else None
+
+
+async def _untaken(
+    run: Callable[..., Awaitable[Said]], git: tuple[str, ...], left_out: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What differs from the index still, though all of it was to be added."""
+    changed = await run(*git, "diff-files", "--name-only", "--ignore-submodules=all", "-z", "--", ".", *left_out)
+    new = await run(*git, "ls-files", "--others", "--exclude-standard", "-z", "--", ".", *left_out)
+    names = (changed.stdout + new.stdout).decode("utf-8", "surrogateescape").split("\0")
+    return tuple(name for name in dict.fromkeys(names) if name)[:_MOST_NAMED]
 
 
 def _fresh_repository(git: tuple[str, ...], spare: str, *, base: str, supply: Supply) -> tuple[tuple[str, ...], ...]:
