@@ -20,7 +20,7 @@ meter that reads the provider's own answers: what it says at least is counted, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,8 +141,9 @@ class ClaudeCode:
     def read(self, block: Block, state: State, into: Sink) -> None:
         """Decode every line, merge those about one message, and tell of each once."""
         lines, odd = _decoded(block)
+        names: dict[str, str] = {}
         for key, kept in _merged(lines).items():
-            _tell(key, kept, state, into)
+            _tell(key, kept, names.setdefault, state, into)
         if odd:
             from crewcap.transcripts.claude_odd import take_odd  # noqa: PLC0415  (mostly there is none)
 
@@ -246,19 +247,21 @@ def _echo(line: Line) -> Line:
     return echo
 
 
-def _tell(key: str, kept: _Kept, state: State, into: Sink) -> None:
-    """What a message comes to."""
+def _tell(key: str, kept: _Kept, one: Callable[[str, str], str], state: State, into: Sink) -> None:
+    """What a message comes to. Names that come again are `one`: a message that waits to be written is half as large."""
     line, usage, output = kept.fullest, kept.usage, kept.output
-    message = line.message
+    model = (line.message.model or "") if line.message is not None else ""
+    session, folder = session_of(kept.first), line.cwd or ""
+    speed, tier = usage.speed or _STANDARD, usage.service_tier or _STANDARD
     write_5m, write_1h = _writes(usage, line)
     used, details, geo = usage.server_tool_use, usage.output_tokens_details, usage.inference_geo
     told = (
         key,
         ms_of(kept.first, state, into),
-        session_of(kept.first),
-        line.cwd or "",
+        one(session, session),
+        one(folder, folder),
         PROVIDER,
-        (message.model or "") if message is not None else "",
+        one(model, model),
         usage.input_tokens or 0,
         usage.cache_read_input_tokens or 0,
         write_5m,
@@ -266,9 +269,9 @@ def _tell(key: str, kept: _Kept, state: State, into: Sink) -> None:
         output,
         min(details.thinking_tokens or 0, output) if details is not None else 0,
         (used.get("web_search_requests") or 0) if used else 0,
-        usage.speed or _STANDARD,
-        _GEOS.get(geo, geo) if geo else _GLOBAL,
-        usage.service_tier or _STANDARD,
+        one(speed, speed),
+        _GEOS.get(geo, one(geo, geo)) if geo else _GLOBAL,
+        one(tier, tier),
         bool(line.is_sidechain),
         "",
     )
