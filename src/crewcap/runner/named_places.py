@@ -18,19 +18,25 @@ from crewcap.workspaces.repository.signing import Signer
 
 def wrong_places(settings: Settings, *, environ: Mapping[str, str], state: Path) -> Iterator[CrewcapError]:
     """An error for each that a run would end with, with its place in the settings."""
-    for name, repo in settings.repos.items():
-        for text in repo.tools:
-            try:
-                with said_at(settings, "repos", name, "tools"):
-                    named_folder(text, user_home=Path(environ.get("HOME") or "/"), forbidden=(state,))
-            except CrewcapError as error:
-                yield error
+    for name in settings.repos:
+        yield from wrong_tools(settings, name, environ=environ, state=state)
     try:
         with said_at(settings, "git", "signing_key"):
             if settings.git.signing_key:
                 Signer(key=Path(settings.git.signing_key).expanduser(), environ=environ).try_out()
     except CrewcapError as error:
         yield error
+
+
+def wrong_tools(settings: Settings, repo: str, *, environ: Mapping[str, str], state: Path) -> Iterator[CrewcapError]:
+    """The same for the tools of one repository, by its name in the settings."""
+    known = settings.repos.get(repo)
+    for text in known.tools if known is not None else ():
+        try:
+            with said_at(settings, "repos", repo, "tools"):
+                named_folder(text, user_home=Path(environ.get("HOME") or "/"), forbidden=(state,))
+        except CrewcapError as error:
+            yield error
 
 
 @contextmanager

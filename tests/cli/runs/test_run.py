@@ -140,3 +140,17 @@ def test_a_limit_of_runs_lets_nothing_begin_in_one_clear_line(desk: RunHome, sim
     assert help_ == "help: raise it with: crewcap budget set repo:acme/shop runs/day NUMBER"
     assert desk.json("runs") == []
     assert simulator.log.records == []
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_tools_that_no_run_may_see_are_refused_before_a_run_is_written_down(
+    desk: RunHome, words: tuple[str, ...]
+) -> None:
+    text = desk.config.read_text()
+    desk.config.write_text(text.replace('[repos."acme/shop"]\n', '[repos."acme/shop"]\ntools = ["~/.ssh"]\n'))
+    line = desk.config.read_text().split("\n").index('tools = ["~/.ssh"]') + 1
+    done = crewcap(desk, "run", "-p", "x", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    what = "tools: ~/.ssh holds credentials or private settings, which no run may see"
+    assert done.stderr.splitlines()[0] == f"error: {desk.config}, line {line}: {what}"
+    assert desk.json("runs") == []

@@ -13,6 +13,7 @@ from crewcap.gateway.assemble import key_variables
 from crewcap.runner import entry, jobs, start
 from crewcap.runner.jobs import Job
 from crewcap.runner.moments import Moment
+from crewcap.runner.named_places import wrong_tools
 from crewcap.runner.ownership import is_driven
 from crewcap.runner.plan import Asked
 from crewcap.settings.price_lists import check_price_lists
@@ -24,7 +25,11 @@ from crewcap.workspaces.sandbox.ladder import choose
 def prepare(call: Call, issue: Issue, tracker: Tracker, asked: Asked, *, repo: str | None) -> Job:
     """Plan a run, where there is room for one and the books believe the clock."""
     _refuse_unfit(call)
-    return jobs.prepare(call.app, issue, tracker, asked, repo=repo)
+    job = jobs.prepare(call.app, issue, tracker, asked, repo=repo)
+    if not call.app.served.store_url:  # where books are shared another machine, with other tools, may carry it out
+        for error in wrong_tools(job.settings, job.plan.repo, environ=call.environ, state=call.home.root):
+            raise error
+    return job
 
 
 def prepare_again(call: Call, run: Run) -> Job:
