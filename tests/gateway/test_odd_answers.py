@@ -73,6 +73,70 @@ def test_a_packed_answer_without_its_end_was_cut(rig: RigMaker, missing: int) ->
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("encoding", ["br", "zstd"])
+def test_an_answer_in_an_encoding_that_nobody_asked_for_is_told_by_its_name_and_not_asked_for_again(
+    rig: RigMaker, encoding: str, *, stream: bool
+) -> None:
+    """It was billed, and another one would be like it."""
+
+    async def main() -> None:
+        async with saying(WHOLE, f"content-encoding: {encoding}") as (url, asked), rig(base_url=url) as r:
+            status, headers, body = await r.post(r.request(stream=stream))
+            assert (status, headers["x-should-retry"], len(asked)) == (502, "false", 1)
+            assert f"200, encoded as '{encoding}'" in json.loads(body)["error"]["message"]
+            await r.settled()
+            (entry,) = r.entries()
+            assert (entry.kind, entry.uncertain) == ("uncertain", entry.held_at_first)
+            assert encoding in entry.reason
+
+    asyncio.run(main())
+
+
+def test_an_error_in_such_an_encoding_is_still_that_error_and_free(rig: RigMaker) -> None:
+    async def main() -> None:
+        odd = saying(b"\x0b\x02\x80", "content-encoding: br", status=404)
+        async with odd as (url, _), rig(base_url=url) as r:
+            status, _, body = await r.post(r.request())
+            assert status == 404
+            assert "404, encoded as 'br'" in json.loads(body)["error"]["message"]
+            await r.settled()
+            assert [entry.kind for entry in r.entries()] == ["released"]
+
+    asyncio.run(main())
+
+
+def test_a_count_call_in_such_an_encoding_is_told_by_its_name(rig: RigMaker) -> None:
+    async def main() -> None:
+        async with saying(b"\x0b\x02\x80", "content-encoding: br") as (url, _), rig(base_url=url) as r:
+            status, _, body = await r.post(r.request(), path="/v1/messages/count_tokens")
+            assert status == 502
+            assert "encoded as 'br'" in json.loads(body)["error"]["message"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [["x-long: " + "a" * 200_000], ["x-long: " + "a" * 9_000], [f"x-{number}: {'a' * 90}" for number in range(900)]],
+    ids=["one of 200 kB", "one of 9 kB", "many"],
+)
+def test_an_answer_whose_head_is_too_large_is_told_so_and_not_asked_for_again(
+    rig: RigMaker, headers: list[str]
+) -> None:
+    async def main() -> None:
+        async with saying(WHOLE, *headers) as (url, asked), rig(base_url=url) as r:
+            status, said, body = await r.post(r.request())
+            assert (status, said["x-should-retry"], len(asked)) == (502, "false", 1)
+            assert "head of the provider's answer is too large" in json.loads(body)["error"]["message"]
+            await r.settled()
+            (entry,) = r.entries()
+            assert (entry.kind, entry.uncertain) == ("uncertain", entry.held_at_first)
+            assert "too large" in entry.reason
+
+    asyncio.run(main())
+
+
 SAYING_THE_KEY = {
     200: json.dumps({**MESSAGE, "content": [{"type": "text", "text": f"your key is {PROVIDER_KEY}, is it"}]}),
     400: json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": f"bad {PROVIDER_KEY}"}}),

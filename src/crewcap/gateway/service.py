@@ -26,6 +26,7 @@ from crewcap.gateway.money.purse import Purse
 from crewcap.gateway.parts import Parts
 from crewcap.gateway.provider.exchange import Exchange
 from crewcap.gateway.provider.freeze import diagnose
+from crewcap.gateway.provider.judging import sealed_message
 from crewcap.gateway.provider.rates import PerMinute
 from crewcap.gateway.provider.upstream import PROBE_S, Unsent
 from crewcap.gateway.watching.exposition import CONTENT_TYPE
@@ -166,6 +167,8 @@ class Service:
                 counted = self._parts.upstream.hide_key(provider, await answer.read())
         except (Unsent, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Refusal("provider", "the provider could not be reached") from error
+        if answer.sealed_as:
+            raise Refusal("provider", sealed_message(answer))
         if answer.status >= 400 and diagnose(answer.status, counted, model="") is not None:
             raise Refusal("frozen", f"the provider does not accept its key ({answer.status})")
         return web.Response(status=answer.status, headers=headers.to_client(answer.headers), body=counted)

@@ -36,6 +36,7 @@ from crewcap.gateway.money.ends import End, Sent, after_first_event, end_of_stre
 from crewcap.gateway.money.purse import Held, Purse
 from crewcap.gateway.policy import Policy
 from crewcap.gateway.provider import judging
+from crewcap.gateway.provider.framing import Unreadable
 from crewcap.gateway.provider.freeze import Trouble
 from crewcap.gateway.provider.judging import EVENT_STREAM, NO_WORD, First, Judge, read_at_most
 from crewcap.gateway.provider.line import Answer
@@ -177,6 +178,8 @@ class Exchange:
         except Unsent as unsent:
             self._settle("unsent", status=0, reason=str(unsent))
             raise judge.unsent(str(unsent)) from unsent
+        except Unreadable as error:
+            raise self._unreadable(judge, str(error), status=0) from error
         except BROKEN as error:
             self._settle("no_answer", status=0, reason=self._expired_why(NO_WORD))
             raise judge.unsure(NO_WORD) from error
@@ -188,6 +191,8 @@ class Exchange:
         async with answer:
             if not 200 <= answer.status < 300:
                 return await self._error(answer, judge)
+            if answer.sealed_as:
+                raise self._unreadable(judge, judging.sealed_message(answer), status=answer.status)
             if answer.content_type == EVENT_STREAM or (request.ask.stream and request.dialect.streams_json):
                 return await self._stream(answer, judge)
             return await self._whole(answer, judge)
@@ -290,6 +295,8 @@ class Exchange:
         """A plain error: unbilled if it is whole."""
         try:
             body = self._hidden(await read_at_most(answer, ERROR_BYTES))
+            if answer.sealed_as:
+                body = judge.in_our_words(answer)
         except BROKEN as error:
             self._settle("no_answer", status=answer.status, reason="the provider broke off an error")
             raise judge.unsure("the provider broke off its answer") from error
@@ -299,6 +306,11 @@ class Exchange:
     def _hidden(self, body: bytes) -> bytes:
         """What the provider said, without its key, before anybody reads it."""
         return self._around.upstream.hide_key(self._request.provider, body)
+
+    def _unreadable(self, judge: Judge, why: str, *, status: int) -> Exception:
+        """An answer came, and nobody can tell what it cost."""
+        self._settle("no_answer", status=status, reason=why)
+        return judge.unreadable(why, status=status)
 
     # --- ends
 

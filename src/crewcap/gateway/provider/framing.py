@@ -18,11 +18,16 @@ LONGEST_LINE = 2**14  # a size with its extensions, or all trailers
 MOST_INFLATED = 2**24  # bytes out of one piece; more than that is a bomb
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
+PLAIN = frozenset({"", "identity"})
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
 class BadFraming(ConnectionError):
     """The provider's answer is not framed as HTTP is."""
+
+
+class Unreadable(BadFraming):
+    """The provider has answered, and this is why nobody can tell what; the same request would be answered alike."""
 
 
 class Framing(Protocol):
@@ -172,6 +177,13 @@ class Open:
         return b""
 
 
+def unpacked(inner: Framing, encoding: str) -> tuple[Framing, str]:
+    """A body by the name of its encoding; the name again where it is one that is not read here."""
+    if encoding in PLAIN:
+        return inner, ""
+    return (Inflating(inner, encoding), "") if encoding in _WBITS else (Sealed(inner), encoding)
+
+
 class Inflating:
     """A body that is compressed although nobody asked for that: read all the same, in the two usual ways.
 
@@ -180,8 +192,6 @@ class Inflating:
     """
 
     def __init__(self, inner: Framing, encoding: str) -> None:
-        if encoding not in _WBITS:
-            raise BadFraming("the answer is encoded in a way that nobody asked for")
         self._inner = inner
         self._wbits = _WBITS[encoding]
         self._inflate = zlib.decompressobj(self._wbits)
@@ -233,3 +243,30 @@ class Inflating:
     def _check_whole(self) -> None:
         if not self._is_whole:
             raise BadFraming("the answer was cut: what it is packed in has no end")
+
+
+class Sealed:
+    """A body that nobody here can read: where it ends is known, and nothing of it is kept."""
+
+    def __init__(self, inner: Framing) -> None:
+        self._inner = inner
+
+    @property
+    def is_over(self) -> bool:
+        """The last byte was seen."""
+        return self._inner.is_over
+
+    @property
+    def has_overrun(self) -> bool:
+        """Something was fed that lies behind it."""
+        return self._inner.has_overrun
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; there are none of the body."""
+        self._inner.feed(data)
+        return b""
+
+    def close(self) -> bytes:
+        """Where it ends with its connection."""
+        self._inner.close()
+        return b""

@@ -29,6 +29,7 @@ from crewcap.gateway.provider.upstream import Provider
 EVENT_STREAM = "text/event-stream"
 NO_WORD = "the provider closed the connection without an answer"
 FIRST_BYTES = 2**16
+NEVER = -1.0  # in place of the seconds until another attempt
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -134,10 +135,28 @@ class Judge:
             refusal = Refusal("frozen", f"{message}, again and again; crewcap stops trying")
         return TryAgain(refusal, status=0, reason=message, is_failure=True, may_be_billed=True)
 
+    def unreadable(self, why: str, *, status: int) -> TryAgain:
+        """An answer that cannot be read: it was billed, and another one would be like it, so there is no other."""
+        self.around.failed(self.request)
+        refusal = Refusal("provider", why, should_retry=False)
+        return TryAgain(refusal, status=status, reason=why, retry_after_s=NEVER, is_failure=True, may_be_billed=True)
+
+    def in_our_words(self, answer: Answer) -> bytes:
+        """What stands for the body of an error that cannot be read."""
+        return self.request.dialect.refuse("provider", sealed_message(answer), retry_after_s=None).body
+
     def _passed(self, answer: Answer, body: bytes) -> web.Response:
         """The provider's own answer."""
         passed = {**headers.to_client(answer.headers), **self.extra}
         return web.Response(status=answer.status, headers=passed, body=body)
+
+
+def sealed_message(answer: Answer) -> str:
+    """What is wrong with an answer in an encoding that is not read here."""
+    return (
+        f"the provider answered {answer.status}, encoded as {answer.sealed_as[:40]!r} although it was asked "
+        "for no encoding, and that cannot be read here"
+    )
 
 
 def frozen_message(provider: Provider, trouble: Trouble) -> str:

@@ -19,18 +19,19 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
+from aiohttp.http_exceptions import LineTooLong
 
-from crewcap.gateway.provider.framing import BadFraming, Chunked, Framing, Inflating, Open, Sized
+from crewcap.gateway.provider.framing import BadFraming, Chunked, Framing, Open, Sized, Unreadable, unpacked
 
 Take = Callable[[bytes], bool]
 """Takes a chunk; says whether more is wanted."""
 
 LARGEST_HEAD = 2**16
+LONGEST_HEADER = 8_190  # as aiohttp's parser has it
 AT_ONCE = 2**16  # bytes of a request that are written with their head
 PIECE = 2**18  # of a larger one, whenever there is room
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _BARE = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-_PLAIN = frozenset({"", "identity"})
 _NOTHING = memoryview(b"")
 
 
@@ -139,6 +140,8 @@ class Line(asyncio.Protocol):
         """The head, once it is whole; those that only say that an answer will come are passed over."""
         while (end := _HEAD_END.search(self._head or b"")) is not None:
             head, rest = end.string[: end.end()], end.string[end.end() :]
+            if len(head) > LARGEST_HEAD:
+                break
             try:
                 message = _parsed(self._read(head))
                 if message.code >= HTTPStatus.OK:
@@ -146,16 +149,17 @@ class Line(asyncio.Protocol):
                     self._begin(message, rest)
                     return
             except (HttpProcessingError, BadFraming) as error:
-                self._fail(error if isinstance(error, BadFraming) else BadFraming("what came is not HTTP"))
+                self._fail(_why_not(error))
                 self.close()
                 return
             self._head, self._read = rest, _heads(self._loop)
         if len(self._head or b"") > LARGEST_HEAD:
-            self._fail(BadFraming("the head of the answer has no end"))
+            self._fail(Unreadable(_TOO_LARGE))
             self.close()
 
     def _begin(self, message: RawResponseMessage, rest: bytes) -> None:
-        answer = self._answer = Answer(self, message, _framing(message))
+        framing, sealed_as = unpacked(_framing(message), message.headers.get("content-encoding", "").strip().lower())
+        answer = self._answer = Answer(self, message, framing, sealed_as=sealed_as)
         if rest:
             answer.feed(rest)
         if self._waiting is not None and not self._waiting.done():
@@ -169,8 +173,9 @@ class Line(asyncio.Protocol):
 class Answer:
     """One answer: its head, and its body by pieces, whole, or handed on as it comes."""
 
-    def __init__(self, line: Line, message: RawResponseMessage, framing: Framing) -> None:
+    def __init__(self, line: Line, message: RawResponseMessage, framing: Framing, *, sealed_as: str = "") -> None:
         self.status: int = message.code
+        self.sealed_as = sealed_as  # an encoding that is not read here: the body is not known
         self.headers: Mapping[str, str] = message.headers  # by name in any letters
         self._line: Line | None = line
         self._framing = framing
@@ -336,7 +341,17 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 def _heads(loop: asyncio.AbstractEventLoop) -> Callable[[bytes], Any]:
     """Reads the heads of answers, by aiohttp's parser, which is told that no body follows: that one is ours."""
     nobody = cast("Any", asyncio.Protocol())  # would be asked to pause while a body is read
-    return HttpResponseParser(nobody, loop, LARGEST_HEAD, response_with_body=False).feed_data
+    parser = HttpResponseParser(
+        nobody,
+        loop,
+        LARGEST_HEAD,
+        max_line_size=LONGEST_HEADER,
+        max_headers=LARGEST_HEAD,  # as many as fit
+        max_field_size=LONGEST_HEADER,
+        response_with_body=False,
+        auto_decompress=False,
+    )
+    return parser.feed_data
 
 
 def _parsed(found: Any) -> RawResponseMessage:
@@ -348,16 +363,25 @@ def _parsed(found: Any) -> RawResponseMessage:
     return message
 
 
+def _why_not(error: HttpProcessingError | BadFraming) -> BadFraming:
+    """Why a head is none."""
+    if isinstance(error, LineTooLong):
+        return Unreadable(_TOO_LARGE)
+    return error if isinstance(error, BadFraming) else BadFraming("what came is not HTTP")
+
+
+_TOO_LARGE = (
+    f"the head of the provider's answer is too large: it may have {LARGEST_HEAD:,} bytes, "
+    f"and each of its lines {LONGEST_HEADER:,}"
+)
+
+
 def _framing(message: RawResponseMessage) -> Framing:
     """How the body is framed, by the head (RFC 9112, section 6.3)."""
-    encoding = message.headers.get("content-encoding", "").strip().lower()
-    framing: Framing
     if message.code in _BARE:
-        framing = Sized(0)
-    elif message.chunked:
-        framing = Chunked()
-    elif "transfer-encoding" not in message.headers and (size := message.headers.get("content-length")) is not None:
-        framing = Sized(int(size))
-    else:
-        framing = Open()
-    return framing if encoding in _PLAIN else Inflating(framing, encoding)
+        return Sized(0)
+    if message.chunked:
+        return Chunked()
+    if "transfer-encoding" not in message.headers and (size := message.headers.get("content-length")) is not None:
+        return Sized(int(size))
+    return Open()
