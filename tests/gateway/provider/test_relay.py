@@ -6,14 +6,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tests.gateway.test_silence import END, START, event, streaming
 
 from crewcap.core.money import ZERO
+from crewcap.gateway.policy import Policy
+from crewcap.gateway.provider.relay import Relay
+from crewcap.gateway.provider.watch import Watch
+from crewcap.wire.anthropic import Anthropic
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Rig, RigMaker
+
+    from crewcap.gateway.front.outlet import Outlet
 
 TEXT = event("content_block_delta", delta={"type": "text_delta", "text": "word " * 4_000})
 MANY = 600  # of these, 12 MB, are more than any buffer on the way takes
@@ -83,5 +89,39 @@ def test_an_answer_that_is_complete_and_has_no_client_is_not_waited_for(rig: Rig
             async with asyncio.timeout(5):
                 await r.settled()
             assert r.entries()[0].kind == "settled"
+
+    asyncio.run(main())
+
+
+class Stuck:
+    """A client that takes nothing of the end, until it is dropped."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self._dropped = asyncio.Event()
+
+    async def close(self, last: bytes) -> None:
+        del last
+        await self._dropped.wait()
+        raise ConnectionResetError
+
+    def expire(self, what: str) -> None:
+        self.told.append(what)
+        self._dropped.set()
+
+
+def test_while_the_end_is_sent_it_is_the_client_that_is_waited_for() -> None:
+    """Nobody would hang up on it where its provider was thought to be slow."""
+
+    async def main() -> None:
+        client = Stuck()
+        watch = Watch(Policy(look_s=0.01), idle_s=0.02, expire=client.expire, is_gone=lambda: False)
+        meter = Anthropic().meter(stream=True)
+        relay = Relay(cast("Outlet", client), meter=meter, sieve=None, watch=watch, priced=lambda _: None)
+        async with asyncio.timeout(5):
+            await relay.close()
+        watch.stop()
+        assert relay.is_gone
+        assert client.told == ["client"]
 
     asyncio.run(main())

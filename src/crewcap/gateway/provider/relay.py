@@ -64,6 +64,7 @@ class Relay:
 
     async def close(self) -> None:
         """The last piece, and with it the proper end of the answer."""
+        self._watch.writing = True  # from here on it is the client that is waited for
         try:
             await self._outlet.close(self._last)
         except OSError:
