@@ -28,12 +28,27 @@ def reserve(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Decision:
     row = _hold_row(order, now)
     added = None if now.is_limited else db.execute(q.ADD_PLAIN_HOLD, row)
     if added is None or not added.rowcount:
-        decision = _decide(db, order, now)
+        decision = decide(db, order, now)
         if decision is not None:
             return decision
         added = db.execute(q.ADD_HOLD, row)
     db.execute(q.SEND, {"hold": added.lastrowid, "amount": order.amount.nano, "at": now.at, "wall": now.wall})
     return Granted(hold=order.hold, amount=order.amount)
+
+
+def decide(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Decision | None:
+    """Why an order may not be granted, or that it was before; None where it may. Rows of new windows are made."""
+    made = db.execute(q.HOLD_MADE, {"hold": order.hold}).fetchone()
+    if made is not None:
+        return _granted_before(order, made)
+    denied = _deny(db, order, now)
+    if denied is not None:
+        return denied
+    beside = room.look(db, order, now) if now.is_limited else room.Beside()
+    if beside.denied is not None:
+        return beside.denied
+    refused = admit(order.amount, balances_of_key(db, order.key, now, write=True), keep=order.keep)
+    return refused if refused is not None else beside.busy
 
 
 def shrink(db: sqlite3.Connection, hold: HoldId, to: Money, now: Now) -> None:
@@ -84,21 +99,6 @@ def correct(db: sqlite3.Connection, it: Correction, now: Now) -> bool:
     said = {"hold": row[0], "spent_delta": delta, "card": it.card, "reason": it.reason}
     db.execute(q.CORRECT, said | {"at": now.at, "wall": now.wall})
     return True
-
-
-def _decide(db: sqlite3.Connection, order: HoldOrder, now: Now) -> Decision | None:
-    """Why an order may not be granted, or that it was before; None where it may. Rows of new windows are made."""
-    made = db.execute(q.HOLD_MADE, {"hold": order.hold}).fetchone()
-    if made is not None:
-        return _granted_before(order, made)
-    denied = _deny(db, order, now)
-    if denied is not None:
-        return denied
-    beside = room.look(db, order, now) if now.is_limited else room.Beside()
-    if beside.denied is not None:
-        return beside.denied
-    refused = admit(order.amount, balances_of_key(db, order.key, now, write=True), keep=order.keep)
-    return refused if refused is not None else beside.busy
 
 
 def _granted_before(order: HoldOrder, made: tuple[str, int, str]) -> Decision:
