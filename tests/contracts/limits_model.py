@@ -159,6 +159,8 @@ class LimitsModel:
             if kind == "concurrent":
                 yield Fraction(int(_in_flight(books, scope) >= value))
             else:
+                bucket = self.buckets[scope, kind]
+                bucket.at = min(bucket.at, now)  # a clock that was set back: it goes on from there
                 missing = Fraction(1, 60_000_000) if kind == "tpm" else Fraction(1)
                 yield max(Fraction(0), missing - self._level(scope, kind, now)) / value * 60
 
