@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +49,7 @@ def read(path: Path) -> Marker | None:
 
 
 def write(path: Path, marker: Marker) -> None:
-    """Replace the marker in one step that survives a power cut."""
+    """Replace the marker in one step that survives a power cut; never one that names other books."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     said = {"uuid": marker.uuid, "movement": marker.movement, "at": marker.at.isoformat()}
     text = json.dumps(said | ({"place": marker.place} if marker.place else {}))
@@ -57,13 +58,27 @@ def write(path: Path, marker: Marker) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        _refuse_others(path, marker)
         fresh.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise LedgerError(
             f"the ledger's marker {path} cannot be written: {error.strerror}", help="make room on that disk"
         ) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _refuse_others(path: Path, marker: Marker) -> None:
+    """Who still has books open that others have replaced since would make every program refuse the new ones."""
+    there = None
+    with suppress(LedgerError):  # what nobody can read is better replaced
+        there = read(path)
+    if there is not None and there.uuid != marker.uuid:
+        raise LedgerError(
+            f"the ledger's marker {path} names other books than those that this command has open",
+            help="they were replaced since; start the command again",
+        )
 
 
 def _sync_folder(folder: Path) -> None:

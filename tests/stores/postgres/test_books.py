@@ -17,7 +17,7 @@ from crewcap.core.budget import ALL, Granted
 from crewcap.core.money import ZERO
 from crewcap.errors import LedgerError, UsageError
 from crewcap.home import Home
-from crewcap.stores import marker
+from crewcap.stores import Limit, marker
 from crewcap.stores.postgres.books import is_elsewhere
 from crewcap.stores.postgres.ledger import PostgresLedger
 from crewcap.stores.postgres.setup import accept, bring_up_to_date
@@ -163,6 +163,26 @@ def test_every_other_home_of_restored_books_wants_the_word_too(restored: Shelf) 
     _accept(restored)
     with pytest.raises(LedgerError, match="not the one that was here before"):
         restored.open(home=other)
+
+
+def test_who_had_the_books_open_says_nothing_of_the_restored_ones(restored: Shelf) -> None:
+    """A screen that was left open over it ends later; this home knows the restored books still."""
+    seen = marker.read(restored.home.marker)
+    assert seen is not None
+    marker.write(restored.home.marker, replace(seen, movement=1))
+    screen, late = restored.open(), restored.open()
+    late.set_limit(Limit(scope=ALL, window="day", amount=usd("30"), source="command"))
+    marker.write(restored.home.marker, seen)
+    _accept(restored)
+    screen.close()
+    with pytest.raises(LedgerError, match="was replaced while this command had it open"):
+        late.beat()
+    late.close()
+    assert not restored.home.marker.exists()
+    restored.open().close()
+    there = marker.read(restored.home.marker)
+    assert there is not None
+    assert there.uuid == restored.sql("SELECT uuid FROM crewcap.ledger")[0][0]
 
 
 def test_books_that_were_not_restored_need_no_word(desk: Shelf) -> None:

@@ -143,6 +143,16 @@ def test_books_without_their_wal_are_older_than_they_were(shelf: Shelf) -> None:
         shelf.open()
 
 
+def test_another_ledger_is_taken_in_the_way_of_the_page_on_restoring(shelf: Shelf) -> None:
+    """Who removes the marker instead has books without the money that was billed since."""
+    shelf.filled()[0].close()
+    _another_ledger(shelf)
+    with pytest.raises(LedgerError, match="not the one that was here before") as refused:
+        shelf.open()
+    assert "crewcap ledger reconcile --restored" in refused.value.help
+    assert "marker" not in refused.value.help
+
+
 def test_yesterdays_file_is_older_than_its_marker(shelf: Shelf) -> None:
     ledger, boot = shelf.filled()
     ledger.close()

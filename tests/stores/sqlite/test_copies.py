@@ -13,7 +13,7 @@ from tests.stores.books import Shelf, reserve, settle, usd
 from crewcap.core.budget import ALL, Granted, KeyId
 from crewcap.core.money import ZERO
 from crewcap.errors import LedgerError, UsageError
-from crewcap.stores import migrations
+from crewcap.stores import Limit, migrations
 from crewcap.stores.sqlite import copies
 from crewcap.stores.sqlite.books import APPLICATION_ID
 
@@ -104,6 +104,56 @@ def test_books_that_were_not_restored_are_not_accepted_twice(copied: Shelf) -> N
     copied.open().close()
     with pytest.raises(UsageError, match="was not restored"):
         _accept(copied)
+
+
+def _restore(shelf: Shelf) -> None:
+    """The procedure, to the letter: the lost files are moved away, a copy is put in their place and accepted."""
+    lost = shelf.home.root / "lost"
+    lost.mkdir()
+    for path in tuple(shelf.home.root.glob("ledger.db*")):
+        path.rename(lost / path.name)
+    shutil.copy(shelf.home.root / "backup.db", shelf.home.ledger)
+    _accept(shelf)
+
+
+def test_who_had_the_lost_books_open_says_nothing_of_the_restored_ones(shelf: Shelf) -> None:
+    """A screen that was left open over a restore ends later: the restored books are still the ones of this home."""
+    ledger, _ = shelf.filled()
+    ledger.backup(str(shelf.home.root / "backup.db"))
+    ledger.close()
+    screen, desk, late = shelf.open(), shelf.open(), shelf.open()
+    desk.set_limit(Limit(scope=ALL, window="day", amount=usd("30"), source="command"))
+    _restore(shelf)
+    screen.close()  # before anybody has opened the restored ones, and so has written their marker
+    desk.close()
+    shelf.open().close()
+    with pytest.raises(LedgerError, match="was replaced while this command had it open"):
+        late.beat()
+    late.close()
+    restored = shelf.open()
+    assert restored.verify().problems == ()
+    restored.close()
+
+
+def test_who_only_looks_writes_no_marker(shelf: Shelf) -> None:
+    """What was seen of the books is for those to say who write to them."""
+    ledger, _ = shelf.filled()
+    ledger.close()
+    before = shelf.home.marker.stat().st_mtime_ns
+    screen = shelf.open()
+    screen.totals(ALL)
+    screen.close()
+    assert shelf.home.marker.stat().st_mtime_ns == before
+
+
+def test_books_that_others_were_written_over_are_not_those_that_were_opened(shelf: Shelf) -> None:
+    """Also where the file itself is the same: its name in the books tells."""
+    ledger, _ = shelf.filled()
+    shelf.sql("UPDATE ledger SET uuid = 'another'")
+    with pytest.raises(LedgerError, match="was replaced"):
+        ledger.beat()
+    with pytest.raises(LedgerError, match="was replaced"):
+        ledger.close()
 
 
 def test_a_damaged_copy_is_not_accepted(copied: Shelf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.contracts.runs import NOW, RunsContract, a_run
 
+from crewcap.errors import LedgerError
 from crewcap.home import Home
 from crewcap.stores.sqlite.ledger import SqliteLedger
 from crewcap.stores.sqlite.runs import SqliteRuns
@@ -52,6 +54,23 @@ class TestSqliteRuns(RunsContract):
         assert [event.at for event in runs.story(run.id)] == [NOW]
         writer.close()
         other.close()
+
+    def test_who_follows_a_run_is_told_that_its_books_were_replaced(self, runs: SqliteRuns, tmp_path: Path) -> None:
+        """A copy lies in their place by now; the ones that are open here tell of nothing that happens any more."""
+        run, books = runs.create(a_run()), tmp_path / "home" / "ledger.db"
+        lost = books.with_name("lost.db")
+        books.rename(lost)
+        for _ in range(2):
+            for look in (runs.version, lambda: runs.get(run.id), lambda: runs.story(run.id)):
+                with pytest.raises(LedgerError, match="was replaced while this command had it open") as told:
+                    look()
+                assert "start the command again" in told.value.help
+            shutil.copy(lost, books)
+        runs.close()
+        lost.replace(books)
+        runs = SqliteRuns(Home(tmp_path / "home"), clock=lambda: NOW)
+        assert runs.get(run.id) == run
+        runs.close()
 
     def test_whoever_looks_on_sees_that_another_wrote_without_reading_again(
         self, runs: SqliteRuns, tmp_path: Path

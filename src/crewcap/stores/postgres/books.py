@@ -19,6 +19,7 @@ _PLACE = """SELECT format('%s/%s', (SELECT system_identifier FROM pg_catalog.pg_
     (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))"""
 NEWEST = "SELECT coalesce(max(id), 0) FROM crewcap.movement"
 _UUID = "SELECT uuid FROM crewcap.ledger"
+_NEWEST_OF = "SELECT uuid, (SELECT coalesce(max(id), 0) FROM crewcap.movement) FROM crewcap.ledger"
 _RESTORE = "restore a backup of it (pg_restore), then: crewcap ledger reconcile --restored"
 
 
@@ -43,6 +44,17 @@ async def recognise(db: Connection, url: str, home: Home, seen: marker.Marker | 
             help="restore the newest backup of it; if there is none: crewcap ledger reconcile --restored [--cost USD]",
         )
     return str(found)
+
+
+async def newest_of(db: Connection, url: str, uuid: str) -> int:
+    """The newest movement of the books that were opened; `LedgerError` where others are in their place by now."""
+    here, newest = await db.fetchrow(_NEWEST_OF)
+    if here != uuid:
+        raise LedgerError(
+            f"the ledger {shown(url)} was replaced while this command had it open",
+            help="start the command again: it opens the one that is there now",
+        )
+    return int(newest)
 
 
 async def place_of(db: Connection) -> str:
@@ -73,7 +85,7 @@ def _foreign(url: str, home: Home) -> LedgerError:
         )
     return LedgerError(
         f"the ledger {shown(url)} is not the one that was here before",
-        help=f"name the right database, or, if this one is right, remove {home.marker}",
+        help=f"name the right database; if it was restored, and accepted on another machine: rm {home.marker}",
     )
 
 

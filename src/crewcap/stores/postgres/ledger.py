@@ -141,7 +141,7 @@ class PostgresLedger:
         """Write the marker file, and see that our boots' locks are held."""
         self._boots.keep()
         self._ask(self._reader, "read_clock", again=True)
-        newest = self._reader.run(lambda db: db.fetchval(books.NEWEST), again=True)
+        newest = self._reader.run(lambda db: books.newest_of(db, self._url, self._uuid), again=True)
         self._home.make()
         place = self._seen.place if self._seen is not None and self._seen.place else self._place  # until somebody says
         now = self._clock.trusted
@@ -379,12 +379,13 @@ class PostgresLedger:
         )
 
     def close(self) -> None:
-        """End our boots, write the marker and close."""
+        """End our boots, write the marker where we wrote, and close."""
         try:
             for boot in self._boots.boots:
                 self.stop_boot(boot)
-            with suppress(LedgerError):  # an older marker is a true one, too
-                self.beat()
+            if self._writer.opened:  # who only looked knows nothing that the marker should
+                with suppress(LedgerError):  # an older marker is a true one, too
+                    self.beat()
         finally:
             self._close_sessions()
 

@@ -24,6 +24,7 @@ from crewcap.stores import marker, migrations
 from crewcap.stores.clock import instant, micros
 from crewcap.stores.sqlite import queries as q
 from crewcap.stores.sqlite.holders import holders
+from crewcap.stores.sqlite.opened import OpenedFile, replaced
 
 APPLICATION_ID = 0x43436170  # "CCap"
 _HEADER, _HEADER_SIZE = b"SQLite format 3\x00", 100
@@ -41,9 +42,11 @@ class Books:
         self._read_lock = threading.Lock()
         self._durable = True
         self._busy_s = busy_s
+        self.has_written = False
         fresh = _refuse_lost(home, self.last_seen)
         with translated(self.path):
             self._db = _connect(self.path, busy_s=busy_s, fresh=fresh)
+            self._file = OpenedFile.at(self.path)
             try:
                 self.uuid = self._recognise(at=at, zone=zone)
                 self._reader = _plain_connection(self.path, busy_s)
@@ -58,6 +61,7 @@ class Books:
     def writing(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
         """One transaction that no other writer shares; committed at the end, undone on any error."""
         with self._lock, translated(self.path):
+            self.has_written = True
             if durable is not self._durable:
                 self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
@@ -80,9 +84,12 @@ class Books:
                 _undo(self._reader)
 
     def write_marker(self, at: datetime) -> None:
-        """Remember what is on the disk now."""
+        """Remember what is on the disk now, where these are still the books of this home."""
+        self._file.refuse_replaced()
         with self.reading() as db:
-            newest = int(db.execute(q.NEWEST_MOVEMENT).fetchone()[0])
+            newest, here = int(db.execute(q.NEWEST_MOVEMENT).fetchone()[0]), str(db.execute(q.IDENTITY).fetchone()[0])
+        if here != self.uuid:
+            raise replaced(self.path)
         marker.write(self.home.marker, marker.Marker(uuid=self.uuid, movement=newest, at=at))
 
     def close(self) -> None:
@@ -246,7 +253,8 @@ def _refuse_foreign(db: sqlite3.Connection, home: Home, seen: marker.Marker | No
     if found != seen.uuid:
         raise LedgerError(
             f"the ledger {home.ledger} is not the one that was here before",
-            help=f"put the right ledger.db back, or, if this one is right, remove {home.marker}",
+            help="put the right ledger.db back; if this one was restored: crewcap ledger reconcile --restored"
+            " [--cost USD]",
         )
     newest = db.execute(q.NEWEST_MOVEMENT).fetchone()[0]
     if newest < seen.movement:

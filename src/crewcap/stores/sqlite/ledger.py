@@ -333,12 +333,15 @@ class SqliteLedger:
             copies.backup(db, path, at=now.wall)
 
     def close(self) -> None:
-        """End our boots, write the marker and close."""
-        for boot in tuple(self._boots):
-            self.stop_boot(boot)
-        with suppress(LedgerError):  # an older marker is a true one, too
-            self.beat()
-        self._books.close()
+        """End our boots, write the marker where we wrote, and close."""
+        try:
+            for boot in tuple(self._boots):
+                self.stop_boot(boot)
+            if self._books.has_written:  # who only looked knows nothing that the marker should
+                with suppress(LedgerError):  # an older marker is a true one, too
+                    self.beat()
+        finally:
+            self._books.close()
 
     def _book(
         self, settlements: Sequence[Settlement], orders: Sequence[HoldOrder]

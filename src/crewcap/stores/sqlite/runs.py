@@ -46,6 +46,7 @@ from crewcap.stores.sqlite import slots as sqlite_slots
 from crewcap.stores.sqlite import words
 from crewcap.stores.sqlite import workers as sqlite_workers
 from crewcap.stores.sqlite.books import translated
+from crewcap.stores.sqlite.opened import OpenedFile
 
 _WAIT_S = 20.0  # a disk that others keep busy makes each of several writers wait for seconds
 _OPEN = "SELECT document FROM run WHERE tracker = ? AND issue = ? AND is_open = 1"
@@ -80,6 +81,7 @@ class SqliteRuns:
         with translated(home.ledger):
             self._db = sqlite3.connect(home.ledger, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA foreign_keys = ON")
+        self._file = OpenedFile.at(home.ledger)
 
     def create(self, run: Run) -> Run:
         """Store a new run and give it its number; `AlreadyTriggered` or `AlreadyOpen` where there is one."""
@@ -246,8 +248,8 @@ class SqliteRuns:
 
     def close(self) -> None:
         """Close the file."""
-        with self._using() as db:
-            db.close()
+        with self._lock, translated(self._home.ledger):
+            self._db.close()
 
     def _read(self, sql: str, value: str | int) -> Sequence[Run]:
         with self._using() as db:
@@ -255,8 +257,9 @@ class SqliteRuns:
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread alone."""
+        """The connection, for this thread alone, to the books that are here now."""
         with self._lock, translated(self._home.ledger):
+            self._file.refuse_replaced()
             yield self._db
 
     @contextmanager
