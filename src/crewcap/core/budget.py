@@ -9,7 +9,8 @@ what has become of it:
     held         promised to requests in flight
 
 The law: no hold is granted that takes spent + uncertain + held over any limit in force. `admit` is that law on
-values; the store runs it inside the transaction that writes the hold, and a trigger in the database repeats it.
+values; a store asks it inside the transaction that writes the hold, unless one look of its own has shown that nothing
+stands in the way, and a trigger in the database repeats it.
 """
 
 from __future__ import annotations
