@@ -183,6 +183,20 @@ class LedgerContract(LimitsContract, IncidentsContract, BatchesContract, Correct
         assert (entry.kind, entry.spent, entry.uncertain) == ("reconciled", usd("0.20"), ZERO)
         assert entry.reason == "cut; ana: provider's report"
 
+    @pytest.mark.parametrize(
+        ("reason", "incident", "told"),
+        [("cut", "odd", "cut; odd"), ("", "odd", "odd"), ("cut", "", "cut"), ("", "", "")],
+    )
+    def test_why_a_hold_is_uncertain_is_how_it_ended_and_what_was_wrong(
+        self, desk: Desk, reason: str, incident: str, told: str
+    ) -> None:
+        """An answer that came whole and named a model that nobody priced has ended well."""
+        desk.key(cap="1.00")
+        said = Settlement(hold=desk.granted("0.70"), kind="uncertain", spent=ZERO, uncertain=usd("0.70"), usage=Usage())
+        assert desk.ledger.settle(replace(said, reason=reason, incident=incident))
+        (waiting,) = desk.ledger.uncertain_holds()
+        assert waiting.reason == told
+
     def test_a_part_may_be_exact_and_the_rest_uncertain(self, desk: Desk) -> None:
         """First event seen, then cut: the input is known, the output is charged at its limit."""
         desk.key(cap="1.00")

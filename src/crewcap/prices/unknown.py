@@ -11,7 +11,7 @@ from typing import Literal
 from crewcap.core.pricing import Modifiers, UnknownPrice
 from crewcap.prices.book import Book
 
-Where = Literal["refused", "transcripts"]
+Where = Literal["refused", "answered", "transcripts"]
 _PLAIN = Modifiers()
 
 
@@ -22,7 +22,7 @@ class Unknown:
     provider: str
     model: str
     modifiers: Modifiers
-    where: Where  # requests that were refused for it, or messages of imported transcripts
+    where: Where  # requests that were refused for it, answers that named it, or messages of imported transcripts
     requests: int
     last_at: datetime
     message: str = ""

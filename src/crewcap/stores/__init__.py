@@ -105,7 +105,7 @@ class OpenHold:
     held: Money
     uncertain: Money
     sent_at: datetime
-    reason: str = ""
+    reason: str = ""  # how it ended, and what was wrong with its answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 from tests.cli.run_home import RunHome, utc_now
+from tests.cli.spent_home import SpentHome
 
 from crewcap.core.cards import Unpriced
+from crewcap.core.money import Money
+from crewcap.core.pricing import Usage
+from crewcap.stores import Settlement
 from crewcap.stores.sqlite.prices import SqlitePriceNotes
 
 FRESH = "[policy]\nmax_age_days = 100000\n"
@@ -66,6 +70,32 @@ def test_machines_get_lines_and_unknown_names(fresh: RunHome) -> None:
     assert tomllib.loads(unknown["toml"])
     assert {"price", "factor", "alias", "model"} <= {line["kind"] for line in said["lines"]}
     assert all(line["file"] and line["line"] for line in said["lines"])
+
+
+def test_a_model_that_an_answer_named_without_a_price_is_told(fresh: RunHome, spent: SpentHome, tmp_path: Path) -> None:
+    """It is booked as uncertain, and its price is missing as if it had been asked for; a card that is gone is none."""
+    key = spent.key()
+    for model in ("claude-nova-9", "claude-nova-9", "claude-opus-5"):
+        end = Settlement(
+            hold=spent.hold(key),
+            kind="uncertain",
+            spent=Money.usd("0.01"),
+            uncertain=Money.usd("0.02"),
+            usage=Usage(input=9, output=3),
+            model=model,
+            incident=f"the answer cannot be priced: a price for {model} is not in the price book",
+        )
+        assert fresh.ledger.settle(end)
+    status, out, _ = fresh.call("price", "check")
+    assert status == 1
+    assert out.count(" has no price: ") == 1
+    assert "problem anthropic/claude-nova-9 has no price: 2 answers from it, last on" in " ".join(out.split())
+    (unknown,) = json.loads(fresh.call("price", "check", "--json")[1])["unknown"]
+    assert (unknown["where"], unknown["requests"], unknown["is_priced_now"]) == ("answered", 2, False)
+    (tmp_path / "prices.toml").write_text(FRESH + unknown["toml"].replace("?", "3"))
+    assert fresh.call("price", "check")[0] == 0
+    waiting = json.loads(fresh.call("ledger", "reconcile", "--json")[1])
+    assert [each["reason"].partition(":")[0] for each in waiting].count("the answer cannot be priced") == 3
 
 
 def test_two_prices_for_the_same_days_fail_the_check(fresh: RunHome, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.prices.book import book_of, knows, overrides_option
-from crewcap.cli.screen.figures import Screen, wrap
+from crewcap.cli.screen.figures import Screen, many, wrap
+from crewcap.core.bundles import Bundle, at
 from crewcap.core.harmless import one_line
 from crewcap.core.pricing import Modifiers
 
@@ -34,8 +35,9 @@ _FILL_IN = "put these lines into a price file of your own, with its prices"
 def check(call: Call, *, everything: bool, overrides: str | None) -> None:
     """Say how old the prices are, what is wrong with them and what was seen without one; exit 1 where something is.
 
-    Seen are requests that the gateway refused because nobody had a price of them, and models of imported transcripts;
-    each with the lines of a price file that would price it.
+    Seen are models of requests that the gateway refused because nobody had a price of them, models that answers named
+    instead of those that were asked, and models of imported transcripts; each with the lines of a price file that would
+    price it.
     """
     from crewcap.prices import compare, standing  # noqa: PLC0415  (the price data is a fifth of a second)
 
@@ -70,7 +72,7 @@ def _unknown(call: Call, book: Book) -> list[Unknown]:
     """Everything that was seen without a price, the most frequent first."""
     from crewcap.prices.unknown import looked_at  # noqa: PLC0415
 
-    found = looked_at(book, [*_refused(call), *_in_transcripts(call)], at=call.clock())
+    found = looked_at(book, [*_refused(call), *_answered(call, book), *_in_transcripts(call)], at=call.clock())
     return sorted(found, key=lambda each: (each.is_priced_now, -each.requests, each.provider, each.model))
 
 
@@ -87,6 +89,34 @@ def _refused(call: Call) -> Iterator[Unknown]:
             last_at=each.last_at,
             message=each.message,
         )
+
+
+def _answered(call: Call, book: Book) -> Iterator[Unknown]:
+    """Models that answers came from and nobody has a price of now; the books name no card there."""
+    from crewcap.prices.unknown import Unknown, is_priced  # noqa: PLC0415
+
+    if call.app.is_new:
+        return
+    now, price_list = call.clock(), call.app.settings.prices_of
+    seen = {(each.provider, each.model) for each in call.app.reports.bundles() if _is_cardless(each)}
+    open_ = [name for name in seen if not is_priced(book, price_list(name[0]), name[1], Modifiers(), at=now, now=now)]
+    quarters = call.app.reports.bundles(by_quarter=True) if open_ else ()
+    for name in open_:
+        told = [each for each in quarters if (each.provider, each.model) == name and _is_cardless(each)]
+        yield Unknown(
+            provider=price_list(name[0]),
+            model=name[1],
+            modifiers=Modifiers(),
+            where="answered",
+            requests=sum(each.requests for each in told),
+            last_at=at(max(each.quarter for each in told)),
+        )
+
+
+def _is_cardless(bundle: Bundle) -> bool:
+    """Answers with tokens that were priced at no card of their own."""
+    tokens = bundle.input + bundle.cache_read + bundle.write_5m + bundle.write_1h + bundle.output
+    return not bundle.card and bool(bundle.requests and tokens)
 
 
 def _in_transcripts(call: Call) -> Iterator[Unknown]:
@@ -108,14 +138,19 @@ def _in_transcripts(call: Call) -> Iterator[Unknown]:
             )
 
 
+_SEEN = {
+    "refused": ("request", "refused"),
+    "answered": ("answer", "from it"),
+    "transcripts": ("message", "in transcripts"),
+}
+
+
 def _no_price(each: Unknown) -> Finding:
     from crewcap.prices.compare import Finding  # noqa: PLC0415
 
-    words = {"refused": "request refused", "transcripts": "message in transcripts"}
-    plural = {"refused": "requests refused", "transcripts": "messages in transcripts"}
-    times = words[each.where] if each.requests == 1 else plural[each.where]
+    what, how = _SEEN[each.where]
     name = " ".join(filter(None, (f"{each.provider}/{one_line(each.model, limit=80)}", _special(each.modifiers))))
-    text = f"{name} has no price: {each.requests:,} {times}, last on {each.last_at:%Y-%m-%d %H:%M} UTC"
+    text = f"{name} has no price: {many(each.requests, what)} {how}, last on {each.last_at:%Y-%m-%d %H:%M} UTC"
     return Finding(level="problem", text=text, help=_FILL_IN)
 
 

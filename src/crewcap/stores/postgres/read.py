@@ -23,7 +23,8 @@ FROM crewcap.virtual_key
 """
 
 _OPEN = """
-SELECT h.id, h.key, k.run, h.model, o.held, o.uncertain, h.booked_at, coalesce(c.reason, '') AS reason
+SELECT h.id, h.key, k.run, h.model, o.held, o.uncertain, h.booked_at,
+    btrim(coalesce(c.reason || '; ' || c.incident, ''), '; ') AS reason
 FROM crewcap.open_hold AS o
 JOIN crewcap.hold AS h ON h.seq = o.hold
 JOIN crewcap.virtual_key AS k ON k.id = h.key

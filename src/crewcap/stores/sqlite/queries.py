@@ -329,7 +329,8 @@ THAW = "UPDATE incident SET thawed_at = :at, word = :word WHERE provider = :prov
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 _OPEN = """
-SELECT h.id, h.key, k.run, h.model, o.held, o.uncertain, h.booked_at, coalesce(c.reason, '')
+SELECT h.id, h.key, k.run, h.model, o.held, o.uncertain, h.booked_at,
+    trim(coalesce(c.reason || '; ' || c.incident, ''), '; ')
 FROM open_hold AS o
 JOIN hold AS h ON h.seq = o.hold
 JOIN virtual_key AS k ON k.id = h.key
