@@ -20,7 +20,7 @@ from crewcap.core.runs import Issue, Run
 from crewcap.errors import MoneyRefused, UsageError
 from crewcap.runner.access import scopes_of
 from crewcap.runner.person import person_here
-from crewcap.settings.models import RepoSettings, Settings
+from crewcap.settings.models import Defaults, RepoSettings, Settings
 from crewcap.stores import Ledger, RunStore
 from crewcap.trackers.issue_text import slug
 
@@ -188,8 +188,27 @@ def _balances(ledger: Ledger, scopes: Sequence[Scope], issue: Issue, issue_cap: 
 def _route(settings: Settings, issue: Issue, repo: str, balances: Sequence[Balance], asked: Asked) -> Route:
     """The first rule that matches, under what a person said."""
     left = min((balance.left for balance in balances), default=ZERO)
-    defaults = settings.defaults
-    base = Route(
+    occasion = Occasion(issue=issue, repo=repo, left=left)
+    return insist(
+        choose(settings.routes, occasion, defaults=_base_route(settings.defaults)),
+        agent=asked.agent,
+        model=asked.model,
+        effort=asked.effort,
+        max_turns=asked.max_turns,
+        timeout_s=asked.timeout_s,
+    )
+
+
+def usual_timeout_s(settings: Settings, repo: str) -> int:
+    """How long a run in this repository may take that no label, title or author tells from others."""
+    anything = Issue(tracker="prompt", key="", title="", body="")
+    route = choose(settings.routes, Occasion(issue=anything, repo=repo), defaults=_base_route(settings.defaults))
+    return route.timeout_s
+
+
+def _base_route(defaults: Defaults) -> Route:
+    """What holds where no rule matches."""
+    return Route(
         agent=defaults.agent,
         model=defaults.model,
         subagent_model=defaults.subagent_model or "",
@@ -201,15 +220,6 @@ def _route(settings: Settings, issue: Issue, repo: str, balances: Sequence[Balan
         max_concurrent=defaults.max_concurrent,
         timeout_s=defaults.timeout_s,
         max_output=defaults.max_output,
-    )
-    route = choose(settings.routes, Occasion(issue=issue, repo=repo, left=left), defaults=base)
-    return insist(
-        route,
-        agent=asked.agent,
-        model=asked.model,
-        effort=asked.effort,
-        max_turns=asked.max_turns,
-        timeout_s=asked.timeout_s,
     )
 
 

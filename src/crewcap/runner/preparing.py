@@ -50,7 +50,7 @@ async def set_up_and_check(record: Record) -> None:
     record.prepared_s += before.seconds
     record.keep(check_before=before)
     if not record.left_s:
-        _out_of_time(record, "before its agent began, with its check")
+        _out_of_time(record, project.IN_CHECK)
         return
     if left := await tools.tree.leave_out(tools.site):
         record.log("note", f"made by setup and check, and no part of the work: {', '.join(left[:_SHOWN])}")
@@ -96,7 +96,7 @@ async def _set_up(record: Record) -> bool:
         return True
     record.log("note", f"setup said: {done.tail}")
     if not record.left_s:
-        _out_of_time(record, f"in its setup `{command}`")
+        _out_of_time(record, project.in_setup(command))
         return False
     told = done.asked or done.way_round
     if told:
@@ -108,5 +108,5 @@ async def _set_up(record: Record) -> bool:
 
 
 def _out_of_time(record: Record, where: str) -> None:
-    reason = f"its time, {record.run.timeout_s} s, was up {where}; nothing was spent"
+    reason = project.out_of_time(record.run.timeout_s, where)
     record.move(RunEvent.FAIL, verdict=Verdict.TIMED_OUT, reason=reason)

@@ -9,6 +9,18 @@ from crewcap.runner import checks
 from crewcap.runner.process import TIMED_OUT, Outcome
 from crewcap.runner.rooms import Phase, Rooms
 
+IN_CHECK = "before its agent began, with its check"
+
+
+def out_of_time(timeout_s: int, where: str) -> str:
+    """Why a run ends before its agent began."""
+    return f"its time, {timeout_s} s, was up {where}; nothing was spent"
+
+
+def in_setup(command: str) -> str:
+    """Where that was."""
+    return f"in its setup `{command}`"
+
 
 async def check(rooms: Rooms, command: str, *, limit_s: float) -> Check:
     """Run the project's own check; one that was ended by us says why."""

@@ -13,15 +13,18 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from crewcap.cli.context import Call
 from crewcap.cli.start.fitness import Finding
+from crewcap.cli.start.patience import Patience
 from crewcap.core.runs import Check
 from crewcap.runner import project, reach
 from crewcap.runner.fitting import OWNER, PASSABLE, Fitted, Plot, fit_out, furnish
 from crewcap.runner.grounds import Found, find_repository, grounds_of
 from crewcap.runner.lending import Lent
+from crewcap.runner.plan import usual_timeout_s
 from crewcap.runner.scrubbed import scrubbed
 from crewcap.runner.setup import SetUp, set_up
 from crewcap.settings.models import RepoSettings
@@ -32,7 +35,6 @@ from crewcap.workspaces.removal import remove_tree
 from crewcap.workspaces.sandbox.ladder import choose
 from crewcap.workspaces.sandbox.uids import lease
 
-LIMIT_S = 1_800.0
 _BRANCH = "crewcap/doctor-1"
 _SHOWN_LINES = 20
 
@@ -44,6 +46,7 @@ class _Wanted:
     project: RepoSettings
     guessed: Project | None = None
     fresh: bool = False  # setup is run, whatever an earlier one made
+    timeout_s: int = 0  # of a run there
 
 
 async def rehearse(call: Call, repo: str, *, fresh: bool = False) -> AsyncIterator[Finding]:
@@ -53,18 +56,19 @@ async def rehearse(call: Call, repo: str, *, fresh: bool = False) -> AsyncIterat
     if found.has_file:
         text = f"{FILE} is read at {found.base.commit[:8]}, under your settings"
         yield Finding(name="repository", level="ok", text=text)
-    wanted = replace(await asyncio.to_thread(_wanted, call, found), fresh=fresh)
+    timeout_s = usual_timeout_s(found.settings, found.name)
+    wanted = replace(await asyncio.to_thread(_wanted, call, found), fresh=fresh, timeout_s=timeout_s)
     if wanted.guessed:
         text = f"nothing is set for {found.name}; it looks like a project that is checked by `{wanted.guessed.check}`"
         yield Finding(name="repository", level="ok", text=text)
     with _plot(call, found, wanted.project) as plot:
         sandbox = choose(found.settings.defaults.sandbox, state=call.home.root)
         fitted = await asyncio.to_thread(fit_out, grounds_of(call.app, found.settings, sandbox), plot)
-        async for finding in _tried(fitted, wanted):
+        async for finding in _tried(fitted, wanted, Patience(timeout_s, call.note)):
             yield finding
 
 
-async def _tried(fitted: Fitted, wanted: _Wanted) -> AsyncIterator[Finding]:
+async def _tried(fitted: Fitted, wanted: _Wanted, patience: Patience) -> AsyncIterator[Finding]:
     """From an empty folder to a check."""
     lent, files = await asyncio.to_thread(_lay_out, fitted)
     site = fitted.rooms.site
@@ -75,7 +79,7 @@ async def _tried(fitted: Fitted, wanted: _Wanted) -> AsyncIterator[Finding]:
         yield Finding(name="hosts", level="warn", text=text)
     for finding in (*_fitted(fitted), *_lent(lent)):
         yield finding
-    async for finding in _commands(fitted, lent, wanted):
+    async for finding in _commands(fitted, lent, wanted, patience):
         yield scrubbed(finding, lent.scrubber)
 
 
@@ -127,14 +131,17 @@ def _lent(lent: Lent) -> Iterator[Finding]:
         yield Finding(name=name, level="ok", text=said)
 
 
-async def _commands(fitted: Fitted, lent: Lent, wanted: _Wanted) -> AsyncIterator[Finding]:
+async def _commands(fitted: Fitted, lent: Lent, wanted: _Wanted, patience: Patience) -> AsyncIterator[Finding]:
     """Setup must work; a check may be red, for that may be what an issue is about."""
     commands, anew = wanted.project, ""
     if commands.setup:
-        done = await set_up(fitted, included=lent.names, limit_s=LIMIT_S, fresh=wanted.fresh)
+        begin = partial(set_up, fitted, included=lent.names, fresh=wanted.fresh)
+        done = await patience.see("setup", lambda limit_s: begin(limit_s=limit_s))
         for finding in _set_up(done, fitted):
             yield finding
-        if done.failed:
+        if patience.is_over:
+            yield _out_of_time(wanted, project.in_setup(done.command))
+        if done.failed or patience.is_over:
             return
         if done.reused:
             anew = "; its setup was reused: the same command with --fresh runs it anew"
@@ -142,8 +149,11 @@ async def _commands(fitted: Fitted, lent: Lent, wanted: _Wanted) -> AsyncIterato
         help_ = f'check = "make test" in {FILE}, or under [repos.NAME]; crewcap init --repo guesses one'
         yield Finding(name="check", level="warn", text="none is set, so no run's work will be checked", help=help_)
         return
-    check = await project.check(fitted.rooms, commands.check, limit_s=LIMIT_S)
-    yield _checked(commands.check, check, anew=anew)
+    command = commands.check
+    check = await patience.see("check", lambda limit_s: project.check(fitted.rooms, command, limit_s=limit_s))
+    yield _checked(command, check, anew=anew)
+    if patience.is_over:
+        yield _out_of_time(wanted, project.IN_CHECK)
     if wanted.guessed and check.result == "passed":
         yield Finding(name="settings", level="warn", text=f"works with these lines in {FILE}\n{_lines(commands)}")
 
@@ -185,6 +195,11 @@ def _checked(command: str, check: Check, *, anew: str) -> Finding:
     text = f"{command}: {check.summary}\n{_last_lines(check.tail)}".strip()
     help_ = f"runs start from here; `crewcap run` says so and goes on{anew}"
     return Finding(name="check", level="warn", text=text, help=help_, facts=facts)
+
+
+def _out_of_time(wanted: _Wanted, where: str) -> Finding:
+    help_ = "a shorter setup or check, or a longer `timeout` under [defaults] or of the route"
+    return Finding(name="time", level="fail", text=project.out_of_time(wanted.timeout_s, where), help=help_)
 
 
 def _lines(commands: RepoSettings) -> str:
