@@ -212,9 +212,10 @@ def _orders(jobs: list[_Job]) -> list[HoldOrder]:
 def _tell(done: list[_Job]) -> None:
     """In the event loop: everybody who waits learns of the end, unless they were cancelled meanwhile."""
     for each in done:
+        error, each.error = each.error, None  # its frames know the job: a circle
         if each.future.done():
             continue
-        if each.error is not None:
-            each.future.set_exception(each.error)
+        if error is not None:
+            each.future.set_exception(error)
         else:
             each.future.set_result(each.result)
