@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,21 @@ def test_all_known_places_are_imported_and_twice_is_once(money: MoneyHome, truth
     told = ("files", "messages", "cost_usd", "tokens", "models", "repos", "agents", "unpriced", "skipped")
     assert {name: first[name] for name in told} == {name: second[name] for name in told}
     assert [each["model"] for each in first["unpriced"]] == (["claude-nobody-9"] if truth.unpriced else [])
+
+
+def test_what_finds_nothing_new_reads_neither_the_prices_nor_the_books(tmp_path: Path) -> None:
+    """An import is to be quick, so it imports of the program what it needs."""
+    script = (
+        "import sys\n"
+        "from crewcap.__main__ import call\n"
+        "assert call(sys.argv[1:]) == 0\n"
+        "heavy = ('genai_prices', 'pydantic', 'importlib.metadata', 'crewcap.core.runs')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
+    )
+    words = ["usage", "import", str(tmp_path), "--home", str(tmp_path / "home")]
+    command = [sys.executable, "-P", "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.strip() == "[]"
 
 
 def test_nothing_is_written_to_the_ledger(money: MoneyHome, truth: Truth) -> None:

@@ -80,6 +80,24 @@ def test_what_nobody_priced_is_counted_apart(index: UsageIndex) -> None:
     assert (found.messages, found.unpriced, found.cost) == (2, 1, Money(5))
 
 
+def test_sums_are_of_the_files_that_are_named(index: UsageIndex) -> None:
+    put(index, told("a", output=1), path="/a.jsonl")
+    put(index, told("b", output=20), path="/b.jsonl")
+    ids = {path: known.id for path, known in index.marks().items()}
+    asked: tuple[list[int], ...] = ([ids["/a.jsonl"]], [*ids.values()], [ids["/b.jsonl"], 10**6], [])
+    found = [sum(each.usage.output for each in index.sums(files=files)) for files in asked]
+    assert found == [1, 21, 20, 0]
+
+
+def test_folders_of_one_repository_are_one_row(index: UsageIndex) -> None:
+    """The first and the last time are those of both."""
+    folders = [told("a", at=30, output=1, folder="/one"), told("b", at=10, output=2, folder="/two"), told("c", at=20)]
+    index.put([(mark(), folders)], repo_of=lambda _: "acme/shop", nano_of=_nano)
+    (found,) = index.sums()
+    assert (found.repo, found.messages, found.usage.output, found.cost) == ("acme/shop", 3, 3, Money(3))
+    assert (found.first_ms, found.last_ms) == (10, 30)
+
+
 def test_history_is_priced_again_when_prices_change(index: UsageIndex) -> None:
     put(index, *(told(str(number), output=number) for number in range(10)))
     index.price_again("new", lambda message: message.output * 2)

@@ -145,14 +145,15 @@ class UsageIndex:
     ) -> tuple[Sum, ...]:  # fmt: skip
         """Everything that was told, added up; of these files alone where they are named."""
         try:
-            statement = q.SUMS.format(
-                session="m.session" if by_session else "0",
-                bucket=q.BUCKET if by_time else "0",
-                chosen=q.IN_CHOSEN if files is not None and self._choose(files) else "",
-            )
-            asked = {"since": -(2**62) if since_ms is None else since_ms}
-            found = self._db.execute(statement, asked).fetchall()
-            return tuple(starmap(_sum, self._named(found, by_session=by_session).items()))
+            with self._db:  # one transaction: the files that are named stay all that there are, or some of them
+                self._db.execute("BEGIN")
+                statement = q.SUMS.format(
+                    session="m.session" if by_session else "0",
+                    bucket=q.BUCKET if by_time else "0",
+                    chosen=q.IN_CHOSEN if files is not None and self._choose(files) else "",
+                )
+                found = self._db.execute(statement, {"since": -(2**62) if since_ms is None else since_ms}).fetchall()
+                return tuple(starmap(_sum, self._named(found, by_session=by_session).items()))
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
