@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from tests.runner.rig import Rig, Shop, stepped
 from crewcap.core.runs import RunState, Verdict
 from crewcap.runner.fitting import limits_of
 from crewcap.settings.keysource import KeySource
-from crewcap.settings.models import RepoSettings
+from crewcap.settings.models import RegistryFile, RepoSettings
 from crewcap.workspaces import SANDBOXES
 from crewcap.workspaces.egress.environ import system_bundle
 
@@ -52,6 +54,24 @@ def test_a_secret_is_there_for_check_and_agent_and_in_no_text_of_ours(shop: Shop
 
     says = ["say", f"I saw {SECRET}"]
     play(shop, act, [says, *fixes()], check=SHOWS_IT, secrets=SECRETS)
+
+
+def test_a_registrys_token_that_an_answer_repeats_is_in_no_text_of_ours(shop: Shop) -> None:
+    """It is added outside and is never in there; but the registry has it, and may say it."""
+    shop.environ["TOKEN_HERE"] = SECRET
+    registries = {"pypi.acme.example": RegistryFile(token=KeySource("env", "TOKEN_HERE"))}
+    shop.settings = replace(shop.settings, registries=registries)
+
+    async def act(rig: Rig) -> None:
+        run = await rig.drive()
+        assert run.verdict == Verdict.SETUP_FAILED
+        written = repr(rig.moments) + repr(rig.reports) + repr(rig.stored()) + "\n".join(rig.story())
+        assert "auth=Bearer [secret removed]" in written
+        assert SECRET not in written
+        assert base64.b64encode(SECRET.encode()).decode() not in written
+
+    says = f"echo auth=Bearer {SECRET}; echo auth=Bearer {SECRET} | base64; exit 9"
+    play(shop, act, fixes(), setup=says, hosts=("pypi.acme.example",))
 
 
 def test_setup_gets_no_secret(shop: Shop) -> None:

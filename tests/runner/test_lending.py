@@ -10,15 +10,25 @@ from tests.contracts.sandboxes import Ground, ground, missing, within
 
 from crewcap.core.scrub import REMOVED, Scrubber
 from crewcap.errors import UnsafeEnvironment
-from crewcap.runner.lending import LENT_IN, Lent, given_secrets, lend_files, lent, lent_files, spilled
+from crewcap.runner.lending import LENT_IN, Lent, given_secrets, known_to, lend_files, lent, lent_files, spilled
 from crewcap.settings.keysource import KeySource
 from crewcap.settings.models import RepoSettings
 from crewcap.workspaces import Fittings, Rung
+from crewcap.workspaces.egress.rules import Registry
 from crewcap.workspaces.project.include import Included
 
 SECRET = "sk_test_fake_51HqLyjWDarjtT1zdp7dc"
 ENVIRON = {"SHOP_STRIPE": SECRET, "SHORT": "12345"}
 STRIPE = RepoSettings(secrets={"STRIPE_KEY": KeySource("env", "SHOP_STRIPE")})
+
+
+def test_a_registrys_credential_is_known_in_every_form_that_it_is_sent_in() -> None:
+    sent = base64.b64encode(b"ci:fake-password-77").decode()
+    bearer = Registry(host="a.example", authorization="Bearer fake-token-12345")
+    scrubber = known_to([bearer, Registry(host="b.example", authorization=f"Basic {sent}"), Registry(host="c.example")])
+    for text in ("fake-token-12345", sent, "fake-password-77", base64.b64encode(b"Bearer fake-token-12345").decode()):
+        assert REMOVED in scrubber.text(f"auth={text}"), text
+    assert scrubber.found(f"Basic {sent}")[0] == "registries.b.example"
 
 
 class TestSecrets:

@@ -4,7 +4,8 @@ The agent can read both, and so can everything that its issue makes it run. So t
 the issue may write to the repository anyway, and the run says when they are not. Secrets are variables of the check,
 the agent and a person's shell: setup does not get them, because it talks to package hosts and because what it makes is
 kept for the runs of others. They are read here, live in the sandbox's environment, and stand in no file, no command
-line and no log of ours: what is lent is known to a `Scrubber`, through which every text that we write goes.
+line and no log of ours: what is lent is known to a `Scrubber`, through which every text that we write goes. So are the
+credentials of private registries, which are added outside: a registry's answer may repeat what it was sent.
 
 The branch itself cannot be filtered. `spilled` finds what stands in it, and such a branch is not published.
 """
@@ -12,7 +13,7 @@ The branch itself cannot be filtered. `spilled` finds what stands in it, and suc
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from crewcap.core.trust import may_write
 from crewcap.errors import CrewcapError, UnsafeEnvironment
 from crewcap.settings.models import RepoSettings
 from crewcap.workspaces import Fittings
+from crewcap.workspaces.egress.rules import Registry
 from crewcap.workspaces.project.include import Included, copy_included, values_in
 
 LENT_IN = frozenset({"check", "agent", "shell"})  # the phases in which secrets are there
@@ -46,6 +48,17 @@ def given_secrets(project: RepoSettings, *, trust: str, environ: Mapping[str, st
         return Fittings(said=(f"secrets: {names}: not given, {_because(trust)}",)), Scrubber()
     values = {name: _read(project, name, environ) for name in project.secrets}
     return Fittings(environ=values, said=(f"secrets: {names}: the agent can read {_these(values)}",)), Scrubber(values)
+
+
+def known_to(registries: Iterable[Registry]) -> Scrubber:
+    """The filter that knows the registries' credentials: the run never has them, but an answer may repeat them."""
+    return Scrubber(
+        {
+            f"registries.{registry.host}" + (f" ({number})" if number else ""): value
+            for registry in registries
+            for number, value in enumerate(registry.secrets)
+        }
+    )
 
 
 def lend_files(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from crewcap.settings.hosts import expand, never_hosts, plain_hosts
@@ -70,6 +72,14 @@ def test_a_registry_leads_to_where_the_operator_put_it() -> None:
         assert isinstance(target, Target)
         assert (target.endpoint, target.is_placed) == (("10.0.0.7", 8443), True)
     assert reason("nexus.acme.example", 22) == "port 22 is closed, 443 is open"
+
+
+def test_what_a_registry_is_sent_is_known_in_all_its_parts() -> None:
+    """The header is added outside; a registry that repeats it may take it apart."""
+    assert Registry(host="a.example").secrets == ()
+    assert Registry(host="a.example", authorization="Bearer tok-1234").secrets == ("tok-1234",)
+    sent = base64.b64encode(b"ci:pass:word").decode()
+    assert Registry(host="a.example", authorization=f"Basic {sent}").secrets == (sent, "ci:pass:word", "pass:word")
 
 
 SPECIAL = {

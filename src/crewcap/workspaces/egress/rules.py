@@ -8,6 +8,7 @@ leads into the operator's own network.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from dataclasses import dataclass, field
@@ -28,6 +29,15 @@ class Registry:
     authorization: str = field(default="", repr=False)  # the header's whole value; empty = none is added
     address: str = ""  # "10.0.0.7:8443", "[fd00::7]:443" or "nexus.internal:8443"; empty = as names are resolved
     authority: bytes = field(default=b"", repr=False)  # PEM, beside those that this machine trusts
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the header must stand in no text: the token, or the password and the pair that it is sent in."""
+        scheme, _, sent = self.authorization.partition(" ")
+        if scheme != "Basic":
+            return (sent,) if sent else ()
+        pair = base64.b64decode(sent).decode()
+        return sent, pair, pair.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
