@@ -15,12 +15,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from crewcap.transcripts import Reader, everyone
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One transcript as it lies on the disk."""
 
     path: str  # as the system calls it; undecodable bytes as surrogates
@@ -40,6 +40,10 @@ class Walk:
     _folders: set[tuple[int, int]] = field(default_factory=set)
     _files: set[tuple[int, int]] = field(default_factory=set)
     _everyone: Sequence[Reader] = field(default_factory=everyone)
+    _taken: dict[str, Reader] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._taken = {each.agent: each for each in self.readers}
 
     def files(self, roots: Iterable[Path]) -> Iterator[Found]:
         """Every transcript below these, each file once however many names it has."""
@@ -50,8 +54,8 @@ class Walk:
                 continue
             if stat.S_ISDIR(about.st_mode):
                 yield from self._below(os.fspath(root), about)
-            else:
-                yield from self._file(os.fspath(root), root.name, os.fspath(root.parent), about)
+            elif (found := self._file(os.fspath(root), root.name, os.fspath(root.parent), about)) is not None:
+                yield found
 
     def _below(self, root: str, about: os.stat_result) -> Iterator[Found]:
         waiting = [(root, (about.st_dev, about.st_ino))]
@@ -67,30 +71,25 @@ class Walk:
                 self.problems[f"a folder that cannot be read: {error.strerror}"] += 1
                 continue
             for entry in entries:
-                yield from self._entry(entry, folder, waiting)
+                try:
+                    about = entry.stat()
+                except OSError:
+                    continue  # a link to nowhere, or gone since
+                if stat.S_ISDIR(about.st_mode):
+                    waiting.append((entry.path, (about.st_dev, about.st_ino)))
+                elif (found := self._file(entry.path, entry.name, folder, about)) is not None:
+                    yield found
 
-    def _entry(
-        self, entry: os.DirEntry[str], folder: str, waiting: list[tuple[str, tuple[int, int]]]
-    ) -> Iterator[Found]:
-        try:
-            about = entry.stat()
-        except OSError:
-            return  # a link to nowhere, or gone since
-        if stat.S_ISDIR(about.st_mode):
-            waiting.append((entry.path, (about.st_dev, about.st_ino)))
-        else:
-            yield from self._file(entry.path, entry.name, folder, about)
-
-    def _file(self, path: str, name: str, folder: str, about: os.stat_result) -> Iterator[Found]:
+    def _file(self, path: str, name: str, folder: str, about: os.stat_result) -> Found | None:
         reader = self._reader(name, folder)
         if reader is None:
-            return
+            return None
         if not stat.S_ISREG(about.st_mode):
             self.problems["no file: a pipe or a device"] += 1
-            return
+            return None
         identity = (about.st_dev, about.st_ino)
         if identity in self._files:
-            return
+            return None
         self._files.add(identity)
         size, mtime_ns = about.st_size, about.st_mtime_ns
         for beside in reader.beside(path):
@@ -99,8 +98,11 @@ class Walk:
             except OSError:
                 continue
             size, mtime_ns = size + other.st_size, max(mtime_ns, other.st_mtime_ns)
-        yield Found(path, reader, *identity, size, mtime_ns)
+        return Found(path, reader, *identity, size, mtime_ns)
 
     def _reader(self, name: str, folder: str) -> Reader | None:
-        owner = next((each.agent for each in self._everyone if each.claims(name, folder)), None)
-        return next((each for each in self.readers if each.agent == owner), None)
+        """Whose a file is, if it is among those that are taken."""
+        for each in self._everyone:
+            if each.claims(name, folder):
+                return self._taken.get(each.agent)
+        return None
