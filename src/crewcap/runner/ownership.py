@@ -55,16 +55,23 @@ def is_of_another(run: Run) -> bool:
 @contextmanager
 def driving(run: Run, folder: Path) -> Iterator[None]:
     """Be the one process that drives a run; the kernel lets go when we end, however that is."""
+    with holding(folder) as is_ours:
+        if not is_ours:
+            raise AlreadyDriven(f"{run.name} is driven by another process already", help=f"crewcap show {run.name}")
+        yield
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[bool]:
+    """Be the one process at work in a folder, and whether we are."""
     lock = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise AlreadyDriven(
-            f"{run.name} is driven by another process already", help=f"crewcap show {run.name}"
-        ) from None
-    try:
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except BlockingIOError:
+            is_ours = False
+        yield is_ours
     finally:
         os.close(lock)
 

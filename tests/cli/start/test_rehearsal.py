@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from tests.workspaces.repos import git, make_repository
 
 pytestmark = pytest.mark.sandbox
 _LIMIT_S = 60
+_BEGUN = "doctor-*/workspace/begun"
 
 
 class Rehearsal:
@@ -41,8 +43,9 @@ class Rehearsal:
     def doctor(self) -> subprocess.CompletedProcess[str]:
         return self.crewcap("doctor", "--repo", str(self.shop))
 
-    def begun(self) -> subprocess.Popen[str]:
-        """A doctor whose setup is at work."""
+    def begun(self) -> tuple[subprocess.Popen[str], Path]:
+        """A doctor whose setup is at work, and its folder."""
+        before = set(self.home.glob(_BEGUN))
         doctor = subprocess.Popen(
             self.argv("doctor", "--repo", str(self.shop)),
             stdout=subprocess.DEVNULL,
@@ -52,11 +55,11 @@ class Rehearsal:
         )
         self._started.append(doctor)
         until = time.monotonic() + _LIMIT_S
-        while not list(self.home.glob("doctor-*/workspace/begun")):
+        while not (new := set(self.home.glob(_BEGUN)) - before):
             assert doctor.poll() is None
             assert time.monotonic() < until
             time.sleep(0.02)
-        return doctor
+        return doctor, new.pop().parent.parent
 
     def left(self) -> list[Path]:
         return [*self.home.glob("doctor-*"), *self.home.glob("trash/*")]
@@ -95,3 +98,25 @@ def test_setup_and_check_have_the_time_of_a_run_and_end_in_its_words(
     assert f"its time, 2 s, was up {where}; nothing was spent" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("not fit: ")
     assert (done.returncode, rehearsal.left()) == (4, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_leaves_nothing(rehearsal: Rehearsal, number: signal.Signals) -> None:
+    rehearsal.project('setup = "touch begun; sleep 10000"')
+    doctor, _ = rehearsal.begun()
+    doctor.send_signal(number)
+    assert doctor.wait(_LIMIT_S) == 128 + number
+    assert rehearsal.left() == []
+
+
+def test_what_a_killed_one_left_is_named_and_swept_and_a_living_one_is_neither(rehearsal: Rehearsal) -> None:
+    rehearsal.project('setup = "touch begun; sleep 10000"')
+    (killed, dead), (living, alive) = rehearsal.begun(), rehearsal.begun()
+    killed.kill()
+    killed.wait()
+    assert f"left by a `doctor --repo` that was killed: {dead}\n" in rehearsal.crewcap("doctor").stdout
+    foretold = rehearsal.crewcap("workspace", "sweep", "--dry-run").stdout
+    assert (dead.name in foretold, alive.name in foretold) == (True, False)
+    swept = rehearsal.crewcap("workspace", "sweep").stdout.splitlines()
+    assert swept[0].split() == ["removed", dead.name]
+    assert (rehearsal.left(), living.poll()) == ([alive], None)

@@ -73,9 +73,12 @@ def _seconds(said: str) -> int:
 
 def _looked(call: Call, retention_s: int) -> tuple[Sequence[Fate], Mapping[str, int]]:
     """What there is, and how large it is."""
-    from crewcap.runner.worker.fates import fates  # noqa: PLC0415  (not for --help)
+    from crewcap.runner.worker.fates import fates, fates_of_rehearsals  # noqa: PLC0415  (not for --help)
 
-    found = [] if call.app.is_new else fates(call.app, now=call.clock(), retention_s=retention_s)
+    if call.app.is_new:
+        found = fates_of_rehearsals(call.home)
+    else:
+        found = fates(call.app, now=call.clock(), retention_s=retention_s)
     return found, asyncio.run(_sizes(found))
 
 
@@ -111,15 +114,16 @@ def _object(fate: Fate, sizes: Mapping[str, int]) -> Mapping[str, object]:
 def _sweep(call: Call, retention_s: int) -> None:
     from datetime import timedelta  # noqa: PLC0415  (these: not for --help)
 
-    from crewcap.runner.worker.housekeeping import Swept  # noqa: PLC0415
     from crewcap.runner.worker.housekeeping import sweep as keep_house  # noqa: PLC0415
+    from crewcap.runner.worker.housekeeping import sweep_rehearsals  # noqa: PLC0415
 
     def tell(name: str, why: str) -> None:
         if not call.as_json:
             _row(call, "stays" if why else "removed", name, why)
 
-    swept = Swept()
-    if not call.app.is_new:
+    if call.app.is_new:
+        swept = asyncio.run(sweep_rehearsals(call.home, tell=tell))
+    else:
         now = call.clock()
         working = keep_house(call.app, now=now, retention_s=retention_s, again_after=timedelta(0), tell=tell)
         swept = asyncio.run(working)

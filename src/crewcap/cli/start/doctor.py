@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from crewcap.errors import SettingsError, UnsafeEnvironment, UsageError
 
 if TYPE_CHECKING:
     from crewcap.cli.start.fitness import Finding
+
+_ENDERS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command(epilog="Example: crewcap doctor --repo .")
@@ -55,10 +59,35 @@ async def _findings(call: Call, repo: str | None, *, fresh: bool) -> list[Findin
         found.append(finding)
         _say(call, finding)
     if repo is not None:
-        async for finding in carefully("repository", rehearse(call, repo, fresh=fresh)):
-            found.append(finding)
-            _say(call, finding)
+        with _ended_by_signals():
+            async for finding in carefully("repository", rehearse(call, repo, fresh=fresh)):
+                found.append(finding)
+                _say(call, finding)
     return found
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Who is told to end does so as after Ctrl-C, and removes what it made."""
+    loop, task, met = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+
+    def end(number: int) -> None:
+        met.append(number)
+        if task is not None:
+            task.cancel()
+
+    wanted = [number for number in _ENDERS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in wanted:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not met:
+            raise
+        raise click.exceptions.Exit(128 + met[0]) from None
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
 
 
 def _say(call: Call, finding: Finding) -> None:

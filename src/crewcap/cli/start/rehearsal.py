@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from crewcap.cli.context import Call
 from crewcap.cli.start.fitness import Finding
@@ -27,11 +25,11 @@ from crewcap.runner.lending import Lent
 from crewcap.runner.plan import usual_timeout_s
 from crewcap.runner.scrubbed import scrubbed
 from crewcap.runner.setup import SetUp, set_up
+from crewcap.runner.worker.rehearsals import rehearsing
 from crewcap.settings.models import RepoSettings
 from crewcap.settings.repository import FILE
 from crewcap.settings.starter import Project, guess
 from crewcap.workspaces.egress.log import asked_and_refused, hosts_line, read_log
-from crewcap.workspaces.removal import remove_tree
 from crewcap.workspaces.sandbox.ladder import choose
 from crewcap.workspaces.sandbox.uids import lease
 
@@ -216,19 +214,17 @@ def _last_lines(said: str) -> str:
 def _plot(call: Call, found: Found, wanted: RepoSettings) -> Iterator[Plot]:
     """Folders and a user of its own, for as long as it is looked at."""
     leased = lease(call.home.root / "uids")
-    folder = Path(tempfile.mkdtemp(prefix="doctor-", dir=call.home.root))
-    folder.chmod(PASSABLE)
     try:
-        yield Plot(
-            repo=found.name,
-            repository=found.repository,
-            base=found.base,
-            project=wanted,
-            folder=folder,
-            uid=leased.uid,
-            trust=OWNER,
-        )
+        with rehearsing(call.home) as folder:
+            folder.chmod(PASSABLE)
+            yield Plot(
+                repo=found.name,
+                repository=found.repository,
+                base=found.base,
+                project=wanted,
+                folder=folder,
+                uid=leased.uid,
+                trust=OWNER,
+            )
     finally:
-        with suppress(OSError):
-            remove_tree(folder)
         leased.release()

@@ -11,6 +11,7 @@ from crewcap.home import Home
 from crewcap.runner.room import room, shown
 from crewcap.runner.worker.housekeeping import kept_so_far, past_retention
 from crewcap.runner.worker.orphans import find_orphans
+from crewcap.runner.worker.rehearsals import WHY, left_rehearsals
 from crewcap.runner.worker.stale_doors import stale_doors
 from crewcap.runner.worker.trash import in_trash
 
@@ -85,6 +86,9 @@ def _left_behind(call: Call) -> Iterator[Finding]:
     if trash := in_trash(home.root):
         text = f"waiting to be deleted: {_some([str(tree) for tree in trash])}"
         yield Finding(name="trash", level="warn", text=text, help=_SWEEPS)
+    if rehearsals := left_rehearsals(home):
+        text = f"{WHY}: {_some([str(folder) for folder in rehearsals])}"
+        yield Finding(name="rehearsals", level="warn", text=text, help=_SWEEPS)
     if doors := stale_doors(call.clock()):
         text = f"doors with nobody behind them: {_some([str(door) for door in doors])}"
         yield Finding(name="doors", level="warn", text=text, help=_SWEEPS)

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crewcap.core.runs import OPEN_STATES, Run, RunId
+from crewcap.home import Home
 from crewcap.runner.house import House
 from crewcap.runner.ownership import is_driven, is_held
 from crewcap.runner.worker.housekeeping import kept_so_far
+from crewcap.runner.worker.rehearsals import WHY, left_rehearsals
 from crewcap.runner.worker.remains import NO_FOLDER, NO_RUN, foreign, goes_at, is_folder, is_over, run_folders, there
 
 
@@ -26,8 +28,13 @@ class Fate:
 
 def fates(house: House, *, now: datetime, retention_s: float) -> Sequence[Fate]:
     """Every workspace that there is: those that would go, then those that stay."""
-    found = _fates(house, now, retention_s)
+    found = (*_fates(house, now, retention_s), *fates_of_rehearsals(house.home))
     return sorted(found, key=lambda fate: (not fate.goes, fate.name))
+
+
+def fates_of_rehearsals(home: Home) -> Sequence[Fate]:
+    """What killed ones left goes at once."""
+    return [Fate(name=folder.name, folder=folder, goes=True, why=WHY) for folder in left_rehearsals(home)]
 
 
 def _fates(house: House, now: datetime, retention_s: float) -> Iterator[Fate]:

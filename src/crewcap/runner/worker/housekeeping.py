@@ -38,6 +38,7 @@ from crewcap.logs import cut
 from crewcap.runner.house import House
 from crewcap.runner.ownership import driving, is_driven
 from crewcap.runner.worker.orphans import end_orphans_of
+from crewcap.runner.worker.rehearsals import remove_rehearsals
 from crewcap.runner.worker.remains import (
     NO_FOLDER,
     NO_RUN,
@@ -59,7 +60,6 @@ _LOG = logging.getLogger(__name__)
 _NOTES, _LOCK = "housekeeping.json", "housekeeping.lock"
 _LOG_BYTES = 16 << 20
 Tell = Callable[[str, str], None]  # (a run or a folder, why it stays), '' = it is removed
-_REHEARSAL_S = 86_400  # what `doctor --repo` leaves when it is killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +133,20 @@ async def sweep(
         )
 
 
+async def sweep_rehearsals(home: Home, *, tell: Tell) -> Swept:
+    """All that there is to do where no run ever was."""
+    said: dict[str, str] = {}
+
+    def note(name: str, why: str) -> None:
+        said[name] = why
+        tell(name, why)
+
+    await asyncio.to_thread(remove_rehearsals, home, tell=note)
+    freed = await empty_trash(home.root)
+    gone = tuple(name for name, why in said.items() if not why)
+    return Swept(removed=gone, kept={name: why for name, why in said.items() if why}, freed_bytes=freed)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Sweeping:
     """One sweep on its way."""
@@ -161,9 +175,7 @@ class _Sweeping:
     def clear_the_rest(self) -> None:
         """Everything else that nobody uses any more. It blocks."""
         house, home = self.house, self.house.home
-        for folder in home.root.glob("doctor-*"):
-            if self.now.timestamp() - folder.lstat().st_mtime > _REHEARSAL_S:
-                throw(home.root, (), folder.name)
+        remove_rehearsals(home, tell=self._tell_rehearsal)
         remove_stale_doors(self.now)
         cut(home.logs / "gateway.log", most_bytes=_LOG_BYTES)  # of gateways that commands started: they append to it
         PreparedTrees(home.prepared, house.clock).sweep(ROOM_BYTES)
@@ -219,6 +231,13 @@ class _Sweeping:
             words = f"saved from its workspace, into the mirror alone: git fetch {brought.mirror} {ref}"
             self.house.runs.log(run.id, "note", words)
         self.saved += brought.saved
+
+    def _tell_rehearsal(self, name: str, why: str) -> None:
+        if why:
+            self._keep(name, why)
+        else:
+            self.removed.append(name)
+            self.tell(name, "")
 
     def _stays(self, run: Run) -> bool:
         """Whether it was looked at lately, and had to stay."""

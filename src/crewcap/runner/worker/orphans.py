@@ -65,12 +65,22 @@ def end_orphans_of(folder: Path, runs: RunStore, *, limit_s: float = _LIMIT_S) -
     """The same for one run's folder, before it is gone on with; `UnsafeEnvironment` where one cannot be ended."""
     found = _end(folder, limit_s=limit_s)
     _tell(runs, folder, found)
+    _refuse_living(found)
+    return found
+
+
+def end_orphans_in(folder: Path, *, limit_s: float = _LIMIT_S) -> None:
+    """The same for a folder that is no run's."""
+    _refuse_living(_end(folder, limit_s=limit_s))
+
+
+def _refuse_living(found: Sequence[Orphan]) -> None:
+    """`UnsafeEnvironment` where one could not be ended."""
     if left := [orphan for orphan in found if orphan.is_alive]:
         raise UnsafeEnvironment(
             f"process {left[0].pid} of an earlier start of this run is alive and cannot be ended ({left[0].words})",
             help=f"kill -9 {' '.join(str(orphan.pid) for orphan in left)}, then start the run again",
         )
-    return found
 
 
 def find_orphans(home: Home) -> Sequence[Orphan]:
@@ -84,8 +94,9 @@ def find_orphans(home: Home) -> Sequence[Orphan]:
 
 
 def _registers(home: Home) -> Iterator[Path]:
-    """Folders of runs in which somebody is written down."""
-    for place in sorted((home.root / "runs").glob(f"*/{register.FOLDER}")):
+    """Folders of runs and of rehearsals in which somebody is written down."""
+    places = (*(home.root / "runs").glob(f"*/{register.FOLDER}"), *home.root.glob(f"doctor-*/{register.FOLDER}"))
+    for place in sorted(places):
         if not place.is_symlink() and not place.parent.is_symlink():
             yield place.parent
 
@@ -112,7 +123,7 @@ def _end(folder: Path, *, limit_s: float) -> list[Orphan]:
 
 
 def _tell(runs: RunStore, folder: Path, ended: Sequence[Orphan]) -> None:
-    if ended:
+    if ended and folder.parent.name == "runs":
         with contextlib.suppress(CrewcapError):  # a folder of no run in these books
             runs.log(RunId(folder.name), "note", _told(ended))
 
