@@ -119,3 +119,68 @@ def test_a_usage_that_shrinks_keeps_its_hold_charged(tmp_path: Path, book: Book,
             assert entry.spent + entry.uncertain >= entry.held_at_first
 
     asyncio.run(main())
+
+
+_OUTPUT = {
+    "anthropic": "output_tokens",
+    "responses": "output_tokens",
+    "chat": "completion_tokens",
+    "gemini": "candidatesTokenCount",
+}
+
+
+def streamed(family: Family) -> str:
+    """The family's honest answer as a stream."""
+    match family.name:
+        case "anthropic":
+            start = {"type": "message_start", "message": {**family.answer, "usage": {"input_tokens": 9}}}
+            events = [start, {"type": "message_delta", "usage": family.answer["usage"]}, {"type": "message_stop"}]
+        case "responses":
+            events = [{"type": "response.completed", "response": family.answer}]
+        case _:
+            events = [dict(family.answer)]
+    done = "data: [DONE]\n\n" if family.name == "chat" else ""
+    return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + done
+
+
+def torn(family: Family, said: str) -> dict[str, str]:
+    """An honest answer of 5 tokens, made to say besides that it was 1."""
+    name = _OUTPUT[family.name]
+    usage = '"usageMetadata"' if family.name == "gemini" else '"usage"'
+    at = said.rindex(usage)
+    end = said.index("}", at) + 1
+    once, honest = f'"{name}": 5', said[at:end]
+    low = honest.replace(once, f'"{name}": 1')
+    return {
+        "low last": said.replace(once, f'{once}, "{name}": 1'),
+        "low first": said.replace(once, f'"{name}": 1, {once}'),
+        "in escapes": said.replace(once, f'{once}, "\\u00{ord(name[0]):x}{name[1:]}": 1'),
+        "another usage": f"{said[:end]}, {low}{said[end:]}",
+        "another usage first": f"{said[:at]}{low}, {said[at:]}",
+        "another usage, no object": f"{said[:end]}, {usage}: 7{said[end:]}",
+    }
+
+
+@every_family
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_of_a_usage_that_is_told_twice_the_dearer_one_is_booked_and_somebody_is_told(
+    tmp_path: Path, book: Book, family: Family, *, is_stream: bool
+) -> None:
+    """Most readers of JSON take the last of two words; the bill may be the other one."""
+    path = family.path
+    if is_stream and family.name == "gemini":
+        path = path.replace("generateContent", "streamGenerateContent") + "?alt=sse"
+    asked = family.bytes(stream=True) if is_stream and family.name != "gemini" else family.bytes()
+
+    async def main() -> None:
+        async with three(tmp_path, book, family.said(), cap="500") as t:
+            for what, said in torn(family, streamed(family) if is_stream else json.dumps(family.answer)).items():
+                t.provider.answers = [Said(said.encode(), kind=SSE) if is_stream else Said(said.encode())]
+                status, _, _ = await t.post(path, asked)
+                entry = await t.entry()
+                assert (status, entry.usage.output) == (200, 5), what
+                assert "twice" in entry.incident, what
+                assert entry.spent + entry.uncertain >= entry.held_at_first, what
+                await _is_frozen_for_capped_keys(t, family, what, is_expected=True)
+
+    asyncio.run(main())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crewcap.wire import Reading
+from crewcap.wire import Reading, lenient
 from crewcap.wire.frames import BodyMeter, EventMeter
 
 
@@ -26,7 +26,7 @@ class Body(BodyMeter):
     """Takes the answer's name for a model's."""
 
     def __init__(self) -> None:
-        super().__init__(Reading())
+        super().__init__(Reading(), lenient.Figures(b'"usage"', ()))
 
     def _read(self, answer: dict[str, Any]) -> Reading:
         return replace(self._reading, model=answer["name"])

@@ -51,3 +51,50 @@ def test_the_audit_keeps_so_much_and_no_more() -> None:
     assert lenient.shown({"a": "\ud800"}) == '{"a":"\\ud800"}'
     assert (lenient.word("x"), lenient.word(5)) == ("x", "")
     assert (lenient.short("x" * 100), lenient.short([])) == ('"' + "x" * 39, "a list")
+
+
+BILL = lenient.Figures(b'"usage"', (b'"out"', b'"cached_tokens"'))
+
+
+@pytest.mark.parametrize(
+    ("said", "usage"),
+    [
+        (b'{"usage":{"out":5,"out":1}}', {"out": 5}),
+        (b'{"usage":{"out":1,"out":5}}', {"out": 5}),
+        (b'{"usage":{"cached_tokens":5,"cached_tokens":1}}', {"cached_tokens": 1}),
+        (b'{"usage":{"out":5},"usage":{"out":1,"in":2}}', {"out": 5, "in": 2}),
+        (b'{"usage":{"out":5},"usage":null}', {"out": 5}),
+        (b'{"usage":{"out":5},"usage":{"out":1},"usage":{"out":5}}', {"out": 5}),
+        (b'{"usage":{"of":{"out":5}},"usage":{"of":{"out":1}}}', {"of": {"out": 5}}),
+        (b'{"usage":{"all":[{"out":5,"out":1}]}}', {"all": [{"out": 5}]}),
+        (b'{"usage":{"out":5,"\\u006fut":1}}', {"out": 5}),
+        (b'{"us\\u0061ge":{"out":5},"us\\u0061ge":{"out":1}}', {"out": 5}),
+        (b'{"usage":{"out":5,"out":"1"}}', {"out": 5}),
+    ],
+)
+def test_of_a_figure_that_is_said_twice_the_dearer_one_counts_and_it_is_told(said: bytes, usage: Any) -> None:
+    found = lenient.bill(said, BILL)["usage"]
+    assert found == usage
+    assert lenient.is_contradictory(found)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"usage":{"out":5}}',
+        b'{"usage":{"out":5,"out":5}}',
+        b'{"usage":{"out":5},"usage":{"out":5}}',
+        b'{"content":{"usage":{"out":1}},"usage":{"out":5}}',
+        b'{"content":{"out":1,"out":2},"usage":{"out":5}}',
+        b'{"usage":{"out":5},"name":"\\u00e9"}',
+    ],
+)
+def test_what_agrees_or_is_no_part_of_the_usage_is_no_contradiction(said: bytes) -> None:
+    found = lenient.bill(said, BILL)["usage"]
+    assert found == {"out": 5}
+    assert not lenient.is_contradictory(found)
+
+
+def test_a_bill_that_is_no_json_is_none() -> None:
+    assert lenient.bill(b'{"usage":{"out":5,"out":', BILL) is None
+    assert lenient.bill(b'{"usage":' * 100_000 + b'"out","out"', BILL) is None

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from crewcap.core.pricing import Modifiers
 from crewcap.wire import Reading, lenient
+from crewcap.wire.anthropic_meter import FIGURES
 from crewcap.wire.batches import (
     BATCH,
     Billing,
@@ -98,7 +99,7 @@ class MessageBatches:
 
     def result(self, line: bytes) -> Result | None:
         """One line: a name and what became of it."""
-        said = lenient.parsed(line)
+        said = lenient.bill(line, FIGURES)
         name = lenient.word(said.get("custom_id")) if isinstance(said, dict) else ""
         if not name:
             return None

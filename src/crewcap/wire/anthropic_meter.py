@@ -50,13 +50,24 @@ class StreamMeter(EventMeter):
 
     def _take(self, block: bytes, *, cut: bool = False) -> None:
         if _may_tell(block):
-            event = lenient.parsed(sse.read(block).data)
+            event = lenient.bill(sse.read(block).data, FIGURES)
             if isinstance(event, dict):
                 self._reading = self._bill.after(event, self._reading)
             elif not cut:
                 self._reading = self._bill.unreadable(self._reading)
 
 
+FIGURES = lenient.Figures(
+    b'"usage"',
+    (
+        b'"input_tokens"',
+        b'"cache_read_input_tokens"',
+        b'"cache_creation_input_tokens"',
+        b'"ephemeral_5m_input_tokens"',
+        b'"ephemeral_1h_input_tokens"',
+        b'"output_tokens"',
+    ),
+)
 _USAGE, _STOP, _ERROR = b'"usage"', b'"message_stop"', b'"error"'
 """Without any of these an event tells nothing that a bill is made of."""
 
@@ -81,7 +92,7 @@ class WholeMeter(BodyMeter):
     """Reads an answer that is one JSON body."""
 
     def __init__(self, write: Write) -> None:
-        super().__init__(Reading())
+        super().__init__(Reading(), FIGURES)
         self._bill = _Bill(write)
 
     def _read(self, answer: dict[str, Any]) -> Reading:
@@ -201,6 +212,8 @@ class _Bill:
         if not isinstance(usage, dict):
             self._doubt("the answer's usage is not an object")
             return replace(reading, **said, doubt="; ".join(self.doubts))
+        if lenient.is_contradictory(usage):
+            self._doubt(lenient.TWICE)
         self.figures = self._not_below(self.figures, self._overlay(self.figures, usage))
         self._take_pieces(usage.get("server_tool_use"))
         self._take_iterations(usage.get("iterations"))

@@ -43,9 +43,10 @@ class EventMeter(ABC):
 class BodyMeter(ABC):
     """Gathers an answer that is one JSON body."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, figures: lenient.Figures) -> None:
         self._body = bytearray()
         self._reading = reading
+        self._figures = figures
 
     def feed(self, chunk: bytes) -> Reading:
         """Take the next bytes; nothing is known before the last one."""
@@ -56,7 +57,7 @@ class BodyMeter(ABC):
 
     def close(self) -> Reading:
         """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        answer = lenient.parsed(bytes(self._body))
+        answer = lenient.bill(bytes(self._body), self._figures)
         self._body.clear()
         if isinstance(answer, dict):
             self._reading = self._read(answer)

@@ -55,7 +55,8 @@ class StreamMeter:
             self._cutter = _Objects() if chunk[:1] in (b"[", b"{") else _Events()
         found = self._cutter.feed(chunk)
         for data in found:
-            self._bill.take(lenient.parsed(data))
+            is_last = self._bill.is_over or b'"finishReason"' in data  # of all snapshots the last one counts
+            self._bill.take(lenient.bill(data, FIGURES) if is_last else lenient.parsed(data))
         if found:
             self._reading = self._bill.reading()
         return self._reading
@@ -63,7 +64,7 @@ class StreamMeter:
     def close(self) -> Reading:
         """The stream is over; what it was cut off in the middle of is no doubt."""
         for data in self._cutter.close() if self._cutter else ():
-            self._bill.take(lenient.parsed(data) or [])
+            self._bill.take(lenient.bill(data, FIGURES) or [])
         if self._reading.has_started:
             self._reading = self._bill.reading(is_closed=True)
         return self._reading
@@ -83,7 +84,7 @@ class WholeMeter:
 
     def close(self) -> Reading:
         """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        said = lenient.parsed(bytes(self._body))
+        said = lenient.bill(bytes(self._body), FIGURES)
         if not isinstance(said, (dict, list)):
             return Reading(has_started=bool(self._body))
         bill = _Bill(self._answers, is_whole=isinstance(said, dict))
@@ -212,6 +213,7 @@ _FIGURES: Mapping[str, str] = {
     "thoughtsTokenCount": "thoughts",
     "totalTokenCount": "total",
 }
+FIGURES = lenient.Figures(b'"usageMetadata"', tuple(f'"{name}"'.encode() for name in _FIGURES))
 _SENT = ("promptTokensDetails", "toolUsePromptTokensDetails")
 _CACHED = ("cacheTokensDetails",)
 _MEDIA = ("audio", "image", "video")
@@ -318,6 +320,8 @@ class _Bill:
         if not isinstance(usage, dict):
             self._doubt("the answer's usageMetadata is not an object")
             return
+        if lenient.is_contradictory(usage):
+            self._doubt(lenient.TWICE)
         self.has_usage = True
         self.figures = self._not_below(self._overlay(usage))
         self.raw |= usage

@@ -31,6 +31,7 @@ from crewcap.wire.batches import (
     page_of,
     part_of,
 )
+from crewcap.wire.openai_meter import FIGURES
 
 PATH = "/v1/batches"
 FILES = "/v1/files"
@@ -101,7 +102,7 @@ class _Batches:
 
     def result(self, line: bytes) -> Result | None:
         """One line of either file."""
-        said = lenient.parsed(line)
+        said = lenient.bill(line, FIGURES)
         name = lenient.word(said.get("custom_id")) if isinstance(said, dict) else ""
         if not name:
             return None

@@ -30,6 +30,18 @@ from crewcap.wire import openai_known as known
 from crewcap.wire.frames import BodyMeter, EventMeter
 from crewcap.wire.lenient import short, word
 
+FIGURES = lenient.Figures(
+    b'"usage"',
+    (
+        b'"input_tokens"',
+        b'"output_tokens"',
+        b'"prompt_tokens"',
+        b'"completion_tokens"',
+        b'"total_tokens"',
+        b'"cached_tokens"',
+        b'"cache_write_tokens"',
+    ),
+)
 _DONE = b"[DONE]"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _MOST_DOUBTS = 10
@@ -46,7 +58,7 @@ class _StreamMeter(EventMeter):
 
     def _read(self, data: bytes, *, cut: bool) -> dict[str, Any] | None:
         """An event's object; one that is none may have been the bill."""
-        event = lenient.parsed(data)
+        event = lenient.bill(data, FIGURES)
         if isinstance(event, dict):
             return event
         if not cut:
@@ -87,7 +99,7 @@ class ResponsesMeter(BodyMeter):
     """Reads an answer of the Responses API that is one JSON body."""
 
     def __init__(self, write: Write, untold: Modifiers) -> None:
-        super().__init__(Reading(modifiers=untold))
+        super().__init__(Reading(modifiers=untold), FIGURES)
         self._bill = _Bill(write, untold)
 
     def _read(self, answer: dict[str, Any]) -> Reading:
@@ -125,7 +137,7 @@ class ChatMeter(BodyMeter):
     """Reads an answer of Chat Completions that is one JSON body."""
 
     def __init__(self, write: Write, untold: Modifiers) -> None:
-        super().__init__(Reading(modifiers=untold))
+        super().__init__(Reading(modifiers=untold), FIGURES)
         self._bill = _Bill(write, untold)
 
     def _read(self, answer: dict[str, Any]) -> Reading:
@@ -262,6 +274,8 @@ class _Bill:
 
     def _with_usage(self, usage: Any, reading: Reading) -> Reading:
         if isinstance(usage, dict):
+            if lenient.is_contradictory(usage):
+                self.doubts.add(lenient.TWICE)
             self.figures = self._not_below(self.figures, self._overlay(usage))
             self.raw |= usage
             if not reading.model:
