@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crewcap.core.makeup import PARTS, Makeup
@@ -104,6 +104,7 @@ JSON = st.recursive(
 
 @settings(max_examples=80)
 @given(JSON, st.sampled_from(["anthropic", "openai", "gemini", "other"]))
+@example({"tools": {"type": []}}, "anthropic")
 def test_a_body_of_any_other_shape_harms_nobody(body: Any, dialect: str) -> None:
     assert of_request(dialect, json.dumps(body).encode()).whole >= 0
 

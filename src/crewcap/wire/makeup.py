@@ -120,12 +120,15 @@ def _result(is_file: bool) -> str:  # noqa: FBT001  (the one thing that it is as
     return "files" if is_file else "results"
 
 
+_IMAGES = ("image", "input_image", "image_url")  # no set: a body may call anything its type
+
+
 def _letters(value: Any) -> int:
     """How many letters a value has in all its texts, what it is keyed by included."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        if value.get("type") in {"image", "input_image", "image_url"} or "inlineData" in value:
+        if value.get("type") in _IMAGES or "inlineData" in value:
             return IMAGE_LETTERS
         return sum(len(key) + _letters(each) for key, each in value.items())
     if isinstance(value, list):
