@@ -13,7 +13,7 @@ import click
 
 from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.gateway.new_key import full_model, scopes_of_key
-from crewcap.cli.screen.amounts import read_amount, table
+from crewcap.cli.screen.amounts import fitted, read_amount, room, table
 from crewcap.core.budget import KeyId, Scope
 from crewcap.core.keys import PREFIX, VirtualKey, hash_key
 from crewcap.core.money import Money
@@ -90,7 +90,7 @@ def list_(call: Call, *, everything: bool) -> None:
         call.emit([_object(one, totals, caps.get(one.scopes[0]), now) for one, totals in with_totals])
         return
     rows = [_row(one, totals, caps.get(one.scopes[0]), now) for one, totals in with_totals]
-    for line in table([_HEAD, *rows] if rows else [], right=frozenset({2, 3, 4, 5, 6})):
+    for line in fitted(_HEAD, rows, room(call.environ), right=frozenset({2, 3, 4, 5, 6})) if rows else ():
         call.out(line)
     if not rows:
         call.note("no key lives; crewcap key create --cap 1.00 makes one")

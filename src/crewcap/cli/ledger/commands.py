@@ -10,7 +10,7 @@ import click
 from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.ledger.migrate import migrate
 from crewcap.cli.ledger.provider_report import by_report
-from crewcap.cli.screen.amounts import read_amount
+from crewcap.cli.screen.amounts import folded, read_amount, room
 from crewcap.core.money import ZERO, Money, total
 from crewcap.errors import LedgerError, UsageError
 
@@ -176,8 +176,9 @@ def _list_frozen(call: Call, frozen: Sequence[Incident]) -> None:
     if call.as_json:
         call.emit([{"provider": each.provider, "at": each.at.isoformat(), "reason": each.reason} for each in frozen])
         return
-    for each in frozen:
-        call.out(f"{each.provider}  {each.at:%Y-%m-%d %H:%M} UTC  {each.reason}")
+    lines = (f"{each.provider}  {each.at:%Y-%m-%d %H:%M} UTC  {each.reason}" for each in frozen)
+    for line in folded(lines, room(call.environ)):
+        call.out(line)
     if frozen:
         call.note(f"when you have looked: crewcap ledger thaw {frozen[0].provider}")
     else:
@@ -209,10 +210,12 @@ def _list(call: Call, holds: Sequence[OpenHold]) -> None:
     if call.as_json:
         call.emit([_object(hold) for hold in holds])
         return
-    for hold in holds:
-        call.out(
-            f"{hold.hold}  {hold.sent_at:%Y-%m-%d %H:%M} UTC  {hold.uncertain.show():>9}  {hold.model}  {hold.reason}"
-        )
+    lines = (
+        f"{hold.hold}  {hold.sent_at:%Y-%m-%d %H:%M} UTC  {hold.uncertain.show():>9}  {hold.model}  {hold.reason}"
+        for hold in holds
+    )
+    for line in folded(lines, room(call.environ)):
+        call.out(line.rstrip())
     if holds:
         sum_ = total([hold.uncertain for hold in holds])
         call.note(f"{len(holds)} uncertain, {sum_.show()} charged; close one: crewcap ledger reconcile HOLD --cost USD")

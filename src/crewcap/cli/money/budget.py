@@ -16,7 +16,8 @@ from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.gateway.new_key import known_scope
 from crewcap.cli.money import limits
 from crewcap.cli.money.limits import Measure, MeasureType, OfMoney, OfRate
-from crewcap.cli.screen.amounts import read_amount, read_scope, table
+from crewcap.cli.screen.amounts import fitted, read_amount, read_scope, room
+from crewcap.cli.screen.figures import wrap
 from crewcap.core.budget import Balance, Scope
 from crewcap.core.presets import Preset, preset
 from crewcap.errors import UsageError
@@ -119,7 +120,11 @@ def suggest(call: Call, *, team_size: int, is_applied: bool, team: str | None, u
     if call.as_json:
         call.emit(_preset_object(found))
         return
-    call.out("\n".join(_preset_lines(found, team or "TEAM", users or ("NAME",))))
+    lines = _preset_lines(found, team or "TEAM", users or ("NAME",))
+    columns = room(call.environ)
+    if any(len(line) > columns for line in lines):
+        lines = _narrow_preset(found, team or "TEAM", users or ("NAME",), columns)
+    call.out("\n".join(lines))
 
 
 def _apply(call: Call, found: Preset, team: str, users: Sequence[str]) -> None:
@@ -177,7 +182,7 @@ def _show(call: Call, money: Sequence[Balance], beside: Sequence[limits.Beside])
         _print(call, money, zone)
     if money and beside:
         call.out("")
-    for line in limits.lines(beside, zone) if beside else ():
+    for line in limits.lines(beside, zone, room(call.environ)) if beside else ():
         call.out(line)
 
 
@@ -200,7 +205,7 @@ def _print(call: Call, balances: Sequence[Balance], zone: ZoneInfo) -> None:
         )
         for one in balances
     ]
-    for line in table([_HEAD, *rows], right=frozenset(range(2, 7))):
+    for line in fitted(_HEAD, rows, room(call.environ), right=frozenset(range(2, 7)), named=2):
         call.out(line)
 
 
@@ -229,16 +234,34 @@ def _object(one: Balance) -> dict[str, object]:
 
 
 def _preset_lines(found: Preset, team: str, users: Sequence[str]) -> list[str]:
-    lower, upper = found.band
     month = _toml(found.team_month.nano)
-    people = "1 person" if found.users == 1 else f"{found.users:,} people"
     day, tpm = _toml(found.user_day.nano), found.user_tpm
     return [
-        f"# {people}: Anthropic publishes {lower:,} to {upper:,} tokens a minute for each in a team of this size",
+        f"# {_published(found)}",
         "[budgets]",
         f'"team:{team}" = {{ month = {month}, tpm = {found.team_tpm:_}, rpm = {found.team_rpm:_} }}',
         *(f'"user:{user}" = {{ day = {day}, tpm = {tpm:_} }}  # one such line each' for user in users),
     ]
+
+
+def _narrow_preset(found: Preset, team: str, users: Sequence[str], columns: int) -> list[str]:
+    """The same settings with a line for each value: a table between braces may not be broken."""
+    each = (f"day = {_toml(found.user_day.nano)}", f"tpm = {found.user_tpm:_}")
+    return [
+        *(f"# {line}" for line in wrap(_published(found), columns - 2)),
+        f'[budgets."team:{team}"]',
+        f"month = {_toml(found.team_month.nano)}",
+        f"tpm = {found.team_tpm:_}",
+        f"rpm = {found.team_rpm:_}",
+        "# one such table each",
+        *(line for user in users for line in (f'[budgets."user:{user}"]', *each)),
+    ]
+
+
+def _published(found: Preset) -> str:
+    lower, upper = found.band
+    people = "1 person" if found.users == 1 else f"{found.users:,} people"
+    return f"{people}: Anthropic publishes {lower:,} to {upper:,} tokens a minute for each in a team of this size"
 
 
 def _preset_object(found: Preset) -> dict[str, object]:

@@ -9,7 +9,7 @@ import click
 
 from crewcap.cli.context import Call, common, remember, with_call
 from crewcap.cli.money.past import jobs_of, read_since, zone_of
-from crewcap.cli.screen.amounts import table
+from crewcap.cli.screen.amounts import folded, room, table
 from crewcap.cli.screen.figures import many
 from crewcap.core.calibration import PILOT, Replay, Suggestion, suggest, teaching
 from crewcap.core.history import Job
@@ -45,7 +45,7 @@ def suggest_(call: Call, *, since: str, is_applied: bool) -> None:
     if call.as_json:
         call.emit([_object(name, each) for name, each in found.items()])
     else:
-        for line in _words(found):
+        for line in folded(_words(found), room(call.environ)):
             call.out(line)
     if cap is not None:
         call.note(f"defaults.cap is {cap.show()} now, in {applied}")

@@ -12,7 +12,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.money.past import History, last_of_month, zone_of
-from crewcap.cli.screen.amounts import read_amount, table
+from crewcap.cli.screen.amounts import folded, read_amount, room, table
 from crewcap.cli.screen.figures import many
 from crewcap.core.budget import ALL, Balance, Scope, span_of
 from crewcap.core.forecast import HIGH, LOW, Fan, Volume, draw_month, formula
@@ -132,7 +132,7 @@ def forecast(
     if call.as_json:
         call.emit(_object(outlook))
         return
-    for line in _words(outlook):
+    for line in folded(_words(outlook), room(call.environ)):
         call.out(line)
 
 
@@ -288,7 +288,8 @@ def _tell_asked(call: Call, line: Line) -> None:
     if call.as_json:
         call.emit({"what_if": _line_object(line), "month_usd": line.month.exact()})
         return
-    call.out(f"{_formula(line)} = {line.month.show()} a month")
+    for words in folded([f"{_formula(line)} = {line.month.show()} a month"], room(call.environ)):
+        call.out(words)
 
 
 # --- showing it ------------------------------------------------------------------------------------------------------

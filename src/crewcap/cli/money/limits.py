@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from crewcap.cli.context import Call
-from crewcap.cli.screen.amounts import table
+from crewcap.cli.screen.amounts import fitted
 from crewcap.core.budget import WINDOWS, CountKind, RateKind, Scope, Window
 from crewcap.core.limits import (
     COUNT_KINDS,
@@ -130,8 +130,8 @@ def measure(one: Beside) -> OfRate | OfCount:
     return OfCount(one.kind, one.window) if isinstance(one, CountBalance) else OfRate(one.kind)
 
 
-def lines(found: Iterable[Beside], zone: ZoneInfo) -> Iterator[str]:
-    """A table of them."""
+def lines(found: Iterable[Beside], zone: ZoneInfo, columns: int) -> Iterator[str]:
+    """A table of them, where that is not too wide."""
     rows = [
         (
             one.scope,
@@ -144,7 +144,7 @@ def lines(found: Iterable[Beside], zone: ZoneInfo) -> Iterator[str]:
         )
         for one in found
     ]
-    yield from table([_HEAD, *rows], right=frozenset({2, 3, 4}))
+    yield from fitted(_HEAD, rows, columns, right=frozenset({2, 3, 4}), named=2)
 
 
 def as_object(one: Beside) -> dict[str, object]:

@@ -12,7 +12,7 @@ import click
 
 from crewcap.cli.context import Call, common, with_call
 from crewcap.cli.money.past import entries_of, read_since, zone_of
-from crewcap.cli.screen.amounts import read_amount, table
+from crewcap.cli.screen.amounts import folded, read_amount, room, table
 from crewcap.cli.screen.figures import many, nearest
 from crewcap.core import savings, whatif
 from crewcap.core.bundles import at, quarter_of
@@ -70,7 +70,7 @@ def whatif_(
     if call.as_json:
         call.emit(_object(paid, len(entries), wanted, fees, monthly))
         return
-    for line in _words(paid, entries, wanted, fees, monthly):
+    for line in folded(_words(paid, entries, wanted, fees, monthly), room(call.environ)):
         call.out(line)
 
 

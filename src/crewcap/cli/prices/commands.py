@@ -14,6 +14,7 @@ from crewcap.cli.prices.check import check
 from crewcap.cli.prices.diff import diff
 from crewcap.cli.prices.reprice import reprice_
 from crewcap.cli.screen import csv_cells
+from crewcap.cli.screen.amounts import fitted, folded, room
 from crewcap.core.pricing import UnknownPrice
 from crewcap.errors import UsageError
 
@@ -26,6 +27,7 @@ _CSV = (
     "provider", "model", "speed", "geo", "tier", "prompt_above", "input", "output", "cache_read", "write_5m",
     "write_1h", "fees", "card", "source",
 )  # fmt: skip
+_HEAD = ("model", "input", "output", "read", "write 5m", "write 1h")
 
 
 @click.group(invoke_without_command=True, epilog="Example: crewcap price list --model sonnet")
@@ -64,9 +66,10 @@ def list_(call: Call, *, provider: str, model: str, everything: bool, as_csv: bo
         call.out(text.getvalue(), end="")
         return
     shown = found if everything or model else [row for row in found if compare.is_standard(row)]
-    call.out("\n".join(_table(shown)))
+    columns = room(call.environ)
+    call.out("\n".join(_table(shown, columns)))
     if model:
-        call.out("\n".join(_details(call, book, found, model)))
+        call.out("\n".join(folded(_details(call, book, found, model), columns)))
     call.note(f"price table {book.hash}, {book.source_version}, checked {book.checked}")
 
 
@@ -84,23 +87,24 @@ def _cells(row: Row) -> Iterator[tuple[str, ...]]:
         yield (*named, str(above), *(usd[kind] for kind in _CSV[6:11]), fees, row["card"], row["source"])
 
 
-def _table(rows: list[Row]) -> Iterator[str]:
+def _table(rows: list[Row], columns: int) -> Iterator[str]:
     """One line a price; a second one for what a long prompt costs."""
+    told = [line for row in rows for line in _priced(row)]
+    yield from fitted(_HEAD, told, columns, right=frozenset(range(1, len(_HEAD))))
+
+
+def _priced(row: Row) -> Iterator[tuple[str, ...]]:
     from crewcap.prices.compare import modifiers_of  # noqa: PLC0415
 
-    yield f"{'model':<44} {'input':>9} {'output':>9} {'read':>9} {'write 5m':>9} {'write 1h':>9}"
-    for row in rows:
-        name = f"{row['provider']}/{row['model']} {modifiers_of(row)}".rstrip()
-        yield f"{name:<44} {_rates(row['usd_per_mtok'])}"
-        for tier in row["above"]:
-            above = f"  prompt above {tier['prompt_tokens']:,}"
-            yield f"{above:<44} {_rates(tier['usd_per_mtok'])}"
+    yield f"{row['provider']}/{row['model']} {modifiers_of(row)}".rstrip(), *_rates(row["usd_per_mtok"])
+    for tier in row["above"]:
+        yield f"  prompt above {tier['prompt_tokens']:,}", *_rates(tier["usd_per_mtok"])
 
 
-def _rates(usd: dict[str, str]) -> str:
+def _rates(usd: dict[str, str]) -> Iterator[str]:
     from crewcap.prices.compare import short  # noqa: PLC0415
 
-    return " ".join(f"{short(usd[kind]):>9}" for kind in ("input", "output", "cache_read", "write_5m", "write_1h"))
+    return (short(usd[kind]) for kind in ("input", "output", "cache_read", "write_5m", "write_1h"))
 
 
 def _details(call: Call, book: Book, rows: list[Row], model: str) -> Iterator[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from crewcap.cli.screen.figures import columns_of, pad
+from crewcap.cli.screen.figures import Screen, columns_of, pad, wrap
 from crewcap.core.budget import Scope, ScopeError, parse_scope
 from crewcap.core.money import Money, MoneyError
 from crewcap.errors import UsageError
+
+_ANY = 1_000_000  # columns of a pipe
 
 
 def read_amount(text: str, what: str) -> Money:
@@ -37,3 +40,50 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset())
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join(cells).rstrip()
+
+
+def fitted(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    columns: int,
+    *,
+    right: frozenset[int] = frozenset(),
+    named: int = 1,
+) -> Iterator[str]:
+    """A table where it is no wider than the screen; else each row by itself: its first cells, below them the others."""
+    lines = list(table([head, *rows], right=right))
+    if all(columns_of(line) <= columns for line in lines):
+        yield from lines
+        return
+    for row in rows:
+        yield from wrap(" ".join(row[:named]), columns)
+        said = [f"{name} {cell}" for name, cell in zip(head[named:], row[named:], strict=True) if cell.strip()]
+        yield from (f"  {line}" for line in _flowed(said, columns - 2))
+
+
+def folded(lines: Iterable[str], columns: int) -> Iterator[str]:
+    """Lines as they are where they fit; else broken between words, the rest a little to the right of its beginning."""
+    for line in lines:
+        if columns_of(line) <= columns:
+            yield line
+            continue
+        margin = line[: len(line) - len(line.lstrip())]
+        yield from (f"{margin}{part}" for part in wrap(line, columns - len(margin), indent="  "))
+
+
+def room(environ: Mapping[str, str]) -> int:
+    """Columns that a line on stdout may take: a pipe takes what comes, unless somebody said how wide it is."""
+    screen = Screen.of(sys.stdout, environ)
+    return screen.columns if screen.is_terminal or environ.get("COLUMNS") else _ANY
+
+
+def _flowed(parts: Sequence[str], columns: int) -> Iterator[str]:
+    """Parts with commas between them, as many on a line as fit."""
+    line = ""
+    for place, part in enumerate(parts, start=1):
+        said = f"{part}," if place < len(parts) else part
+        if line and columns_of(f"{line} {said}") > columns:
+            yield from wrap(line, columns)
+            line = ""
+        line = f"{line} {said}".lstrip()
+    yield from wrap(line, columns)
