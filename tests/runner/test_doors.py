@@ -15,7 +15,9 @@ from tests.runner.rig import MODEL, Shop
 from crewcap.core.budget import Scope
 from crewcap.errors import UnsafeEnvironment
 from crewcap.gateway.client import GatewayHandle
-from crewcap.runner.doors import Doors
+from crewcap.gateway.front.fanout import Seen
+from crewcap.gateway.lifeline import Lifeline
+from crewcap.runner.doors import Doors, LastingDoors
 from crewcap.simulator.troubles import Trouble
 
 BODY = {"model": MODEL, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
@@ -127,5 +129,18 @@ def test_a_gateway_that_is_gone_is_an_error_with_a_help(shop: Shop) -> None:
         with pytest.raises(UnsafeEnvironment, match="is gone"):
             async with Doors(gone).opened(run.id, key.row.id, shop.site(run), hurry=asyncio.Event()):
                 pass
+
+    asyncio.run(main())
+
+
+def test_what_is_asked_of_doors_before_there_is_a_gateway_is_nothing_yet(shop: Shop) -> None:
+    """A run's watch asks from the start on; the gateway may be between two of its lives."""
+
+    async def main() -> None:
+        doors = LastingDoors(Lifeline(shop.home))
+        assert await doors.fan_out("r1") == Seen()
+        assert not await doors.slice_opened("r1", wait=False)
+        with pytest.raises(UnsafeEnvironment, match="there is no gateway yet"):
+            await doors.frozen()
 
     asyncio.run(main())

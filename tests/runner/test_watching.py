@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,10 @@ from tests.runner.test_workflow import ends, play
 
 from crewcap.core.runs import Remark, Run, RunEvent, RunState, Verdict, move
 from crewcap.core.watch_rules import Rule, RuleName, Rules
-from crewcap.runner.watching import changed_since
+from crewcap.gateway.front.fanout import Seen
+from crewcap.gateway.lifeline import Lifeline
+from crewcap.runner.doors import LastingDoors
+from crewcap.runner.watching import MOST_FAILURES, changed_since
 from crewcap.settings.keysource import KeySource
 from crewcap.stores.sqlite.runs import SqliteRuns
 
@@ -152,9 +156,68 @@ def test_a_defect_of_the_watch_ends_no_run(shop: Shop) -> None:
     async def act(rig: Rig) -> None:
         run = await rig.drive()
         assert ends(run) == (RunState.DONE, Verdict.FINISHED)
+        first, last = (line for line in rig.story() if "the watch failed" in line)
+        assert first.endswith("it looks again")
+        assert last.endswith("the run goes on without it")
+
+    play(shop, act, [["ask"], *rounds(MOST_FAILURES), *fixes()], options={"watch": Unlucky()})
+
+
+class Fickle(SqliteRuns):
+    """A store that cannot list its runs at first."""
+
+    times = 0
+
+    def list(self, *, limit: int = 50, open_only: bool = False) -> Sequence[Run]:
+        self.times += 1
+        if self.times == 1:
+            raise ZeroDivisionError
+        return super().list(limit=limit, open_only=open_only)
+
+
+def test_a_watch_that_failed_once_looks_again_and_pauses_a_runaway(shop: Shop) -> None:
+    """One bad moment is no reason to be without a watch for the rest of the night."""
+    _ = shop.ledger
+
+    async def act(rig: Rig) -> None:
+        fickle = Fickle(rig.shop.home, clock=utc_now)
+        run = await rig.drive(runs=fickle)
+        fickle.close()
+        assert ends(run) == (RunState.WAITING, Verdict.RUNAWAY)
         assert sum("the watch failed" in line for line in rig.story()) == 1
 
-    play(shop, act, [["ask"], *rounds(3), *fixes()], options={"watch": Unlucky()})
+    play(shop, act, looping(8))
+
+
+class Asked(LastingDoors):
+    """Says when the watch has asked for the first time."""
+
+    def __init__(self, lifeline: Lifeline) -> None:
+        super().__init__(lifeline)
+        self.first = asyncio.Event()
+
+    async def fan_out(self, run: str) -> Seen:
+        try:
+            return await super().fan_out(run)
+        finally:
+            self.first.set()
+
+
+def test_a_run_that_waits_for_a_gateway_is_watched_when_there_is_one(shop: Shop) -> None:
+    """The watch asks from the start on how many agents there are; before there is a gateway nobody can say it."""
+
+    async def act(rig: Rig) -> None:
+        lifeline = Lifeline(rig.shop.home)
+        doors = Asked(lifeline)
+        driven = asyncio.ensure_future(rig.drive(doors=doors))
+        await asyncio.wait([driven, asyncio.ensure_future(doors.first.wait())], return_when=asyncio.FIRST_COMPLETED)
+        assert not driven.done()
+        keeping = asyncio.ensure_future(lifeline.keep())
+        assert ends(await driven) == (RunState.WAITING, Verdict.RUNAWAY)
+        keeping.cancel()
+        assert not any("the watch failed" in line for line in rig.story())
+
+    play(shop, act, looping(8))
 
 
 def test_evidence_holds_no_secret_that_was_lent_to_the_run(shop: Shop) -> None:

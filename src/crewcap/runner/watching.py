@@ -3,7 +3,8 @@
 Signs come from two sides. Tool calls and their answers are fed as the agent's lines are heard. The rest is asked for
 every two seconds: closed and refused requests in the ledger, the run's agents at the gateway's control socket, and
 whether the workspace changed, which is looked at only where no edit was seen for many turns. No request to a model
-waits for any of this, and a watch that fails is a line in the story: work that was paid for goes on without it.
+waits for any of this. A look that fails is made again; a watch that fails time after time is a line in the story: work
+that was paid for goes on without it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from crewcap.workspaces.untrusted_tree import walk
 log = logging.getLogger(__name__)
 
 POLL_S = 2.0
+MOST_FAILURES = 5  # that are defects of ours, before the watch is given up
 MOST_REMARKS = 50  # that a run keeps
 _ROUNDS_A_LOOK = 5  # rounds between two questions to the gateway
 _OVERLAP = timedelta(hours=1)  # requests end in another order than they began
@@ -57,7 +59,9 @@ class Watching:
     _looked_ns: int = field(default_factory=time.time_ns)
     _seen: dict[HoldId, datetime] = field(default_factory=dict)
     _rounds: int = 0
-    _is_broken: bool = False
+    _knows_past: bool = False
+    _failures: int = 0  # of ours, since the last round that went well
+    _failure_told: bool = False
 
     @classmethod
     @asynccontextmanager
@@ -90,32 +94,52 @@ class Watching:
     def hear(self, event: AgentEvent, *, turn: int) -> None:
         """The agent said or did something."""
         self._heard = time.monotonic()
+        if self._is_given_up:
+            return
         with self._harmless():
             if sign := of_event(event, at=self._now(), turn=turn):
                 self._feed([sign])
 
     async def _follow(self) -> None:
         """Ask for what nobody tells, until the agent ends."""
-        with self._harmless():
-            others = alike(self.record.run, self.record.tools.runs.list(limit=_MOST_RUNS))
-            self.watch.past = await asyncio.to_thread(past_of, self.record.tools.ledger, others)
-        while not (self.cut or self._is_broken):
+        while not (self.cut or self._is_given_up):
+            with self._harmless():
+                if not self._knows_past:
+                    await self._look_back()
             await asyncio.sleep(POLL_S)
             with self._harmless():
                 await self._round()
+                self._failures = 0
+
+    @property
+    def _is_given_up(self) -> bool:
+        return self._failures >= MOST_FAILURES
+
+    async def _look_back(self) -> None:
+        """What earlier runs of this kind came to."""
+        others = alike(self.record.run, self.record.tools.runs.list(limit=_MOST_RUNS))
+        self.watch.past = await asyncio.to_thread(past_of, self.record.tools.ledger, others)
+        self._knows_past = True
 
     @contextmanager
     def _harmless(self) -> Iterator[None]:
-        """Whatever goes wrong here ends no run: busy books are asked again, a defect of ours is told once."""
+        """Whatever goes wrong here ends no run: it is asked again; a defect of ours that lasts is told, once."""
         try:
             yield
         except CrewcapError:
             log.warning("the watch could not ask", exc_info=True)
         except Exception:
             log.exception("the watch failed")
-            if not self._is_broken:
-                self._is_broken = True
-                self.record.log("note", "the watch failed, and the run goes on without it: a defect of ours")
+            self._failures += 1
+            self._tell_failure()
+
+    def _tell_failure(self) -> None:
+        """When it fails for the first time, and when it is given up."""
+        if self._failures == MOST_FAILURES:
+            self.record.log("note", "the watch failed again and again, and the run goes on without it")
+        elif not self._failure_told:
+            self._failure_told = True
+            self.record.log("note", "the watch failed, a defect of ours; it looks again")
 
     async def _round(self) -> None:
         """Everything that can be asked for."""
