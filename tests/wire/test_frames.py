@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from crewcap.wire import Reading, lenient
+from crewcap.wire import Reading, anthropic_meter, gemini_meter, lenient
 from crewcap.wire.frames import BodyMeter, EventMeter
+
+LARGE = 8_000_000
 
 
 class Events(EventMeter):
@@ -56,3 +59,18 @@ def test_of_what_is_no_object_nothing_is_known(body: bytes) -> None:
     meter = Body()
     meter.feed(body)
     assert meter.close() == Reading(has_started=bool(body))
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+def test_a_large_body_is_read_where_it_lies(dialect: str) -> None:
+    """It may have hundreds of megabytes: beside it there is what is decoded of it, and no copy."""
+    meter = anthropic_meter.WholeMeter("none") if dialect == "anthropic" else gemini_meter.WholeMeter(1)
+    body = b'{"content": "' + b"x" * LARGE + b'"}'
+    tracemalloc.start()
+    try:
+        meter.feed(body)
+        meter.close()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1.5 * LARGE

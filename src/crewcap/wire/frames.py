@@ -44,21 +44,21 @@ class BodyMeter(ABC):
     """Gathers an answer that is one JSON body."""
 
     def __init__(self, reading: Reading, figures: lenient.Figures) -> None:
-        self._body = bytearray()
+        self._pieces: list[bytes] = []  # nearly always one, which is then read where it lies
         self._reading = reading
         self._figures = figures
 
     def feed(self, chunk: bytes) -> Reading:
         """Take the next bytes; nothing is known before the last one."""
-        self._body += chunk
+        self._pieces.append(chunk)
         if chunk and not self._reading.has_started:
             self._reading = replace(self._reading, has_started=True)
         return self._reading
 
     def close(self) -> Reading:
         """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        answer = lenient.bill(bytes(self._body), self._figures)
-        self._body.clear()
+        body, self._pieces = b"".join(self._pieces), []
+        answer = lenient.bill(body, self._figures)
         if isinstance(answer, dict):
             self._reading = self._read(answer)
         return self._reading

@@ -75,18 +75,19 @@ class WholeMeter:
 
     def __init__(self, answers: int) -> None:
         self._answers = answers
-        self._body = bytearray()
+        self._pieces: list[bytes] = []  # nearly always one, which is then read where it lies
 
     def feed(self, chunk: bytes) -> Reading:
         """Take the next bytes; nothing is known before the last one."""
-        self._body += chunk
-        return Reading(has_started=bool(self._body))
+        self._pieces.append(chunk)
+        return Reading(has_started=any(self._pieces))
 
     def close(self) -> Reading:
         """The body is whole, or was cut off: then it is not JSON, and nothing is known."""
-        said = lenient.bill(bytes(self._body), FIGURES)
+        body, self._pieces = b"".join(self._pieces), []
+        said = lenient.bill(body, FIGURES)
         if not isinstance(said, (dict, list)):
-            return Reading(has_started=bool(self._body))
+            return Reading(has_started=bool(body))
         bill = _Bill(self._answers, is_whole=isinstance(said, dict))
         bill.take(said)
         return bill.reading(is_closed=True)
