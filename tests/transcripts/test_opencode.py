@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -65,6 +66,26 @@ def test_an_older_message_is_a_file(desk: Desk) -> None:
     desk.write("storage/message/ses_1/msg_3.json", json.dumps({"role": "user"}))
     desk.run()
     assert (desk.whole().messages, desk.whole().cost) == (1, Money.usd("0.033204"))
+
+
+@pytest.mark.parametrize("time", [None, {}, {"created": None}, {"created": 0}, "yesterday"])
+def test_a_message_without_a_time_has_that_of_its_row(desk: Desk, time: object) -> None:
+    """Its file says when it was written, too, but not so well: that is told."""
+    untimed = json.dumps({**MESSAGE, "time": time})
+    with closing(database(desk.folder / "opencode", "opencode.sql")) as db:
+        desk.run()
+        before = desk.whole()
+        row = "SELECT 'msg_z', id, 1795378700000, 1795378900000, ? FROM session LIMIT 1"
+        db.execute(f"INSERT INTO message {row}", (untimed,))
+        db.commit()
+        outcome = desk.run()
+    assert (desk.whole().messages, desk.whole().last_ms) == (before.messages + 1, 1_795_378_700_000)
+    assert not outcome.skipped
+    path = desk.write("storage/message/ses_1/msg_1.json", untimed)
+    os.utime(path, (1_795_378_800, 1_795_378_800))
+    outcome = desk.run()
+    assert desk.whole().last_ms == 1_795_378_800_000
+    assert outcome.skipped == {"without a time: the file's was taken": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0 and no more", b"\0" * 5_000])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,9 @@ from crewcap.wire import lenient
 AGENT = "opencode"
 _WAIT_S = 5.0
 _PROVIDERS = {"google-vertex": "google", "google-vertex-anthropic": "anthropic", "amazon-bedrock": "aws"}
-_CHANGED = "SELECT session_id, time_updated, data FROM message WHERE time_updated >= ? ORDER BY time_updated"
+_CHANGED = """
+SELECT session_id, time_created, time_updated, data FROM message WHERE time_updated >= ? ORDER BY time_updated
+"""
 
 
 class OpenCode:
@@ -59,18 +62,20 @@ class OpenCode:
             return
         said = lenient.parsed(bytes(block.buffer[block.start : block.end]))
         if isinstance(said, dict):
-            _take(said, lenient.word(said.get("sessionID")), into)
+            _take(said, lenient.word(said.get("sessionID")), _Written(int(state["mtime_ms"]), by_file=True), into)
         else:
             into.problems["torn: no JSON"] += 1
 
 
 def _ask(path: str, state: State, into: Sink) -> None:
     try:
-        for session, changed, data in _rows(path, int(state.get("until", 0))):
+        for session, created, changed, data in _rows(path, int(state.get("until", 0))):
             state["until"] = max(int(state.get("until", 0)), int(str(changed)))
             said = lenient.parsed(str(data).encode(errors="replace"))
             if isinstance(said, dict):
-                _take(said, str(session), into)
+                row_ms = _moment(created)
+                written = _Written(row_ms or int(state["mtime_ms"]), by_file=not row_ms)
+                _take(said, str(session), written, into)
             else:
                 into.problems["torn: no JSON"] += 1
     except sqlite3.Error as error:
@@ -83,20 +88,35 @@ def _rows(path: str, since: int) -> Iterator[tuple[object, ...]]:
         yield from db.execute(_CHANGED, (since,))
 
 
-def _take(said: dict[str, Any], session: str, into: Sink) -> None:
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """When a message was written that does not say so: what its row says is as good, its file's time is a guess."""
+
+    ms: int
+    by_file: bool
+
+    def told(self, into: Sink) -> int:
+        """Taken for the message's own."""
+        if self.by_file:
+            into.problems["without a time: the file's was taken"] += 1
+        return self.ms
+
+
+def _take(said: dict[str, Any], session: str, written: _Written, into: Sink) -> None:
     tokens, times, path = (_object(said.get(name)) for name in ("tokens", "time", "path"))
     if said.get("role") != "assistant" or not tokens:
         return
     cache = _object(tokens.get("cache"))
     named = {"input": tokens, "output": tokens, "reasoning": tokens, "read": cache, "write": cache}
-    fresh, output, reasoning, read, written = (_count(place.get(name), into) for name, place in named.items())
-    if not (fresh or output or reasoning or read or written):
+    fresh, output, reasoning, read, write = (_count(place.get(name), into) for name, place in named.items())
+    if not (fresh or output or reasoning or read or write):
         return
     created, completed = (_moment(times.get(name)) for name in ("created", "completed"))
+    created = created or written.told(into)
     model, provider = lenient.word(said.get("modelID")), lenient.word(said.get("providerID"))
     into.add(
         Told(
-            key=f"opencode:{created}:{completed}:{provider}/{model}:{fresh}:{read}:{written}:{output}:{reasoning}",
+            key=f"opencode:{created}:{completed}:{provider}/{model}:{fresh}:{read}:{write}:{output}:{reasoning}",
             at=created,
             session=session,
             folder=lenient.word(path.get("root")) or lenient.word(path.get("cwd")),
@@ -104,7 +124,7 @@ def _take(said: dict[str, Any], session: str, into: Sink) -> None:
             model=model,
             input=fresh,
             cache_read=read,
-            write_5m=written,
+            write_5m=write,
             output=output + reasoning,
             thinking=reasoning,
         )
