@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewcap.core.harmless import one_line, plain, redact, reveal
+from crewcap.core.harmless import last_lines, one_line, plain, redact, reveal
 from crewcap.core.scrub import REMOVED
 
 SECRET = "zq81 hunter2/secret+value"
@@ -145,3 +145,13 @@ def test_long_odd_texts_are_read_quickly(unit: str) -> None:
     began = time.perf_counter()
     plain(text), reveal(text), redact(text)
     assert time.perf_counter() - began < 3
+
+
+def test_the_end_of_what_a_program_said_is_short_whatever_it_was() -> None:
+    said = "first\n" + "  indented\u200b\n" * 20 + "x" * 1_000
+    shown = last_lines(said).splitlines()
+    assert len(shown) == 20
+    assert shown[0] == "  indented"
+    assert shown[-1] == "x" * 157 + "..."
+    assert last_lines(bytes(range(128, 256)).decode("utf-8", "replace") * 30) == "\ufffd"
+    assert last_lines("caf\ufffd \x1b[31mred\x1b[0m\r\n\n") == "caf\ufffd red"

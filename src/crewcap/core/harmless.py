@@ -27,6 +27,7 @@ _INVISIBLE = re.compile(
 # is smuggled text.
 _JOINER = "\u200c\u200d\ufe00-\ufe0f"
 _JOINERS = re.compile(f"(?<![^\\s{_JOINER}])[{_JOINER}]+|(?<=[{_JOINER}])[{_JOINER}]+")
+_UNREADABLE = re.compile("\ufffd(?:[^\ufffd]{0,2}\ufffd)+")  # a row of bytes that are no text
 _HIDDEN = (
     ("comment", re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)),
     ("comment", re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*(?:#|<>|<#>)[ \t]*[\"'(][^\n]*\n?", re.MULTILINE)),
@@ -58,6 +59,18 @@ def one_line(text: str, *, limit: int = 200) -> str:
     """A text as one line to show: nothing invisible, cut where it is too long."""
     line = " ".join(_INVISIBLE.sub("", plain(text)).split())
     return line if len(line) <= limit else f"{line[: max(0, limit - 3)]}..."
+
+
+def last_lines(text: str, *, count: int = 20, limit: int = 160) -> str:
+    """The end of what a program said, to show: lines of it, each cut where it is too long, its indentation kept."""
+    lines = plain(text).strip().splitlines()[-count:]
+    return "\n".join(_cut(_INVISIBLE.sub("", line[: 8 * limit]), limit) for line in lines)
+
+
+def _cut(line: str, limit: int) -> str:
+    """A line without what nobody can read, cut where it is too long."""
+    line = _UNREADABLE.sub("\ufffd", line).rstrip()
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 def reveal(text: str) -> Revealed:

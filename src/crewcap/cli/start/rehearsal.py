@@ -17,6 +17,7 @@ from functools import partial
 from crewcap.cli.context import Call
 from crewcap.cli.start.fitness import Finding
 from crewcap.cli.start.patience import Patience
+from crewcap.core.harmless import last_lines
 from crewcap.core.runs import Check
 from crewcap.runner import project, reach
 from crewcap.runner.fitting import OWNER, PASSABLE, Fitted, Plot, fit_out, furnish
@@ -34,7 +35,6 @@ from crewcap.workspaces.sandbox.ladder import choose
 from crewcap.workspaces.sandbox.uids import lease
 
 _BRANCH = "crewcap/doctor-1"
-_SHOWN_LINES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ async def _commands(fitted: Fitted, lent: Lent, wanted: _Wanted, patience: Patie
     commands, anew = wanted.project, ""
     if commands.setup:
         begin = partial(set_up, fitted, included=lent.names, fresh=wanted.fresh)
-        done = await patience.see("setup", lambda limit_s: begin(limit_s=limit_s))
+        done = scrubbed(await patience.see("setup", lambda limit_s: begin(limit_s=limit_s)), lent.scrubber)
         for finding in _set_up(done, fitted):
             yield finding
         if patience.is_over:
@@ -149,6 +149,7 @@ async def _commands(fitted: Fitted, lent: Lent, wanted: _Wanted, patience: Patie
         return
     command = commands.check
     check = await patience.see("check", lambda limit_s: project.check(fitted.rooms, command, limit_s=limit_s))
+    check = scrubbed(check, lent.scrubber)  # before anything is cut: a part of a secret is known to nobody
     yield _checked(command, check, anew=anew)
     if patience.is_over:
         yield _out_of_time(wanted, project.IN_CHECK)
@@ -160,7 +161,7 @@ def _set_up(done: SetUp, fitted: Fitted) -> Iterator[Finding]:
     """How it went, and what it asked for in vain."""
     facts = {"seconds": round(done.seconds, 3), "reused": done.reused, "kept": done.kept, "files": done.files}
     if done.failed:
-        text = f"{done.command}: {done.failed}\n{_last_lines(done.tail)}".strip()
+        text = f"{done.command}: {done.failed}\n{last_lines(done.tail)}".strip()
         yield Finding(
             name="setup", level="fail", text=text, help=done.way_round or "correct it, then again", facts=facts
         )
@@ -190,7 +191,7 @@ def _checked(command: str, check: Check, *, anew: str) -> Finding:
     if check.result == "passed":
         text = f"{command}: {check.summary}, {check.seconds:.1f} s"
         return Finding(name="check", level="ok", text=text, facts=facts)
-    text = f"{command}: {check.summary}\n{_last_lines(check.tail)}".strip()
+    text = f"{command}: {check.summary}\n{last_lines(check.tail)}".strip()
     help_ = f"runs start from here; `crewcap run` says so and goes on{anew}"
     return Finding(name="check", level="warn", text=text, help=help_, facts=facts)
 
@@ -204,10 +205,6 @@ def _lines(commands: RepoSettings) -> str:
     """Settings as a file has them."""
     values = {"setup": commands.setup, "check": commands.check, "hosts": list(commands.hosts)}
     return "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items() if value)
-
-
-def _last_lines(said: str) -> str:
-    return "\n".join(said.strip().splitlines()[-_SHOWN_LINES:])
 
 
 @contextmanager
