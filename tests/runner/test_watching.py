@@ -61,6 +61,7 @@ def test_an_agent_that_goes_in_circles_is_paused_with_evidence_and_can_go_on(sho
             f"watch: paused: {AGAIN}",
         ]
         assert f"watch: paused: {AGAIN}" in rig.story()
+        assert "agent ended: cut short, paused by the watch" in rig.story()
         rig.shop.runs.save(replace(run, state=move(run.state, RunEvent.RESUME), verdict=None, reason="", cut=""))
         again = await rig.drive()
         assert ends(again) == (RunState.DONE, Verdict.FINISHED)

@@ -408,6 +408,7 @@ def test_once_pauses_the_agent_and_everything_is_kept(shop: Shop) -> None:
         assert (run.reason, run.commits) == ("paused by you; everything is kept", 1)
         assert run.check_after.result == "not_run"
         assert rig.steps()[-1] == "check after: not checked: interrupted"
+        assert "agent ended: cut short, paused" in rig.story()
         assert rig.site.workspace.exists()
 
     play(shop, act, [["write", "adder.py", WRONG], READY, ["hang"]])

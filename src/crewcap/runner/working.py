@@ -40,6 +40,14 @@ _BEFELL: Mapping[Cut, tuple[str, str]] = {
     "outside": ("agent", "a signal of somebody else's ended it; it goes on in its session"),
 }
 
+_CUT_SHORT: Mapping[Cut, str] = {
+    "paused": "paused",
+    "stopped": "stopped",
+    "timeout": "its time was up",
+    "stalled": "it showed no sign of life for too long",
+    "left": "who drove it leaves",
+}
+
 
 async def put_to_work(record: Record) -> None:
     """Start the agent on a key of its own and see it through.
@@ -68,11 +76,11 @@ async def put_to_work(record: Record) -> None:
     record.keep(refused_before=record.totals().refused, wrap_up="", runaway="")
     end, cut = await _through(record, access, words=words, said=said, resume=resume)
     end_keys(record.tools.ledger, record.run)
-    record.log("step", f"agent ended: {end.kind} {end.message}")
     record.listen()
     if asked := record.wanted():  # a person's word is above the watch's, and perhaps it was said twice
         cut = asked if cut in {"paused", "stopped"} else cut
         record.keep(runaway="")
+    record.log("step", f"agent ended: {_how(end, cut, by_watch=bool(record.run.runaway))}")
     record.keep(end=end, cut=cut, epoch=record.run.epoch + 1, turns=record.totals().requests)
     record.keep(agent_seconds=round(record.run.agent_seconds + time.monotonic() - began, 3))
     if cut in _BEFELL:
@@ -80,6 +88,13 @@ async def put_to_work(record: Record) -> None:
         record.tell(*_BEFELL[cut])
     elif cut != "left":
         record.move(RunEvent.FINISH)
+
+
+def _how(end: AgentEnd, cut: Cut, *, by_watch: bool) -> str:
+    """Who was cut short has not crashed: how its process ended is our doing then."""
+    if cut in _CUT_SHORT and end.kind in {"crashed", "interrupted"}:
+        return f"cut short, {f'{cut} by the watch' if by_watch else _CUT_SHORT[cut]}"
+    return ": ".join(filter(None, (end.kind, end.message)))
 
 
 async def _through(

@@ -24,7 +24,7 @@ def test_a_story_becomes_moments_once_and_in_its_order(home: RunHome) -> None:
         ("agent", "run pytest: -q"),
         ("note", "setup said: long words"),
         ("note", "attempt 2: the one before ended without an end"),
-        ("step", "agent ended: finished done"),
+        ("step", "agent ended: finished: done"),
     ):
         home.runs.log(run.id, kind, text)
     told = list(retold.news())

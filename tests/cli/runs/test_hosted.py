@@ -236,7 +236,7 @@ def test_what_was_told_before_a_run_was_resumed_is_not_told_again(home: RunHome)
         ("step", "setup: reused"),
         ("agent", "run pytest"),
         ("agent", "said I am done"),
-        ("step", "agent ended: finished done"),
+        ("step", "agent ended: finished: done"),
         ("step", "check after: 2 passed"),
     ):
         home.runs.log(run.id, kind, text)
