@@ -25,6 +25,24 @@ def test_simple_lines_say_title_labels_cap_and_author() -> None:
     assert said == Head(title="Login: fails", labels=("bug", "chore"), cap=Money.usd("2.50"), author="ana")
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (r'"a \"b\" c"  # why', 'a "b" c'),
+        (r'"a\\"', "a\\"),
+        (r'"C:\\dir \x41\u00e9\U0001F600\/"', "C:\\dir A\u00e9\U0001f600/"),
+        (r'"two\nlines\tand"', "two lines and"),
+        (r'"no \q, no \ud800"', r"no \q, no \ud800"),
+        ("'it''s \\n'", "it's \\n"),
+        ('"never ends', '"never ends'),
+        ('""', ""),
+        ('say "b"', 'say "b"'),
+    ],
+)
+def test_quotes_mean_what_they_mean_in_yaml(written: str, read: str) -> None:
+    assert head(f"title: {written}").title == read
+
+
 def test_toml_says_the_same() -> None:
     said = head('title = "Login"', 'labels = ["bug"]', "cap = 2.50", 'author = "ana"', fence="+++")
     assert said == Head(title="Login", labels=("bug",), cap=Money.usd("2.50"), author="ana")

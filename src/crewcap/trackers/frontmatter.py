@@ -28,6 +28,11 @@ _KEY = re.compile(r"(?P<key>[A-Za-z][\w .-]*?)[ \t]*:(?:[ \t]+(?P<value>.*))?$")
 _ITEM = re.compile(r"[ \t]*-[ \t]+(?P<value>.*)$")
 _LONGEST_LINE = 1_000
 _COMMENT = re.compile(r"(?:^|[ \t])#.*$")
+_DOUBLE = re.compile(r'"(?P<inside>(?:[^"\\]|\\.)*)"')
+_SINGLE = re.compile(r"'(?P<inside>(?:[^']|'')*)'")
+_ESCAPE = re.compile(r"\\(?:x(?P<x>[0-9A-Fa-f]{2})|u(?P<u>[0-9A-Fa-f]{4})|U(?P<U>[0-9A-Fa-f]{8})|(?P<letter>.))")
+_ESCAPES = dict(zip('"\\/ \t0abtnvfre_NLP', '"\\/ \t\0\a\b\t\n\v\f\r\x1b\xa0\x85\u2028\u2029', strict=True))
+_LAST_LETTER = 0x10FFFF
 
 Value = str | int | tuple[str, ...]
 
@@ -158,7 +163,18 @@ def _value(text: str) -> Value:
 
 
 def _unquoted(text: str) -> str:
+    """What stands in quotes, by the rules of YAML; else the text without its comment."""
     text = text.strip()
-    if text[:1] in {'"', "'"} and (end := text.find(text[0], 1)) > 0:
-        return text[1:end]
+    if found := _DOUBLE.match(text):
+        return _ESCAPE.sub(_escaped, found["inside"])
+    if found := _SINGLE.match(text):
+        return found["inside"].replace("''", "'")
     return _COMMENT.sub("", text).strip()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """The letter that an escape in double quotes means; what means none stays as it is written."""
+    if code := found["x"] or found["u"] or found["U"]:
+        number = int(code, 16)
+        return chr(number) if number <= _LAST_LETTER and not 0xD800 <= number < 0xE000 else found[0]
+    return _ESCAPES.get(found["letter"], found[0])
