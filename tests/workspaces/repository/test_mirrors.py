@@ -96,8 +96,9 @@ class TestWhatIsNotFitIsRefused:
     def test_a_git_file_that_leads_nowhere(self, mirrors: Mirrors, tmp_path: Path) -> None:
         (tmp_path / "lost").mkdir()
         (tmp_path / "lost" / ".git").write_text("gitdir: /nonexistent/there\n")
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError, match="points to /nonexistent/there, and there is no repository") as refused:
             mirrors.repository(tmp_path / "lost")
+        assert "git init" not in refused.value.help
 
     def test_no_git_at_all(self, tmp_path: Path) -> None:
         mirrors = Mirrors(tmp_path / "mirrors", environ={"PATH": str(tmp_path)})

@@ -16,6 +16,7 @@ _UNDERWAY = {
     "rebase-apply": "a rebase",
     "CHERRY_PICK_HEAD": "a cherry-pick",
 }
+_POINTED = re.compile(rb"not a git repository: (?P<where>[^\n]+)")
 _PROMISOR = re.compile(r"remote\.(?P<name>.+)\.promisor\ntrue")
 
 
@@ -100,6 +101,12 @@ def _no_repository(path: Path, found: Ended) -> UsageError | UnsafeEnvironment:
         return UnsafeEnvironment(
             f"the repository at {path} belongs to another user ({path.stat().st_uid})",
             help="run crewcap as that user, or from a clone of your own",
+        )
+    if pointed := _POINTED.search(found.stderr):
+        where = pointed["where"].decode("utf-8", "replace")
+        return UsageError(
+            f"the .git of {path} is a file that points to {where}, and there is no repository",
+            help="moved? run `git worktree repair` in the repository that it belongs to; gone? clone it anew",
         )
     if b"not a git repository" in found.stderr:
         return UsageError(f"{path} is not in a git repository", help="name one with --repo, or make one: git init")
