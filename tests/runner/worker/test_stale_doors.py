@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -65,3 +67,24 @@ def test_what_is_no_door_stays(place: Path) -> None:
     before = sorted(place.iterdir())
     assert remove_stale_doors(LATER, below=place) == ()
     assert sorted(place.iterdir()) == before
+
+
+_LOOK = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from crewcap.runner.worker.stale_doors import stale_doors
+print(len(stale_doors(datetime.now(UTC) + timedelta(hours=1), below=Path(sys.argv[1]))))
+"""
+
+
+def test_what_belongs_to_nobody_is_not_judged_by_nobody(place: Path) -> None:
+    """In a namespace that knows no other users, everybody's folders look like those of the one who looks."""
+    place.chmod(0o777)
+    (place / "crewcap-empty").mkdir()
+    argv = [sys.executable, "-c", _LOOK, str(place)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=False).stdout == "1\n"
+    done = subprocess.run(["unshare", "--user", *argv], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no user namespace here: {done.stderr}")
+    assert done.stdout == "0\n"

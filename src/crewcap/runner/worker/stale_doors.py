@@ -2,7 +2,8 @@
 
 A door is a socket in a folder `crewcap-*` of its own. Whether anybody is behind it shows when one knocks: nobody
 listens at the socket of a dead process, and nothing else can make it listen again. What holds anything but such sockets
-is none of these, whatever its name.
+is none of these, whatever its name. A folder is ours where its owner is our user; the user that stands for all whom a
+namespace does not know is nobody, and what belongs to nobody is not judged.
 """
 
 from __future__ import annotations
@@ -30,12 +31,21 @@ def remove_stale_doors(now: datetime, *, below: Path | None = None) -> tuple[Pat
 
 
 def _stale(now: datetime, below: Path) -> Iterator[Path]:
+    mine = {os.geteuid()} - {_nobody()}
     for folder in below.glob("crewcap-*"):
         with contextlib.suppress(OSError):
             info = folder.lstat()
-            is_ours = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
+            is_ours = stat.S_ISDIR(info.st_mode) and info.st_uid in mine
             if is_ours and now.timestamp() - info.st_mtime > _AGE_S and all(map(_is_dead, folder.iterdir())):
                 yield folder
+
+
+def _nobody() -> int:
+    """The number that the kernel shows for every user without one here."""
+    try:
+        return int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+    except (OSError, ValueError):
+        return -1
 
 
 def _is_dead(path: Path) -> bool:
