@@ -16,6 +16,13 @@ def test_a_home_without_runs_is_greeted_in_four_lines_that_end_in_the_demo(home:
     assert not home.home.root.exists()
 
 
+def test_machines_get_the_status_of_a_home_without_runs_as_well(home: RunHome) -> None:
+    bare, status = home.json(), home.json("status")
+    assert {**bare, "since": ""} == {**status, "since": ""}
+    assert bare["live"] == []
+    assert not home.home.root.exists()
+
+
 def test_books_without_runs_are_no_runs(home: RunHome) -> None:
     """A budget was set, or a key made; nothing ran yet."""
     home.ledger.all_balances()

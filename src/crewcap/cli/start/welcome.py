@@ -1,4 +1,4 @@
-"""A bare `crewcap`: the status of a home with runs, else four lines that end in the demo."""
+"""A bare `crewcap`: the status of a home with runs, else four lines that end in the demo; for machines, the status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def welcome(ctx: click.Context) -> None:
     """Say what there is to say without a command."""
     call = make_call(ctx.obj or {})
     ctx.call_on_close(call.close)
-    if call.app.is_new or not call.app.runs.list(limit=1):
+    if not call.as_json and (call.app.is_new or not call.app.runs.list(limit=1)):
         call.out(_LINES)
         return
     from crewcap.cli import root  # noqa: PLC0415  (the table imports this file late as well)
