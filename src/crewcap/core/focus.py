@@ -1,7 +1,7 @@
 """FOCUS 1.2 rows: spend in the columns that tools for cloud bills read (focus.finops.org).
 
-One row a day, model, price, token kind, workflow, team and repository, in columns of the specification and a few of our
-own, which begin with `x_`. Three rules make a file add up:
+One row a day, model, price, token kind, workflow, phase, team and repository, in columns of the specification and a few
+of our own, which begin with `x_`. Three rules make a file add up:
 
     a token row   quantity times unit price, both exact: prices have twelve decimals, a pico-dollar
     rounding      each request is rounded up to a nano-dollar; together that is a row of its own, an Adjustment

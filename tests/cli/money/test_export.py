@@ -62,7 +62,9 @@ def test_prices_have_twelve_decimals_and_kinds_rows_of_their_own(spent: SpentHom
     (search,) = [row for row in rows if row["x_TokenKind"] == "web_search"]
     assert (search["ConsumedQuantity"], search["ConsumedUnit"]) == ("2", "Requests")
     assert {row["SubAccountId"] for row in rows} == {"", "core"}
-    assert any(json.loads(row["Tags"]).get("workflow") == "nightly" for row in rows)
+    tags = [json.loads(row["Tags"]) for row in rows]
+    assert any(each.get("workflow") == "nightly" for each in tags)
+    assert {each.get("phase") for each in tags} == {"work", None}  # what a program had on a key has none
 
 
 def test_a_row_that_breaks_a_rule_is_found(spent: SpentHome) -> None:

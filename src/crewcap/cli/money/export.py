@@ -25,7 +25,7 @@ from crewcap.core.bundles import Bundle, at
 from crewcap.core.cards import settled_at
 from crewcap.core.money import Money
 from crewcap.core.pricing import RateCard, UnknownPrice
-from crewcap.stores import Entry
+from crewcap.stores import Entry, LabelKind
 
 _CHUNK = 65_536  # letters that are written at once
 _SCOPES = ("issue", "repo", "team", "user", "workflow")
@@ -244,12 +244,14 @@ class _Focus:
 
     def _place_of(self) -> focus.PlaceOf:
         zone, books = self.period.zone, self.books
-        labels = {kind: books.labels(kind) for kind in ("team", "repo", "workflow", "agent")}
+        kinds: tuple[LabelKind, ...] = ("team", "repo", "workflow", "agent", "phase")
+        labels = {kind: books.labels(kind) for kind in kinds}
         runs, issues = (books.labels("run"), books.labels("issue")) if self.by_run else ({}, {})
 
         @lru_cache(None)
-        def place(day: str, team: str, repo: str, workflow: str, agent: str, run: str, issue: str) -> focus.Place:
+        def place(day: str, team: str, *names: str) -> focus.Place:
             first = _midnights[day]
+            repo, workflow, agent, phase, run, issue = names
             spans = [span_of(window, first, zone, zone.key) for window in ("day", "month")]
             return focus.Place(
                 starts_at=spans[0].starts_at,
@@ -259,7 +261,7 @@ class _Focus:
                 team=team,
                 run=run,
                 run_name=run,
-                tags=(("repo", repo), ("issue", issue), ("workflow", workflow), ("agent", agent)),
+                tags=(("repo", repo), ("issue", issue), ("workflow", workflow), ("agent", agent), ("phase", phase)),
             )
 
         _midnights: dict[str, Any] = {}
@@ -271,7 +273,7 @@ class _Focus:
             return label
 
         def place_of(bundle: Bundle) -> focus.Place:
-            names = (labels[kind].get(bundle.key, "") for kind in ("team", "repo", "workflow", "agent"))
+            names = (labels[kind].get(bundle.key, "") for kind in kinds)
             return place(day_of(bundle.quarter), *names, runs.get(bundle.key, ""), issues.get(bundle.key, ""))
 
         return place_of
