@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from crewcap.trackers.prompts import Prompts
 from crewcap.workspaces.sandbox.unconfined import Unconfined
 
 SECRET = "sk-ant-fake-key-of-a-job"
+LENT = "tok-5f2a9c81d0e7"
 PROMPT = Issue(tracker="prompt", key="p1", title="Fix the sum", body="2 + 2 should be 4.")
 
 
@@ -119,6 +121,29 @@ def test_the_report_goes_to_where_the_issue_came_from_and_holds_no_key(street: S
     assert told.startswith("---\ntitle: Fix it\n---\nPlease.\n")
     assert run.name in told
     assert SECRET not in told
+
+
+@pytest.mark.parametrize("written", [LENT, LENT[::-1], base64.b64encode(LENT.encode()).decode()])
+def test_a_secret_that_somebody_wrote_into_the_issue_is_not_repeated(street: Street, written: str) -> None:
+    """It stands there by its author's hand; the report quotes the issue, and goes to more people."""
+    street._settings = 'secrets = { SHOP_TOKEN = { env = "SHOP_TOKEN_HERE" } }'
+    house = street.house("c")
+    house.environ = {**house.environ, "SHOP_TOKEN_HERE": LENT}
+    issue = of_a_file(street, f"---\ntitle: Fix it\n---\nThe token is {written} here.\n")
+    run = over(house, issue, reason=f"it failed with {written}")
+    jobs.make_order(house, prepared(house, issue), Unconfined(), tell=print, keys={}).report(run, totals(house, run))
+    said = (street.user / "issue.md").read_text().partition(run.name)[2]
+    assert "The token is [secret removed]" in said
+    assert written not in said
+
+
+def test_a_report_is_written_also_where_a_secret_cannot_be_read(street: Street) -> None:
+    """The run has failed for it, and says so at its issue."""
+    street._settings = 'secrets = { SHOP_TOKEN = { env = "SHOP_TOKEN_HERE" } }'
+    house, issue = street.house("c"), of_a_file(street)
+    run = over(house, issue, reason="secrets: SHOP_TOKEN: $SHOP_TOKEN_HERE is not set")
+    jobs.make_order(house, prepared(house, issue), Unconfined(), tell=print, keys={}).report(run, totals(house, run))
+    assert run.name in (street.user / "issue.md").read_text()
 
 
 def over(house: App, issue: Issue, **fields: Any) -> Run:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from crewcap.core.scrub import Scrubber
 from crewcap.home import Home
-from crewcap.runner.lending import Lent, given_secrets, known_to, lend_files, lent, lent_files
+from crewcap.runner.lending import Lent, lend_files, lent, lent_files, secrets_of
 from crewcap.runner.named_places import said_at
 from crewcap.runner.process import Site
 from crewcap.runner.rooms import Phase, Rooms, closed
@@ -134,13 +134,13 @@ def fit_out(grounds: Grounds, plot: Plot) -> Fitted:
     extent = Extent(paths=project.paths, submodules=project.submodules, lfs=project.lfs)
     supply = grounds.mirrors.supply(plot.repository, base=plot.base, extent=extent)
     borrowed = supply.fittings(objects_inside=site.layout.objects)
-    lent_secrets, scrubber = given_secrets(project, trust=plot.trust, environ=environ)
-    toolchains, others = find_fittings(grounds, plot, site)
     allowed = allowed_of(grounds.settings, plot.repo, project.hosts, environ=environ)
+    secrets = secrets_of(project, allowed, trust=plot.trust, environ=environ)
+    toolchains, others = find_fittings(grounds, plot, site)
     rooms = Rooms(
         site=replace(site, fittings=borrowed),
         fittings=_trusted(site) + borrowed + toolchains + others,
-        secrets=lent_secrets,
+        secrets=secrets[0],
         hosts=closed if site.sandbox.rung == "unconfined" else _hosts(grounds, plot, site, allowed),
         ports=_ports(grounds, plot),
         hosts_during_run=project.hosts_during_run,
@@ -150,7 +150,7 @@ def fit_out(grounds: Grounds, plot: Plot) -> Fitted:
         plot=plot,
         rooms=rooms,
         supply=supply,
-        secrets=(lent_secrets, scrubber + known_to(allowed.registries)),
+        secrets=secrets,
         toolchains=toolchains.said,
         said=(*others.said, *borrowed.said),
         wanting=_containers(grounds, plot),

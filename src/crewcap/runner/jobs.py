@@ -8,22 +8,27 @@ from pathlib import Path
 
 from crewcap.agents.find import Found as FoundAgent
 from crewcap.core.runs import Issue, Run
+from crewcap.core.scrub import Scrubber
+from crewcap.errors import CrewcapError
 from crewcap.runner import answers, prompt, start
 from crewcap.runner.account import account
 from crewcap.runner.fitting import OWNER
 from crewcap.runner.grounds import Found, find_around, plan_for
 from crewcap.runner.house import House
+from crewcap.runner.lending import lent_files, secrets_of
 from crewcap.runner.moments import Moment
 from crewcap.runner.person import login_here
 from crewcap.runner.plan import Asked, Plan
 from crewcap.runner.reach import contacted, loosened, network
 from crewcap.runner.report import markdown
+from crewcap.runner.scrubbed import scrubbed
 from crewcap.settings.models import Settings
 from crewcap.stores import Totals
 from crewcap.trackers import Tracker
 from crewcap.trackers.files import Files
 from crewcap.trackers.prompts import Prompts
 from crewcap.workspaces import Sandbox
+from crewcap.workspaces.egress.allowed import allowed_of
 from crewcap.workspaces.egress.log import NAME, read_log
 from crewcap.workspaces.repository.repositories import Base, LeftOut, Repository
 
@@ -123,35 +128,61 @@ def _but_for(issue: Issue, repository: Repository, left_out: LeftOut) -> LeftOut
 
 
 def _reporter(house: House, job: Job, secrets: Collection[str]) -> Callable[[Run, Totals], None]:
-    """Where the run's report goes: back to where its issue came from, from the ledger, without our secrets."""
+    """Where the run's report goes: back to where its issue came from, from the ledger, without our secrets.
+
+    Nor with those of the project: who wrote the issue may have written one into it, and we do not repeat it.
+    """
+    known: list[Scrubber] = []  # once: to read a secret may run a program
 
     def report(run: Run, totals: Totals) -> None:
         del totals  # the account reads them itself, with more
-        now = house.clock()
-        books = account(
-            house.ledger,
-            house.book,
-            run,
-            issue_cap=job.plan.issue_cap,
-            now=now,
-            cache_turns=house.cache_turns,
-            prices_of=house.settings.prices_of,
-        )
-        text = markdown(
-            run,
-            books,
-            now=now,
-            check=prompt.check_of(job.plan),
-            told=prompt.first(job.plan, run),
-            reach=(
-                f"sandbox: {run.sandbox}; network: {network(run.sandbox, job.plan.project)}",
-                *loosened(run.sandbox, job.plan.project),
-                *contacted(read_log(house.home.run(run.id) / NAME)),
-            ),
-            secrets=secrets,
-            replies=answers.replies(run, house.runs.follow_ups(run.issue.tracker, run.issue.key)),
-            answer=answers.here(run) if run.hosted and job.tracker.hears else "",
-        )
-        job.tracker.report(run.issue, run=run.name, text=text)
+        known[:] = known or [_secrets(house, job)]
+        scrubber = known[0] + _lent(house, job, run)
+        text = _told(house, job, scrubbed(run, scrubber), secrets)
+        job.tracker.report(run.issue, run=run.name, text=scrubber.text(text))
 
     return report
+
+
+def _told(house: House, job: Job, run: Run, secrets: Collection[str]) -> str:
+    """The report's text, with the run's money as the ledger has it now."""
+    now, project = house.clock(), job.plan.project
+    books = account(
+        house.ledger,
+        house.book,
+        run,
+        issue_cap=job.plan.issue_cap,
+        now=now,
+        cache_turns=house.cache_turns,
+        prices_of=house.settings.prices_of,
+    )
+    return markdown(
+        run,
+        books,
+        now=now,
+        check=prompt.check_of(job.plan),
+        told=prompt.first(job.plan, run),
+        reach=(
+            f"sandbox: {run.sandbox}; network: {network(run.sandbox, project)}",
+            *loosened(run.sandbox, project),
+            *contacted(read_log(house.home.run(run.id) / NAME)),
+        ),
+        secrets=secrets,
+        replies=answers.replies(run, house.runs.follow_ups(run.issue.tracker, run.issue.key)),
+        answer=answers.here(run) if run.hosted and job.tracker.hears else "",
+    )
+
+
+def _secrets(house: House, job: Job) -> Scrubber:
+    """Knows the project's secrets; one that cannot be read was given to no run, and is known to nobody here."""
+    plan = job.plan
+    try:
+        allowed = allowed_of(job.settings, plan.repo, plan.project.hosts, environ=house.environ)
+        return secrets_of(plan.project, allowed, trust=job.trust, environ=house.environ)[1]
+    except CrewcapError:
+        return Scrubber()
+
+
+def _lent(house: House, job: Job, run: Run) -> Scrubber:
+    """Knows the values in the files that were copied into this run's workspace, as soon as they were."""
+    return Scrubber(lent_files(house.home.run(run.id), source=job.repository.local).values)

@@ -22,7 +22,7 @@ from crewcap.core.trust import may_write
 from crewcap.errors import CrewcapError, UnsafeEnvironment
 from crewcap.settings.models import RepoSettings
 from crewcap.workspaces import Fittings
-from crewcap.workspaces.egress.rules import Registry
+from crewcap.workspaces.egress.rules import Allowed, Registry
 from crewcap.workspaces.project.include import Included, copy_included, values_in
 
 LENT_IN = frozenset({"check", "agent", "shell"})  # the phases in which secrets are there
@@ -59,6 +59,14 @@ def known_to(registries: Iterable[Registry]) -> Scrubber:
             for number, value in enumerate(registry.secrets)
         }
     )
+
+
+def secrets_of(
+    project: RepoSettings, allowed: Allowed, *, trust: str, environ: Mapping[str, str]
+) -> tuple[Fittings, Scrubber]:
+    """The project's secrets as variables, and the filter that knows these and its registries' credentials."""
+    fittings, scrubber = given_secrets(project, trust=trust, environ=environ)
+    return fittings, scrubber + known_to(allowed.registries)
 
 
 def lend_files(

@@ -45,14 +45,13 @@ def _filter(call: Call, run: Run) -> Scrubber:
     """Knows the values that stand in the run's commits; refused where they are not the ones that can be read now."""
     from crewcap.runner.fitting import OWNER  # noqa: PLC0415
     from crewcap.runner.grounds import repository_of  # noqa: PLC0415  (heavy; not for --help)
-    from crewcap.runner.lending import given_secrets, known_to, lent, lent_files, spilled  # noqa: PLC0415
+    from crewcap.runner.lending import lent, lent_files, secrets_of, spilled  # noqa: PLC0415
     from crewcap.workspaces.egress.allowed import allowed_of  # noqa: PLC0415
 
     try:
         found = repository_of(call.app, run)
-        fittings, scrubber = given_secrets(found.project, trust=OWNER, environ=call.environ)
-        allowed = allowed_of(call.app.settings, run.repo, found.project.hosts, environ=call.environ)
-        secrets = fittings, scrubber + known_to(allowed.registries)
+        allowed = allowed_of(found.settings, found.name, found.project.hosts, environ=call.environ)
+        secrets = secrets_of(found.project, allowed, trust=OWNER, environ=call.environ)
         known = lent(secrets, lent_files(call.home.run(run.id), source=found.repository.local))
         patch, paths = call.app.mirrors.changes(found.repository, base=run.base, tip=run.commit)
         is_known = spilled(known, diff=patch, paths=paths) == run.withheld
