@@ -153,5 +153,6 @@ def test_the_end_of_what_a_program_said_is_short_whatever_it_was() -> None:
     assert len(shown) == 20
     assert shown[0] == "  indented"
     assert shown[-1] == "x" * 157 + "..."
-    assert last_lines(bytes(range(128, 256)).decode("utf-8", "replace") * 30) == "\ufffd"
+    assert last_lines(bytes(range(128, 256)).decode("utf-8", "replace") * 30) == "(bytes that are no text)"
+    assert last_lines("begun\nA\ufffdB\n" + "\ufffd\ufffdx\n" * 9 + "ended") == "begun\n(bytes that are no text)\nended"
     assert last_lines("caf\ufffd \x1b[31mred\x1b[0m\r\n\n") == "caf\ufffd red"

@@ -321,7 +321,7 @@ def _lost(desk: Desk, folder: Path) -> None:
         (_empty, 2, "has no commit yet", "commit something"),
         (_unborn, 2, "has no commit yet", "commit something"),
         (_damaged, 4, "cannot be read", "fsck"),
-        (_lost, 2, "is not in a git repository", "git init"),
+        (_lost, 2, "is a file that points to /nowhere", "git worktree repair"),
     ],
 )
 def test_a_repository_that_no_run_can_start_from_is_refused(

@@ -9,6 +9,7 @@ Three dangers, each with its function:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ _INVISIBLE = re.compile(
 # is smuggled text.
 _JOINER = "\u200c\u200d\ufe00-\ufe0f"
 _JOINERS = re.compile(f"(?<![^\\s{_JOINER}])[{_JOINER}]+|(?<=[{_JOINER}])[{_JOINER}]+")
-_UNREADABLE = re.compile("\ufffd(?:[^\ufffd]{0,2}\ufffd)+")  # a row of bytes that are no text
+_UNREADABLE = "\ufffd"  # what decoding makes of a byte that is none of a letter
+_STRAY = 12  # so few, or one in so many letters, come of a text in another encoding
+_NO_TEXT = "(bytes that are no text)"
 _HIDDEN = (
     ("comment", re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)),
     ("comment", re.compile(r"^ {0,3}\[[^\]\n]*\]:[ \t]*(?:#|<>|<#>)[ \t]*[\"'(][^\n]*\n?", re.MULTILINE)),
@@ -62,15 +65,16 @@ def one_line(text: str, *, limit: int = 200) -> str:
 
 
 def last_lines(text: str, *, count: int = 20, limit: int = 160) -> str:
-    """The end of what a program said, to show: lines of it, each cut where it is too long, its indentation kept."""
-    lines = plain(text).strip().splitlines()[-count:]
-    return "\n".join(_cut(_INVISIBLE.sub("", line[: 8 * limit]), limit) for line in lines)
+    """The end of what a program said, to show: lines of it, each cut where it is too long, its indentation kept.
 
-
-def _cut(line: str, limit: int) -> str:
-    """A line without what nobody can read, cut where it is too long."""
-    line = _UNREADABLE.sub("\ufffd", line).rstrip()
-    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+    Of bytes that are no text only that is shown.
+    """
+    lines = [_INVISIBLE.sub("", line[: 8 * limit]).rstrip() for line in plain(text).strip().splitlines()[-count:]]
+    unreadable = sum(line.count(_UNREADABLE) for line in lines)
+    if unreadable > _STRAY and unreadable * _STRAY > sum(map(len, lines)):
+        shown = (_NO_TEXT if _UNREADABLE in line else line for line in lines)
+        lines = [line for line, _ in itertools.groupby(shown)]
+    return "\n".join(line if len(line) <= limit else f"{line[: limit - 3]}..." for line in lines)
 
 
 def reveal(text: str) -> Revealed:
