@@ -187,6 +187,24 @@ def test_a_full_disk_ends_nothing_and_what_was_lost_is_counted(tmp_path: Path, p
     assert place.getvalue() == ""
 
 
+NOTES = """
+import logging, sys
+from pathlib import Path
+from crewcap.logs import aside
+aside(Path(sys.argv[1]))
+aside(Path(sys.argv[1]) / "again")
+logging.getLogger("crewcap.x").warning("what was handed out is no listener")
+print("the command's own line")
+"""
+
+
+def test_what_parts_of_a_command_note_never_stands_between_its_lines(tmp_path: Path) -> None:
+    """Python writes it to the terminal, raw, where nobody says otherwise."""
+    done = subprocess.run([sys.executable, "-c", NOTES, tmp_path], check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("the command's own line\n", "")
+    assert (tmp_path / "commands.log").read_text().endswith("Z warning what was handed out is no listener\n")
+
+
 def test_a_log_that_somebody_holds_open_is_cut_under_them(tmp_path: Path) -> None:
     path = tmp_path / "gateway.log"
     with path.open("a") as held:

@@ -72,7 +72,7 @@ class Home:
 
     @property
     def logs(self) -> Path:
-        """Logs of the gateway and of `crewcap serve`."""
+        """Logs of the gateway, of `crewcap serve`, and of commands that carry out a run by themselves."""
         return self.root / "logs"
 
     @property

@@ -35,6 +35,7 @@ LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 
 LONGEST = 4_000  # letters of one text
 MOST_CAUSES = 5
+_ASIDE_BYTES = 1_000_000
 _QUOTABLE = (CrewcapError, OSError)
 _QUOTABLE_MODULES = frozenset({"sqlite3"})
 _OURS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -200,6 +201,13 @@ class LogFile(io.TextIOBase):
             younger = self._path if number == 1 else self._path.with_name(f"{self._path.name}.{number - 1}")
             if younger.exists():
                 younger.replace(older)
+
+
+def aside(folder: Path) -> None:
+    """For a command at somebody's screen: what its parts note goes to `commands.log`, never between its own lines."""
+    if not logging.getLogger().handlers:  # else somebody has said where it goes
+        place = LogFile(folder / "commands.log", most_bytes=_ASIDE_BYTES, kept=1)
+        set_up("text", "warning", secrets=Secrets(), stream=place)
 
 
 def cut(path: Path, *, most_bytes: int) -> bool:

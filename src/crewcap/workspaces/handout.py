@@ -142,6 +142,8 @@ async def _take(launcher: socket.socket, uid: int | None) -> socket.socket | Non
         return None
     if hello == HELLO and len(descriptors) == 1 and (listener := _loopback_listener(descriptors[0])):
         return listener
+    if not hello and not descriptors:  # it ended before it had anything to hand out: its sandbox tells why
+        return None
     log.warning("what was handed out is not one listener on a loopback address")
     for descriptor in descriptors:
         with contextlib.suppress(OSError):

@@ -141,6 +141,26 @@ def test_what_is_no_listener_on_loopback_is_not_taken(rig: RigMaker, folder: Pat
     asyncio.run(main())
 
 
+def test_a_launcher_that_ends_before_it_hands_out_anything_is_no_alarm(
+    rig: RigMaker, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sandbox that is ended while it starts says itself why; the next one is let in."""
+
+    async def main() -> None:
+        async with rig() as r:
+            key, door = r.new_key(run="r1"), folder / "a.sock"
+            await r.gateway.service.doors.open("r1", key=key.row.id, path=door, mode="handout", uid=None)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ended:
+                ended.connect(str(door))
+            right = hand_out(door, [listening()])
+            right.settimeout(5)
+            assert await asyncio.to_thread(right.recv, 1) == b"K"
+            right.close()
+
+    asyncio.run(main())
+    assert "handed out" not in caplog.text
+
+
 def test_a_door_is_made_once_and_where_it_fits(rig: RigMaker, folder: Path) -> None:
     async def main() -> None:
         async with rig() as r:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crewcap import logs
 from crewcap.cli.context import Call
 from crewcap.cli.live.run_screen import RunScreen
 from crewcap.cli.runs.room import require_room
@@ -40,6 +41,7 @@ def prepare_again(call: Call, run: Run) -> Job:
 
 def make_order(call: Call, job: Job, tell: Callable[[Moment], None]) -> start.Order:
     """What the run is carried out with: the sandbox is chosen, and the provider's keys leave our own environment."""
+    logs.aside(call.home.logs)
     sandbox = choose(job.plan.sandbox, state=call.home.root)  # type: ignore[arg-type]  # checked by settings and options
     process.make_unreadable()
     keys = process.forget(key_variables(job.settings))

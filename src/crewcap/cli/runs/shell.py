@@ -60,11 +60,13 @@ def shell(call: Call, *, run: str, network: bool) -> None:
 
 async def _visit(call: Call, run: Run, command: tuple[str, ...], *, network: bool) -> int:
     """Nobody else drives the run meanwhile; its files are this visit's own, as they are those of each start."""
+    from crewcap import logs  # noqa: PLC0415
     from crewcap.runner.fitting import fit_out  # noqa: PLC0415
     from crewcap.runner.grounds import grounds_of, repository_of  # noqa: PLC0415  (heavy; not for --help)
     from crewcap.runner.visit import visit  # noqa: PLC0415
     from crewcap.workspaces.sandbox.ladder import choose  # noqa: PLC0415
 
+    logs.aside(call.home.logs)
     found = repository_of(call.app, run)
     sandbox = choose(run.sandbox, state=call.home.root)  # type: ignore[arg-type]  # a rung, as it was stored
     with _alone(run, call.home.run(run.id)), _plot(call, run, found) as plot:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
+from crewcap import logs
 from crewcap.cli.context import Call
 from crewcap.cli.start.fitness import Finding
 from crewcap.cli.start.patience import Patience
@@ -50,6 +51,7 @@ class _Wanted:
 async def rehearse(call: Call, repo: str, *, fresh: bool = False) -> AsyncIterator[Finding]:
     """What a run would meet before its first paid request."""
     call.home.make()
+    logs.aside(call.home.logs)
     found = await asyncio.to_thread(find_repository, call.app, repo)
     if found.has_file:
         text = f"{FILE} is read at {found.base.commit[:8]}, under your settings"
