@@ -39,6 +39,8 @@ class BatchScript:
     fails: re.Pattern[str] | None = None  # an error answer, which is not billed
     expires: re.Pattern[str] | None = None  # the day was too short
     vanishes: re.Pattern[str] | None = None  # no result at all
+    repeats: re.Pattern[str] | None = None  # two results under one name
+    repeat_times: int = 2  # the output on the bill of the second one, in outputs of the first
     is_invalid: bool = False  # the batch as a whole is refused, after it was made
 
 
@@ -345,7 +347,18 @@ class Batches:
         else:
             record = replace(batch.record, id=f"req_sim_{self._desk.number():06d}")
             status, answer = self._desk.answer(batch.family, record, body)
+            if script.repeats and script.repeats.search(text):
+                batch.results.append((name, "succeeded", status, _times(answer, script.repeat_times)))
             batch.results.append((name, "succeeded" if status == 200 else "errored", status, answer))
+
+
+def _times(answer: dict[str, Any], factor: int) -> dict[str, Any]:
+    """The same answer with so many times its output on its bill."""
+    usage = dict(answer["usage"])
+    name = "output_tokens" if "output_tokens" in usage else "completion_tokens"
+    more = usage[name] * (factor - 1)
+    bill = {each: usage[each] + more for each in (name, "total_tokens") if each in usage}
+    return {**answer, "usage": {**usage, **bill}}
 
 
 def _message_batch(batch: Batch) -> dict[str, Any]:

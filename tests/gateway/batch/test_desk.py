@@ -208,6 +208,41 @@ async def test_a_lie_about_usage_is_booked_in_full_and_freezes_the_provider(
     assert desk.ledger.verify().problems == ()
 
 
+@each_api
+@in_a_loop
+async def test_two_results_for_one_item_are_booked_at_the_dearer_and_stay_charged(
+    api: str, desk: Desk, simulator: Simulator, book: Book
+) -> None:
+    """Whichever comes first; the provider has contradicted itself, and somebody looks before more is sent to it."""
+    simulator.batches.script = BatchScript(repeats=re.compile("number 1"), repeat_times=3)
+    job = desk.job(api=api, count=3)
+    async with serving(desk, book, simulator.url) as gateway:
+        gateway.batches.start("job")
+        await over(job)
+        await until(lambda: bool(desk.ledger.frozen()))
+    told = [item for item in view(job, desk.ledger).items if item.uncertain]
+    plan = job.planned() or ()
+    (item,) = told
+    assert (item.prompt.n, item.spent.nano + item.uncertain.nano) == (1, plan[1].nano)
+    (waiting,) = desk.ledger.uncertain_holds()
+    assert waiting.reason == "the provider gave 2 different results for it"
+    entry = next(each for each in desk.ledger.entries() if each.hold == waiting.hold)
+    assert entry.usage.output == 3 * 120
+    assert desk.holds_nothing()
+
+
+@in_a_loop
+async def test_the_same_result_once_more_is_one_result(desk: Desk, simulator: Simulator, book: Book) -> None:
+    simulator.batches.script = BatchScript(repeats=re.compile("number"), repeat_times=1)
+    job = desk.job(count=3)
+    async with serving(desk, book, simulator.url) as gateway:
+        gateway.batches.start("job")
+        await over(job)
+    assert desk.totals(job).spent == simulator.meter.total()
+    assert desk.ledger.uncertain_holds() == ()
+    assert desk.ledger.frozen() == ()
+
+
 @in_a_loop
 async def test_an_answer_without_usage_stays_charged(desk: Desk, simulator: Simulator, book: Book) -> None:
     simulator.lie = "no-usage"

@@ -10,12 +10,14 @@ sent again.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from crewcap.gateway.batch.calls import Calls, Gone, Said, Unsure
 from crewcap.gateway.batch.folder import Answered, PartState, Planned
@@ -40,9 +42,19 @@ MOST_LOOK_S = 10.0  # between looks through the list for what may have been sent
 READS = 3  # of results that are fewer than the provider says there are
 GONE_AFTER = 3  # times that the provider does not know the batch
 BOOKED_AT_ONCE = 50  # so that nobody who asks the ledger meanwhile waits for long
+TWICE = "the provider gave {count} different results for it"
 REFUSES = range(400, 500)  # a whole answer of these made no batch
 MAY_HAVE = frozenset({408, 409})  # but for these, which say nothing about it
 BUSY = 429
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Where a result stands aside, and what tells it from another one."""
+
+    place: int
+    size: int
+    digest: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -325,39 +337,54 @@ class Part:
                 await self._pause(str(error))
 
     async def _read_once(self, progress: Progress) -> int:
-        waiting, seen = dict[int, Result](), set[int]()
         done = await self._answered()
+        with tempfile.TemporaryFile(dir=self.work.folder.path) as spool:
+            found = await self._spooled(progress, spool)
+            left = [number for number in found if number not in done]
+            for begin in range(0, len(left), BOOKED_AT_ONCE):
+                some = left[begin : begin + BOOKED_AT_ONCE]
+                await self._book({number: self._read(spool, found[number]) for number in some}, progress)
+        return len(found)
+
+    async def _spooled(self, progress: Progress, spool: IO[bytes]) -> dict[int, tuple[_Line, ...]]:
+        """Every result, put aside on the disk, and where each item's stand: none is booked before all were seen."""
+        found: dict[int, tuple[_Line, ...]] = {}
         ours = {item.n for item in self.items}
         for path in progress.results:
             async for line in self.calls.lines(path):
                 result = self.api.result(line)
                 number = number_of(self.mark, result.name) if result else None
-                if result is None or number not in ours or number in seen:
+                if number is None or number not in ours:
                     continue
-                seen.add(number)
-                if number not in done:
-                    waiting[number] = result
-                if len(waiting) >= BOOKED_AT_ONCE:
-                    await self._book(waiting, progress)
-                    waiting = {}
-        await self._book(waiting, progress)
-        return len(seen)
+                known, digest = found.get(number, ()), hashlib.blake2b(line, digest_size=16).digest()
+                if all(each.digest != digest for each in known):
+                    found[number] = (*known, _Line(spool.tell(), len(line), digest))
+                    spool.write(line)
+        return found
+
+    def _read(self, spool: IO[bytes], lines: Sequence[_Line]) -> tuple[Result, ...]:
+        """The results of one item again."""
+        told = []
+        for each in lines:
+            spool.seek(each.place)
+            told.append(self.api.result(spool.read(each.size)))
+        return tuple(filter(None, told))
 
     async def _close_all(self, result: Result) -> None:
         """Everything without an answer ends in the same way."""
         done = await self._answered()
-        left = {item.n: result for item in self.items if item.n not in done}
+        left = {item.n: (result,) for item in self.items if item.n not in done}
         numbers = list(left)
         for begin in range(0, len(numbers), BOOKED_AT_ONCE):
             await self._book({n: left[n] for n in numbers[begin : begin + BOOKED_AT_ONCE]}, None)
 
-    async def _book(self, results: Mapping[int, Result], progress: Progress | None) -> None:
+    async def _book(self, results: Mapping[int, Sequence[Result]], progress: Progress | None) -> None:
         """Into the ledger first, then to the answers: a kill in between books it once more, which changes nothing."""
         if not results:
             return
         items = {item.n: item for item in self.items}
         ended = await asyncio.to_thread(
-            lambda: [self._ended(items[number], result, progress) for number, result in results.items()]
+            lambda: [self._ended(items[number], told, progress) for number, told in results.items()]
         )
         await self.work.settle([each for each, _ in ended])
         self.work.around.reached("booked")
@@ -367,7 +394,15 @@ class Part:
         await asyncio.to_thread(self.work.folder.answered, [answer for _, answer in ended])
         self.work.around.reached("answered")
 
-    def _ended(self, item: Planned, result: Result, progress: Progress | None) -> tuple[Booked, Answered]:
+    def _ended(self, item: Planned, told: Sequence[Result], progress: Progress | None) -> tuple[Booked, Answered]:
+        """By its one result; of several that say different things, by the dearest, and what it held stays charged."""
+        doubt = TWICE.format(count=len(told)) if len(told) > 1 else ""
+        ends = [self._ended_by(item, result, progress, doubt) for result in told]
+        return max(ends, key=lambda end: (end[0].closed.spent + end[0].closed.uncertain, end[0].closed.spent))
+
+    def _ended_by(
+        self, item: Planned, result: Result, progress: Progress | None, doubt: str
+    ) -> tuple[Booked, Answered]:
         if result.billing != "answered":
             return ended_without(item, result), Answered(n=item.n, state=result.state, error=result.error)
         now = self._now()
@@ -381,6 +416,7 @@ class Part:
             book=self.work.around.parts().book,
             batch=self.state.batch,
             at=at,
+            doubt=doubt,
         )
         text, reading = self.api.text(result.answer), how.reading
         return how, Answered(

@@ -145,16 +145,29 @@ def order_of(job: Job, item: Planned) -> HoldOrder:
 
 
 def booked(
-    item: Planned, result: Result, *, endpoint: Endpoint, api: BatchApi, book: PriceBook, batch: str, at: datetime
+    item: Planned,
+    result: Result,
+    *,
+    endpoint: Endpoint,
+    api: BatchApi,
+    book: PriceBook,
+    batch: str,
+    at: datetime,
+    doubt: str = "",
 ) -> Booked:
-    """How an item is booked by its result."""
+    """How an item is booked by its result; `doubt` says why that may not be all of it."""
     if result.billing != "answered":
         return ended_without(item, result)
     sent = _sent(item, endpoint, book)
     meter = endpoint.dialect.meter(stream=False, write=sent.write)
     meter.feed(result.answer)
     reading = meter.close()
-    reading = replace(reading, modifiers=api.billed_as(reading), request_id=reading.request_id or batch)
+    reading = replace(
+        reading,
+        modifiers=api.billed_as(reading),
+        request_id=reading.request_id or batch,
+        doubt=reading.doubt or doubt,
+    )
     closed = settlement(sent, "complete", reading, book=book, at=at, status=result.status)
     return Booked(item=item, closed=closed, sent=sent, reading=reading)
 
