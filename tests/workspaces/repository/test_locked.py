@@ -130,6 +130,19 @@ def test_what_belongs_to_another_user_is_named_and_what_is_ignored_is_not(visit:
     assert visit.home(brought) == {"ok": "000000 100644"}
 
 
+def test_a_program_that_was_closed_is_one_still_also_where_everything_can_be_read(trip: Trip) -> None:
+    """Root without a user for its runs reads what it closed."""
+    program = trip.folder / "go"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    git(trip.folder, "add", "go")
+    git(trip.folder, "commit", "--quiet", "-m", "a program")
+    first = trip.come_home()
+    program.chmod(0)
+    (trip.folder / "adder.py").chmod(0)
+    assert trip.come_home() == first
+
+
 def test_a_name_that_git_refuses_is_named(trip: Trip) -> None:
     (trip.folder / "git~1").write_text("work\n")
     (trip.folder / "ok").write_text("work\n")

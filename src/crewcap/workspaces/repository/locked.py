@@ -21,21 +21,24 @@ from typing import Protocol
 _MOST = 100
 _CLOSED_FOLDER = r"-type d \( ! -readable -o ! -executable \)"
 _CLOSED = rf"\( {_CLOSED_FOLDER} -o -type f ! -readable \)"
+# Root may read what it closed, and the mode is another one all the same.
+_CLOSED_FILE = r"-type f \( ! -readable -o ! -perm -u=r \)"
 # Of git's own: folders and all files but objects are written, too.
 _CLOSED_GIT = r"\( -type d ! -writable -o -type f ! -writable ! -path '*/objects/*' \)"
+_ANY = rf"\( {_CLOSED_FOLDER} -o {_CLOSED_FILE} -o \( -path ./.git -o -path './.git/*' \) {_CLOSED_GIT} \)"
 # A folder is opened before `find` goes down into it, so these are opened one by one; files may be opened by the crowd.
 _OPEN = rf"""
-test -n "$(find . \( {_CLOSED} -o \( -path ./.git -o -path './.git/*' \) {_CLOSED_GIT} \) -print -quit 2>&1)" || exit 0
+test -n "$(find . {_ANY} -print -quit 2>&1)" || exit 0
 exec 2>/dev/null
 find . {_CLOSED_FOLDER} -exec chmod u+rx -- {{}} \;
 find ./.git -type d ! -writable -exec chmod u+w -- {{}} \;
 find ./.git {_CLOSED_GIT} -exec chmod u+rw -- {{}} +
 find ./.git -type f ! -readable -exec chmod u+r -- {{}} +
 {{
-    find . -path ./.git -prune -o -type f ! -readable -print0
+    find . -path ./.git -prune -o {_CLOSED_FILE} -print0
     git -c core.fsmonitor=false ls-files -z --stage | LC_ALL=C sed -zn 's:^100755 [0-9a-f]* 0\t:./:p'
 }} | LC_ALL=C sort -z | uniq -zd | xargs -0 -r chmod u+x --
-find . -path ./.git -prune -o -type f ! -readable -exec chmod u+r -- {{}} +
+find . -path ./.git -prune -o {_CLOSED_FILE} -exec chmod u+r -- {{}} +
 find . -path ./.git -prune -o {_CLOSED} -print0 -prune | head -z -n {_MOST}
 """
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
