@@ -5,6 +5,8 @@ What is kept is tidiness: a scrubbed environment, limits of the kernel, and a su
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -50,6 +52,8 @@ class Unconfined:
         """Start it; on the thread of the event loop, because its supervisor ends with that thread."""
         can_drop = not no_users() and not any(closed_to(uid, mount.source) for mount in command.mounts)
         user = agent_uid(uid) if can_drop else None
+        if is_root() and user is None:
+            await asyncio.to_thread(_take_back, command, uid)
         plan = Plan(
             rung=self.rung,
             program=program,
@@ -58,3 +62,10 @@ class Unconfined:
             counted="apart" if user is not None else "never" if is_root() else "together",
         )
         return await begin(command, plan)
+
+
+def _take_back(command: Confined, uid: int) -> None:
+    """Folders that were given to a user who then cannot come as far as another one: git refuses those of others."""
+    for mount in command.mounts:
+        if mount.writable and mount.source.stat().st_uid == uid:
+            give(mount.source, os.geteuid())
