@@ -77,7 +77,7 @@ def _refuse_others(path: Path, marker: Marker) -> None:
     if there is not None and there.uuid != marker.uuid:
         raise LedgerError(
             f"the ledger's marker {path} names other books than those that this command has open",
-            help="they were replaced since; start the command again",
+            help="they were replaced since; crewcap status shows those that are there now",
         )
 
 

@@ -64,7 +64,7 @@ class TestSqliteRuns(RunsContract):
             for look in (runs.version, lambda: runs.get(run.id), lambda: runs.story(run.id)):
                 with pytest.raises(LedgerError, match="was replaced while this command had it open") as told:
                     look()
-                assert "start the command again" in told.value.help
+                assert "crewcap status shows the one that is there now" in told.value.help
             shutil.copy(lost, books)
         runs.close()
         lost.replace(books)

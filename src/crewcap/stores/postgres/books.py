@@ -52,7 +52,7 @@ async def newest_of(db: Connection, url: str, uuid: str) -> int:
     if here != uuid:
         raise LedgerError(
             f"the ledger {shown(url)} was replaced while this command had it open",
-            help="start the command again: it opens the one that is there now",
+            help="crewcap status shows the one that is there now; crewcap logs -f RUN follows a run in it",
         )
     return int(newest)
 

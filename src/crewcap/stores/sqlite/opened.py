@@ -41,5 +41,5 @@ def replaced(path: Path) -> LedgerError:
     """What those are told who have other books open than those that are here now."""
     return LedgerError(
         f"the ledger {path} was replaced while this command had it open",
-        help="start the command again: it opens the one that is there now",
+        help="crewcap status shows the one that is there now; crewcap logs -f RUN follows a run in it",
     )
