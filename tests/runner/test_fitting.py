@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.runner.fake_agent import finished, fixes
-from tests.runner.rig import Rig, Shop, stepped
+from tests.runner.rig import ISSUE, Rig, Shop, stepped
 
 from crewcap.core.runs import RunState, Verdict
 from crewcap.runner.fitting import limits_of
@@ -107,6 +107,17 @@ def test_a_branch_that_holds_a_secret_stays_in_the_mirror(shop: Shop) -> None:
 
     play(shop, act, finished(["write", "leak.txt", SECRET]), secrets=SECRETS)
     assert shop.branches() == ["main"]
+
+
+def test_a_secret_in_the_issues_title_is_not_in_the_commits_message(shop: Shop) -> None:
+    """The commit is named after the issue; its branch would have to stay in the mirror for words of ours."""
+    shop.environ["SHOP_TOKEN_HERE"] = SECRET
+
+    async def act(rig: Rig) -> None:
+        assert (await rig.drive()).withheld == ""
+
+    play(shop, act, fixes(), secrets=SECRETS, issue=replace(ISSUE, title=f"Why is {SECRET} refused?"))
+    assert shop.git("log", "-1", "--format=%s", "crewcap/fix-sum-1") == "Why is [secret removed] refused?"
 
 
 def test_a_lent_file_is_there_for_the_check_and_never_on_the_branch(shop: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from crewcap.core.runs import AgentEnd, Check, RunEvent, Verdict
 from crewcap.core.verdict import Evidence, Judgement, judge
@@ -11,12 +12,14 @@ from crewcap.runner.lending import spilled
 from crewcap.runner.preparing import checked
 from crewcap.runner.record import Record
 from crewcap.runner.resuming import cap_of
+from crewcap.runner.scrubbed import scrubbed
 
 
 async def finish(record: Record) -> None:
     """Fetch the work, check it, and judge; a red check may go back into the session."""
     tools = record.tools
-    kept = await tools.tree.collect(record.run, tools.site, without=record.lent.names)
+    titled = replace(record.run, issue=scrubbed(record.run.issue, record.lent.scrubber))  # a commit is named after it
+    kept = await tools.tree.collect(titled, tools.site, without=record.lent.names)
     record.keep(
         commit=kept.commit,
         commits=kept.commits,
