@@ -29,10 +29,12 @@ from pathlib import Path
 from benchmarks.report import FOLDER, Report, Table
 
 from crewcap import __version__, prices
-from crewcap.core.pricing import Usage
+from crewcap.core.cards import Kept
+from crewcap.core.pricing import Modifiers, Usage
 from crewcap.home import Home
 from crewcap.stores.clock import micros
 from crewcap.stores.sqlite.ledger import SqliteLedger
+from crewcap.stores.sqlite.prices import SqlitePriceNotes
 
 ENTRIES = 1_000_000
 DAYS, TURNS = 90, 30
@@ -97,6 +99,7 @@ def make(home: Home, entries: int) -> None:
     db.execute("COMMIT")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
+    SqlitePriceNotes(home).keep(_cards())
 
 
 _MOVED = (
@@ -105,11 +108,17 @@ _MOVED = (
 )
 
 
+def _cards() -> list[Kept]:
+    """The cards that everything was settled at, as a gateway keeps them."""
+    book = prices.load()
+    found = [book.card("anthropic", model, at=END) for model in MODELS]
+    return [Kept(card=card, modifiers=Modifiers(), book=book.hash, at=END) for card in found]
+
+
 def _requests(entries: int, boot: str) -> Iterator[tuple[int, int, str, str, Usage, int, str]]:
     del boot
     rng = random.Random(7)
-    book = prices.load()
-    cards = {model: book.card("anthropic", model, at=END) for model in MODELS}
+    cards = {model: each.card for model, each in zip(MODELS, _cards(), strict=True)}
     runs = -(-entries // TURNS)
     start = END - timedelta(days=DAYS)
     for number in range(entries):

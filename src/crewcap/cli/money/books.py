@@ -156,12 +156,13 @@ class Books:
         """The card that a bundle was settled at, or its model's standard card where that is not known any more."""
         name = (bundle.provider, bundle.model, bundle.card)
         if name not in self._cards:
-            prices = self.prices_of(bundle.provider)
-            moments = (at(bundle.quarter), at(bundle.quarter + 1), self.call.clock())
-            self._cards[name] = settled_at(
-                self.call.app.book, prices, bundle.model, bundle.card, moments, kept=self.kept
-            )[0]
+            kept = self.kept.get(bundle.card)
+            self._cards[name] = kept.card if kept is not None else self._card_by_book(bundle)
         return self._cards[name]
+
+    def _card_by_book(self, bundle: Bundle) -> RateCard | None:
+        moments = (at(bundle.quarter), at(bundle.quarter + 1), self.call.clock())
+        return settled_at(self.call.app.book, self.prices_of(bundle.provider), bundle.model, bundle.card, moments)[0]
 
     def prices_of(self, provider: str) -> str:
         """The price list that a provider of the settings is billed by."""

@@ -24,6 +24,7 @@ from crewcap.cli.money.report_rows import (
     markdown,
     table,
 )
+from crewcap.cli.prices.table import table_hash
 from crewcap.cli.screen import csv_cells
 from crewcap.cli.screen.figures import Screen, wrap
 from crewcap.cli.screen.period import Period, period_options, read_period
@@ -109,7 +110,7 @@ def make(books: Books, by: tuple[Dimension, ...], period: Period, *, number: int
         lines=lines if not number or any(line.keys[0] == OTHERS for line in lines) else top(lines, number),
         whole=add_up(lines),
         makeup=makeup_of(books.call, period=period),
-        book=books.call.app.book.hash,
+        book=table_hash(books.call.app),
     )
 
 

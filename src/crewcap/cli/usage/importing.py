@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-import crewcap
 from crewcap.cli.context import Call, common, with_call
+from crewcap.cli.prices.table import fingerprint
 from crewcap.cli.screen.figures import Screen, count, many
 from crewcap.cli.usage.commands import usage
 from crewcap.core.money import Money
@@ -102,7 +100,7 @@ class Desk:
 
     def price_again(self) -> None:
         """Bring what was imported earlier to today's prices, if they have changed."""
-        prices = _fingerprint(self._call.app.price_overrides)
+        prices = fingerprint(self._call.app.price_overrides)
         if self.index.prices != prices:
             self.index.price_again(prices, self.nano_of)
 
@@ -134,25 +132,6 @@ class Desk:
         from crewcap.transcripts.pricing import Pricing  # noqa: PLC0415  (the prices are a third of a second)
 
         return Pricing(self._call.app.book)
-
-
-def _fingerprint(overrides: str | None) -> str:
-    """What tells one set of prices from another, without compiling them."""
-    package = find_spec("genai_prices")
-    library = Path(package.origin or "").parent if package is not None else Path()
-    shipped = (Path(crewcap.__file__).with_name("prices") / "overrides.toml").read_bytes()
-    said = b"\0".join([_version(library).encode(), shipped, (overrides or "").encode()])
-    return hashlib.blake2b(said, digest_size=8).hexdigest()
-
-
-def _version(library: Path) -> str:
-    """What is installed, by the name of the folder that tells of it: `importlib.metadata` is slower than an import."""
-    told = [name for name in os.listdir(library.parent) if name.startswith(f"{library.name}-")]  # noqa: PTH208  (names)
-    if len(told) == 1:
-        return told[0].removeprefix(f"{library.name}-").removesuffix(".dist-info")
-    from importlib import metadata  # noqa: PLC0415  (slow)
-
-    return metadata.version("genai-prices")
 
 
 def _roots(call: Call, folders: Sequence[str], agents: Sequence[str]) -> tuple[Path, ...]:
