@@ -86,6 +86,11 @@ class Home:
         return self.root / "mirrors"
 
     @property
+    def price_table(self) -> Path:
+        """The hash of the price table, and what it was made of; made again where it is gone."""
+        return self.root / "price-table"
+
+    @property
     def usage(self) -> Path:
         """What agents' transcripts told of past usage; no part of the books."""
         return self.root / "usage.db"

@@ -45,21 +45,21 @@ def test_another_price_file_and_other_words_in_it_are_another_table(spent: Spent
 @pytest.mark.parametrize("damage", ["", "rubbish", "\0" * 34, "0" * 16 + " " + "0" * 12 + "\n", "\udcff"])
 def test_what_is_remembered_and_damaged_is_made_again(spent: SpentHome, damage: str) -> None:
     known = table_hash(app_of(spent.home))
-    remembered = spent.home.home.root / "price-table"
+    remembered = spent.home.home.price_table
     remembered.write_text(damage, errors="surrogateescape")
     assert table_hash(app_of(spent.home)) == known
     assert known in remembered.read_text()
 
 
 def test_where_nothing_can_be_remembered_it_is_told_all_the_same(spent: SpentHome) -> None:
-    (spent.home.home.root / "price-table").mkdir()
+    (spent.home.home.price_table).mkdir()
     assert table_hash(app_of(spent.home)) == prices.load().hash
     assert not list(spent.home.home.root.glob("price-table.*"))
 
 
 def test_a_home_without_books_stays_empty(home: RunHome) -> None:
     assert table_hash(app_of(home)) == prices.load().hash
-    assert not (home.home.root / "price-table").exists()
+    assert not (home.home.price_table).exists()
 
 
 def test_a_price_file_is_told_apart_by_what_it_says(home: RunHome) -> None:

@@ -21,7 +21,7 @@ _REMEMBERED = re.compile(r"([0-9a-f]{16}) ([0-9a-f]{12})\n")
 
 def table_hash(app: App) -> str:
     """`Book.hash`. A home that has books remembers it, beside what it was made of; without that it is made anew."""
-    made_of, remembered = fingerprint(app.price_overrides), app.home.root / "price-table"
+    made_of, remembered = fingerprint(app.price_overrides), app.home.price_table
     with suppress(OSError, UnicodeDecodeError):
         found = _REMEMBERED.fullmatch(remembered.read_text())
         if found is not None and found[1] == made_of:

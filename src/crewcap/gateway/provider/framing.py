@@ -184,18 +184,11 @@ def unpacked(inner: Framing, encoding: str) -> tuple[Framing, str]:
     return (Inflating(inner, encoding), "") if encoding in _WBITS else (Sealed(inner), encoding)
 
 
-class Inflating:
-    """A body that is compressed although nobody asked for that: read all the same, in the two usual ways.
+class _Packed:
+    """A body that is packed: it ends where the framing around it does."""
 
-    A gzip body is any number of members, one after the other (RFC 1952, section 2.2). One whose last member has no end
-    was cut, whatever its length says; so was one that goes on with something else.
-    """
-
-    def __init__(self, inner: Framing, encoding: str) -> None:
+    def __init__(self, inner: Framing) -> None:
         self._inner = inner
-        self._wbits = _WBITS[encoding]
-        self._inflate = zlib.decompressobj(self._wbits)
-        self._is_whole = True  # nothing at all is a whole body, too
 
     @property
     def is_over(self) -> bool:
@@ -206,6 +199,20 @@ class Inflating:
     def has_overrun(self) -> bool:
         """Something was fed that lies behind it."""
         return self._inner.has_overrun
+
+
+class Inflating(_Packed):
+    """A body that is compressed although nobody asked for that: read all the same, in the two usual ways.
+
+    A gzip body is any number of members, one after the other (RFC 1952, section 2.2). One whose last member has no end
+    was cut, whatever its length says; so was one that goes on with something else.
+    """
+
+    def __init__(self, inner: Framing, encoding: str) -> None:
+        super().__init__(inner)
+        self._wbits = _WBITS[encoding]
+        self._inflate = zlib.decompressobj(self._wbits)
+        self._is_whole = True  # nothing at all is a whole body, too
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those of the body."""
@@ -245,21 +252,8 @@ class Inflating:
             raise BadFraming("the answer was cut: what it is packed in has no end")
 
 
-class Sealed:
+class Sealed(_Packed):
     """A body that nobody here can read: where it ends is known, and nothing of it is kept."""
-
-    def __init__(self, inner: Framing) -> None:
-        self._inner = inner
-
-    @property
-    def is_over(self) -> bool:
-        """The last byte was seen."""
-        return self._inner.is_over
-
-    @property
-    def has_overrun(self) -> bool:
-        """Something was fed that lies behind it."""
-        return self._inner.has_overrun
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; there are none of the body."""
